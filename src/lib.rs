@@ -1,0 +1,34 @@
+//! A conference mixer for telephone switches.
+//!
+//! ```text
+//! datagram ─▶ leg::receive ─▶ jitter ─▶ codec ─▶ dsp ─▶ room::mixer ─▶ dsp ─▶ codec ─▶ leg::send ─▶ datagram
+//!                (rtp)      which frame  decode room rate mix-minus   limit  encode     (rtp)
+//!                              now?                          └──────▶ record
+//! ```
+//!
+//! The modules stand in the order a packet meets them. The core (`time` to `engine`) is pure: bytes and the time
+//! go in, bytes and events come out. The shell (`driver` to `load`) owns what can block, fail or surprise.
+
+pub mod frame;
+pub mod time;
+
+pub mod rtp;
+pub mod sdp;
+
+pub mod jitter;
+
+pub mod codec;
+pub mod dsp;
+
+pub mod leg;
+pub mod room;
+
+pub mod engine;
+
+pub mod driver;
+
+pub mod record;
+
+pub mod control;
+
+pub mod load;
