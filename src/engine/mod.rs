@@ -1,1 +1,3 @@
-
+pub mod command;
+pub mod event;
+pub mod stats;
