@@ -8,6 +8,7 @@ pub mod l16;
 pub mod opus;
 
 use crate::frame::Rate;
+use crate::time::TICK;
 
 /// The longest payload any codec accepts or makes, in milliseconds of sound.
 pub const PAYLOAD_MS_MAX: usize = 120;
@@ -73,4 +74,27 @@ pub struct Encoding {
     pub bitrate: u32,
     /// Opus only: 0 (cheapest) to 10.
     pub complexity: u8,
+}
+
+impl Encoding {
+    /// The most bytes one of our payloads takes.
+    pub const fn payload_bytes_max(self) -> usize {
+        let samples = self.ptime_ms as usize * self.codec.rate().samples_per_ms();
+        match self.codec {
+            Codec::Pcmu | Codec::Pcma => samples,
+            Codec::L16(_) => 2 * samples,
+            // The encoder keeps within what it is given: a packet that fits an Ethernet frame.
+            Codec::Opus(_) => 1_400,
+        }
+    }
+
+    /// The most packets that one 20 ms tick can complete.
+    pub const fn packets_per_tick_max(self) -> usize {
+        (TICK.as_millis() as usize).div_ceil(self.ptime_ms as usize)
+    }
+
+    /// RTP timestamp units in one packet.
+    pub const fn packet_clock(self) -> u32 {
+        self.codec.clock_hz() / 1_000 * self.ptime_ms as u32
+    }
 }

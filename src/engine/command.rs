@@ -4,23 +4,13 @@
 //! the media thread. Ids are slots that the sender chooses and owns until the event that gives them back
 //! (`Event::Left`, `Event::Closed`), so a command can neither miss nor hit a stranger.
 
-use crate::dsp::Music;
-use crate::engine::stats::{EngineStats, LegReport};
-use crate::frame::Rate;
-use crate::leg::{Leg, LegMedia};
+pub use crate::id::{LegId, RecordingSlot, RoomId};
+pub use crate::leg::{Hold, LegChange};
+pub use crate::room::{Recording, RoomChange};
+
+use crate::engine::stats::EngineStats;
+use crate::leg::{Leg, LegMedia, LegReport};
 use crate::room::Room;
-
-/// A leg's slot in its engine: below the engine's `legs`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LegId(pub u32);
-
-/// A room's slot in its engine: below the engine's `rooms`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RoomId(pub u32);
-
-/// A recording's slot, unique in the daemon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RecordingSlot(pub u32);
 
 pub enum Command {
     /// Puts an empty room into its slot.
@@ -42,45 +32,4 @@ pub enum Command {
     ReportLeg { leg: LegId, request: u64, report: Box<LegReport> },
     /// Asks for the engine's figures; answered by `Event::Reported` with the same box.
     Report { request: u64, report: Box<EngineStats> },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum LegChange {
-    /// Its voice is left out of the mix; it still hears.
-    Muted(bool),
-    /// It hears silence; it is still heard.
-    Deaf(bool),
-    /// It neither speaks nor hears the room; it hears the music, or silence. `None` resumes.
-    Hold(Option<Hold>),
-    /// Gain on its voice before the mix, as a factor (1.0 = unchanged).
-    Gain(f32),
-    /// What it hears while it is alone in the room.
-    MusicWhileAlone(Option<Music>),
-    /// Hard bound of its playout delay.
-    MaxDelayMs(u16),
-}
-
-/// On hold: what the held party hears.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hold {
-    /// Silence when absent.
-    pub music: Option<Music>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum RoomChange {
-    /// A fixed rate, or `None`: the highest that a codec in use needs.
-    SampleRate(Option<Rate>),
-    /// `false` mixes every leg always.
-    ActivityDetection(bool),
-    /// What whoever is alone hears, when the leg has no music of its own.
-    MusicWhileAlone(Option<Music>),
-    /// Starts sending the mix to this recording at this rate, `None` stops; answered by `Event::Recording`.
-    Record(Option<Recording>),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Recording {
-    pub slot: RecordingSlot,
-    pub rate: Rate,
 }

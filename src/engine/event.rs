@@ -1,8 +1,8 @@
 //! What an engine tells the control plane.
 
-use crate::engine::command::{LegId, RecordingSlot, RoomId};
-use crate::engine::stats::{EngineStats, LegReport};
-use crate::leg::{Leg, LegMedia};
+use crate::engine::stats::EngineStats;
+use crate::id::{LegId, RecordingSlot, RoomId};
+use crate::leg::{Leg, LegMedia, LegReport};
 use crate::room::Room;
 use crate::time::Tick;
 
@@ -17,7 +17,7 @@ pub enum Event {
     Talking { leg: LegId, on: bool, tick: Tick },
     /// The new media is in force since this tick; `before` is what it replaced.
     Renegotiated { leg: LegId, tick: Tick, before: Box<LegMedia> },
-    /// The recording's first (`on`) tick, or the first tick that is no longer in it.
+    /// The recording's first (`on`) tick, or the first tick that is no longer in it (0: it never had one).
     Recording { room: RoomId, slot: RecordingSlot, on: bool, tick: Tick },
     /// A change of the leg is in force since this tick.
     Changed { leg: LegId, tick: Tick },
