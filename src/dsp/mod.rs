@@ -4,14 +4,14 @@
 //! Nothing here allocates after construction, and nothing trusts a sample to be finite: what must be is made so by
 //! the limiter, which every signal passes on its way out.
 
-//pub mod activity;
+pub mod activity;
 pub mod level;
 pub mod limiter;
 pub mod mix;
 //pub mod music;
 pub mod resample;
 
-//pub use activity::Activity;
+pub use activity::Activity;
 pub use level::level_dbfs;
 pub use limiter::Limiter;
 pub use mix::{add, mix_minus, ramp};
