@@ -60,6 +60,16 @@ impl Codec {
         }
     }
 
+    /// The largest payload taken from a remote party, in bytes: 120 ms of sound, within what one datagram can hold.
+    pub const fn payload_bytes_received_max(self) -> usize {
+        match self {
+            Codec::Pcmu | Codec::Pcma => PAYLOAD_MS_MAX * Rate::Hz8000.samples_per_ms(),
+            Codec::L16(Rate::Hz48000) => 60 * 2 * Rate::Hz48000.samples_per_ms(),
+            Codec::L16(rate) => PAYLOAD_MS_MAX * 2 * rate.samples_per_ms(),
+            Codec::Opus(_) => 1_500,
+        }
+    }
+
     /// RTP timestamp units for each sample of decoded sound: 1, or 3 for Opus worked on at 16 kHz.
     pub const fn clock_per_sample(self) -> u32 {
         self.clock_hz() / self.rate().hz()
