@@ -144,7 +144,10 @@ impl NoiseFloor {
             least: [power; NoiseFloor::PARTS],
             ticks: 0,
             part: 0,
-            bounds: (dbfs_to_power(NoiseFloor::DBFS_MIN), dbfs_to_power(NoiseFloor::DBFS_MAX)),
+            bounds: (
+                dbfs_to_power(NoiseFloor::DBFS_MIN),
+                dbfs_to_power(NoiseFloor::DBFS_MAX),
+            ),
         }
     }
 
@@ -162,8 +165,13 @@ impl NoiseFloor {
         }
         let least = &mut self.least[usize::from(self.part)];
         *least = least.min(self.smoothed);
-        let least = self.least.iter().fold(f32::INFINITY, |least, part| least.min(*part));
-        self.power = least.min(self.power * NoiseFloor::RISE).clamp(self.bounds.0, self.bounds.1);
+        let least = self
+            .least
+            .iter()
+            .fold(f32::INFINITY, |least, part| least.min(*part));
+        self.power = least
+            .min(self.power * NoiseFloor::RISE)
+            .clamp(self.bounds.0, self.bounds.1);
     }
 }
 
@@ -184,7 +192,10 @@ impl SpeechDetector {
         // The strictest mode: it misses no speech that matters here (the level finds it), and the others take the
         // first ticks of idle noise for speech.
         let vad = Vad::new_with_rate_and_mode(SampleRate::Rate8kHz, VadMode::VeryAggressive);
-        SpeechDetector { vad, rate: Rate::Hz8000 }
+        SpeechDetector {
+            vad,
+            rate: Rate::Hz8000,
+        }
     }
 
     /// One tick. Allocates nothing.
@@ -228,7 +239,9 @@ mod tests {
 
     fn white_noise(rate: Rate, seconds: usize, dbfs: f32) -> Vec<f32> {
         let mut random = fastrand::Rng::with_seed(11);
-        let pcm: Vec<f32> = (0..rate.hz() as usize * seconds).map(|_| random.f32() - 0.5).collect();
+        let pcm: Vec<f32> = (0..rate.hz() as usize * seconds)
+            .map(|_| random.f32() - 0.5)
+            .collect();
         scaled_to(&pcm, dbfs)
     }
 
@@ -258,7 +271,8 @@ mod tests {
                 let voice: f32 = (1..=24)
                     .map(|k| {
                         let partial = k as f32 * 130.0;
-                        let near = |centre: f32, width: f32| 1.0 / (1.0 + ((partial - centre) / width).powi(2));
+                        let near =
+                            |centre: f32, width: f32| 1.0 / (1.0 + ((partial - centre) / width).powi(2));
                         (std::f32::consts::TAU * (phase * k as f32).fract()).sin()
                             * (near(vowel, 150.0) + 0.4 * near(1500.0, 250.0))
                     })
@@ -275,13 +289,19 @@ mod tests {
 
     /// For each tick, whether the leg contributed.
     fn hear(activity: &mut Activity, pcm: &[f32], rate: Rate) -> Vec<bool> {
-        pcm.chunks_exact(rate.samples_per_tick()).map(|tick| activity.update(tick, rate)).collect()
+        pcm.chunks_exact(rate.samples_per_tick())
+            .map(|tick| activity.update(tick, rate))
+            .collect()
     }
 
     /// The share of the energy of `speech` that lies in the ticks that were heard.
     fn energy_heard(speech: &[f32], heard: &[bool], rate: Rate) -> f32 {
         let powers = || speech.chunks_exact(rate.samples_per_tick()).map(mean_square);
-        powers().zip(heard).filter(|(_, heard)| **heard).map(|(power, _)| power).sum::<f32>()
+        powers()
+            .zip(heard)
+            .filter(|(_, heard)| **heard)
+            .map(|(power, _)| power)
+            .sum::<f32>()
             / powers().sum::<f32>()
     }
 
@@ -314,7 +334,10 @@ mod tests {
                 let pcm = white_noise(rate, 20, dbfs);
                 for tick in pcm.chunks_exact(rate.samples_per_tick()) {
                     let threshold = activity.quiet.max(activity.floor.power() * QUIET_OVER_FLOOR);
-                    assert!(mean_square(tick) < threshold, "{rate:?}: {dbfs} dBFS costs the detector's time");
+                    assert!(
+                        mean_square(tick) < threshold,
+                        "{rate:?}: {dbfs} dBFS costs the detector's time"
+                    );
                     assert!(!activity.update(tick, rate), "{rate:?}: {dbfs} dBFS contributes");
                 }
             }
@@ -347,7 +370,11 @@ mod tests {
         for rate in Rate::ALL {
             for dbfs in [-20.0, -33.5] {
                 let mut activity = Activity::new();
-                assert!(hear(&mut activity, &tone(rate, 60, dbfs), rate).iter().all(|heard| *heard));
+                assert!(
+                    hear(&mut activity, &tone(rate, 60, dbfs), rate)
+                        .iter()
+                        .all(|heard| *heard)
+                );
                 assert!((activity.noise_floor_dbfs() + 40.0).abs() < 0.01);
             }
         }
@@ -361,8 +388,11 @@ mod tests {
             assert!(!activity.contributes());
             assert!(activity.update(&tone(rate, 1, -20.0)[..160], rate));
             for tick in 1..=30 {
-                let contributes =
-                    if silence { activity.silence() } else { activity.update(&[0.0; 160], rate) };
+                let contributes = if silence {
+                    activity.silence()
+                } else {
+                    activity.update(&[0.0; 160], rate)
+                };
                 assert_eq!(contributes, tick <= 25, "tick {tick}");
                 assert_eq!(activity.contributes(), contributes);
             }
@@ -391,11 +421,20 @@ mod tests {
             let share = |pcm: &[f32]| {
                 let mut detector = SpeechDetector::new();
                 let ticks = pcm.chunks_exact(rate.samples_per_tick());
-                let speech = ticks.clone().filter(|tick| detector.hears_speech(tick, rate)).count();
+                let speech = ticks
+                    .clone()
+                    .filter(|tick| detector.hears_speech(tick, rate))
+                    .count();
                 speech as f32 / ticks.len() as f32
             };
-            let (speech, noise) = (share(&speech(rate, 20, -35.0)), share(&white_noise(rate, 20, -50.0)));
-            assert!(speech > 0.5 && noise < 0.02, "{rate:?}: {speech} of speech, {noise} of noise");
+            let (speech, noise) = (
+                share(&speech(rate, 20, -35.0)),
+                share(&white_noise(rate, 20, -50.0)),
+            );
+            assert!(
+                speech > 0.5 && noise < 0.02,
+                "{rate:?}: {speech} of speech, {noise} of noise"
+            );
         }
     }
 
@@ -424,8 +463,16 @@ mod tests {
         let rate = Rate::Hz16000;
         let mut activity = Activity::new();
         hear(&mut activity, &white_noise(rate, 20, -50.0), rate);
-        assert!((activity.level_dbfs() + 50.0).abs() < 1.5, "{}", activity.level_dbfs());
-        assert!((activity.noise_floor_dbfs() + 50.0).abs() < 1.5, "{}", activity.noise_floor_dbfs());
+        assert!(
+            (activity.level_dbfs() + 50.0).abs() < 1.5,
+            "{}",
+            activity.level_dbfs()
+        );
+        assert!(
+            (activity.noise_floor_dbfs() + 50.0).abs() < 1.5,
+            "{}",
+            activity.noise_floor_dbfs()
+        );
         activity.silence();
         assert_eq!(activity.level_dbfs(), -127.0);
         assert!((activity.noise_floor_dbfs() + 50.0).abs() < 1.5);

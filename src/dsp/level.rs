@@ -13,7 +13,11 @@ pub fn level_dbfs(pcm: &[f32]) -> f32 {
 
 /// The mean of the squared samples, so 1.0 at 0 dBFS.
 pub fn mean_square(pcm: &[f32]) -> f32 {
-    if pcm.is_empty() { 0.0 } else { sum_of_squares(pcm) / pcm.len() as f32 }
+    if pcm.is_empty() {
+        0.0
+    } else {
+        sum_of_squares(pcm) / pcm.len() as f32
+    }
 }
 
 /// A mean square as a level.
@@ -78,7 +82,9 @@ mod tests {
     fn a_full_scale_sine_is_three_decibels_below_a_full_scale_square() {
         for rate in Rate::ALL {
             let samples = rate.samples_per_tick();
-            let square: Vec<f32> = (0..samples).map(|i| if i / 4 % 2 == 0 { 1.0 } else { -1.0 }).collect();
+            let square: Vec<f32> = (0..samples)
+                .map(|i| if i / 4 % 2 == 0 { 1.0 } else { -1.0 })
+                .collect();
             let sine: Vec<f32> = (0..samples)
                 .map(|i| (std::f32::consts::TAU * 400.0 * i as f32 / rate.hz() as f32).sin())
                 .collect();
@@ -103,7 +109,10 @@ mod tests {
             let pcm: Vec<f32> = (0..len).map(|i| 0.1 + i as f32 / 100.0).collect();
             let exact: f64 = pcm.iter().map(|sample| f64::from(*sample).powi(2)).sum();
             for sum in [sum_of_squares(&pcm), sum_of_squares_portable(&pcm)] {
-                assert!((f64::from(sum) / exact - 1.0).abs() < 1e-6, "{len} samples: {sum} for {exact}");
+                assert!(
+                    (f64::from(sum) / exact - 1.0).abs() < 1e-6,
+                    "{len} samples: {sum} for {exact}"
+                );
             }
         }
     }

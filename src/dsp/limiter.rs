@@ -65,8 +65,15 @@ impl Limiter {
         // One more than there are steps: nothing is known of the next tick, so nothing is asked for it.
         let mut allowed = [1.0; STEPS + 1];
         for (allowed, step) in allowed.iter_mut().zip(steps.iter()) {
-            let peak = step.iter().fold(0.0f32, |peak, sample| if sample.abs() > peak { sample.abs() } else { peak });
-            *allowed = if peak > CEILING { (CEILING / peak).max(GAIN_MIN) } else { 1.0 };
+            let peak = step.iter().fold(
+                0.0f32,
+                |peak, sample| if sample.abs() > peak { sample.abs() } else { peak },
+            );
+            *allowed = if peak > CEILING {
+                (CEILING / peak).max(GAIN_MIN)
+            } else {
+                1.0
+            };
         }
         for (step, allowed) in steps.iter_mut().zip(allowed.windows(2)) {
             let released = 1.0 - (1.0 - self.gain) * RELEASE;
@@ -138,7 +145,9 @@ mod tests {
 
     fn limit(limiter: &mut Limiter, pcm: &[f32], rate: Rate) -> Vec<f32> {
         let mut output = pcm.to_vec();
-        output.chunks_exact_mut(rate.samples_per_tick()).for_each(|tick| limiter.process(tick, rate));
+        output
+            .chunks_exact_mut(rate.samples_per_tick())
+            .for_each(|tick| limiter.process(tick, rate));
         output
     }
 
@@ -156,8 +165,9 @@ mod tests {
         for rate in Rate::ALL {
             let mut limiter = Limiter::new();
             for _ in 0..200 {
-                let mut pcm: Vec<f32> =
-                    (0..rate.samples_per_tick()).map(|_| f32::from_bits(random.u32(..))).collect();
+                let mut pcm: Vec<f32> = (0..rate.samples_per_tick())
+                    .map(|_| f32::from_bits(random.u32(..)))
+                    .collect();
                 limiter.process(&mut pcm, rate);
                 assert!(pcm.iter().all(|sample| sample.is_finite() && sample.abs() <= 1.0));
                 assert!((GAIN_MIN..=1.0).contains(&limiter.gain()));
@@ -182,7 +192,10 @@ mod tests {
             let settled = &output[rate.samples_per_tick()..];
             let peak = settled.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
             // Within a millisecond at the start of a tick the gain is still coming down from a little release.
-            assert!((CEILING - 1e-3..CEILING * 1.01).contains(&peak), "{rate:?}: {peak}");
+            assert!(
+                (CEILING - 1e-3..CEILING * 1.01).contains(&peak),
+                "{rate:?}: {peak}"
+            );
             // A sine of that peak has a level 3 dB below it; clipping would leave more.
             let level = super::super::level_dbfs(settled);
             assert!((level + 3.01 + 0.5).abs() < 0.15, "{rate:?}: {level}");
@@ -199,7 +212,11 @@ mod tests {
         assert_eq!(pcm[400], 0.1);
         // No step of the gain is larger than a millisecond's ramp allows.
         let without_peak: Vec<f32> = pcm.iter().copied().filter(|sample| *sample < 0.5).collect();
-        assert!(without_peak.windows(2).all(|pair| (pair[1] - pair[0]).abs() < 0.1 * 1.0 / 40.0));
+        assert!(
+            without_peak
+                .windows(2)
+                .all(|pair| (pair[1] - pair[0]).abs() < 0.1 * 1.0 / 40.0)
+        );
     }
 
     #[test]

@@ -46,7 +46,10 @@ mod tests {
         for voice in &voices {
             add(&mut total, voice);
         }
-        assert!(total.iter().any(|sample| sample.abs() > 1.0), "a sum may leave the range of a sample");
+        assert!(
+            total.iter().any(|sample| sample.abs() > 1.0),
+            "a sum may leave the range of a sample"
+        );
         let mut heard = vec![0.0; 160];
         mix_minus(&total, &voices[1], &mut heard);
         for i in 0..160 {

@@ -8,14 +8,14 @@ pub mod activity;
 pub mod level;
 pub mod limiter;
 pub mod mix;
-//pub mod music;
+pub mod music;
 pub mod resample;
 
 pub use activity::Activity;
 pub use level::level_dbfs;
 pub use limiter::Limiter;
 pub use mix::{add, mix_minus, ramp};
-//pub use music::Music;
+pub use music::Music;
 pub use resample::Resampler;
 
 /// Whether the wide kernels may run here: AVX2 with fused multiply-add. The answer is cached by the standard

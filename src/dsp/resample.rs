@@ -44,7 +44,11 @@ pub struct Resampler {
 
 impl Resampler {
     pub fn new(from: Rate, to: Rate) -> Resampler {
-        Resampler { from, to, history: [0.0; HISTORY * RATIO_MAX] }
+        Resampler {
+            from,
+            to,
+            history: [0.0; HISTORY * RATIO_MAX],
+        }
     }
 
     pub fn from(&self) -> Rate {
@@ -263,7 +267,13 @@ const WIDTH: usize = 8;
 #[inline]
 unsafe fn load(samples: &[f32], at: usize) -> __m256 {
     // SAFETY: the caller's promise; alignment is not asked for.
-    unsafe { samples.as_ptr().wrapping_add(at).cast::<__m256>().read_unaligned() }
+    unsafe {
+        samples
+            .as_ptr()
+            .wrapping_add(at)
+            .cast::<__m256>()
+            .read_unaligned()
+    }
 }
 
 /// Writes a register to the samples that begin at `at`.
@@ -276,7 +286,13 @@ unsafe fn load(samples: &[f32], at: usize) -> __m256 {
 #[inline]
 unsafe fn store(samples: &mut [f32], at: usize, values: __m256) {
     // SAFETY: the caller's promise; alignment is not asked for.
-    unsafe { samples.as_mut_ptr().wrapping_add(at).cast::<__m256>().write_unaligned(values) }
+    unsafe {
+        samples
+            .as_mut_ptr()
+            .wrapping_add(at)
+            .cast::<__m256>()
+            .write_unaligned(values)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -289,19 +305,19 @@ fn interpolate_avx2<const PHASES: usize, const VECTORS: usize>(
     let low = stream.len() - HISTORY;
     assert!(low.is_multiple_of(VECTORS * WIDTH) && filtered.len() == low * PHASES);
     for start in (0..low).step_by(VECTORS * WIDTH) {
-        let mut sums: [[__m256; VECTORS]; PHASES] = [[_mm256_setzero_ps(); VECTORS]; PHASES];
+        let mut sums: [[__m256; PHASES]; VECTORS] = [[_mm256_setzero_ps(); PHASES]; VECTORS];
         for i in 0..TAPS {
             let taps: [__m256; PHASES] = std::array::from_fn(|p| _mm256_set1_ps(taps[p][i]));
-            for v in 0..VECTORS {
+            for (v, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: the last sample read is start + (TAPS - 1) + VECTORS * WIDTH - 1 <= HISTORY + low - 1.
                 let samples = unsafe { load(stream, start + i + v * WIDTH) };
-                for p in 0..PHASES {
-                    sums[p][v] = _mm256_fmadd_ps(samples, taps[p], sums[p][v]);
+                for (sum, tap) in sums.iter_mut().zip(taps) {
+                    *sum = _mm256_fmadd_ps(samples, tap, *sum);
                 }
             }
         }
-        for (p, sums) in sums.iter().enumerate() {
-            for (v, sum) in sums.iter().enumerate() {
+        for (v, sums) in sums.iter().enumerate() {
+            for (p, sum) in sums.iter().enumerate() {
                 // SAFETY: start + VECTORS * WIDTH <= low, and `filtered` holds PHASES times low.
                 unsafe { store(filtered, p * low + start + v * WIDTH, *sum) };
             }
@@ -319,8 +335,7 @@ fn decimate_avx2<const STREAMS: usize>(streams: &[f32], taps: &[&[f32; TAPS]; ST
     let scale = _mm256_set1_ps(1.0 / (STREAMS + 1) as f32);
     for start in (0..low).step_by(VECTORS * WIDTH) {
         // SAFETY: start + VECTORS * WIDTH <= low, the length of `output`.
-        let mut sums: [__m256; VECTORS] =
-            std::array::from_fn(|v| unsafe { load(output, start + v * WIDTH) });
+        let mut sums: [__m256; VECTORS] = std::array::from_fn(|v| unsafe { load(output, start + v * WIDTH) });
         for (stream, taps) in streams.chunks_exact(len).zip(taps.iter().rev()) {
             for (i, tap) in taps.iter().enumerate() {
                 let tap = _mm256_set1_ps(*tap);
@@ -351,7 +366,11 @@ const fn design() -> [[f32; TAPS]; RATIO_MAX - 1] {
         while i < TAPS {
             let whole = REACH as f64 - 1.0 - i as f64;
             let t = whole + (f + 1) as f64 / RATIO_MAX as f64;
-            let sine = if (REACH + 1 + i).is_multiple_of(2) { SINES[f] } else { -SINES[f] };
+            let sine = if (REACH + 1 + i).is_multiple_of(2) {
+                SINES[f]
+            } else {
+                -SINES[f]
+            };
             exact[i] = sine / (std::f64::consts::PI * t) * kaiser(t / REACH as f64);
             sum += exact[i];
             i += 1;
@@ -394,7 +413,9 @@ mod tests {
     ];
 
     fn sine(rate: Rate, hz: f64, samples: usize) -> Vec<f32> {
-        (0..samples).map(|i| (TAU * hz * i as f64 / f64::from(rate.hz())).sin() as f32).collect()
+        (0..samples)
+            .map(|i| (TAU * hz * i as f64 / f64::from(rate.hz())).sin() as f32)
+            .collect()
     }
 
     fn noise(samples: usize) -> Vec<f32> {
@@ -441,7 +462,10 @@ mod tests {
                 let hz = low * part;
                 let (tone, rest) = tone_and_rest(&steady(from, to, hz), to, hz);
                 assert!(tone.abs() < 0.01, "{from:?} to {to:?}: {hz} Hz at {tone:.4} dB");
-                assert!(rest < -90.0, "{from:?} to {to:?}: {hz} Hz leaves {rest:.1} dB of other things");
+                assert!(
+                    rest < -90.0,
+                    "{from:?} to {to:?}: {hz} Hz leaves {rest:.1} dB of other things"
+                );
             }
         }
     }
@@ -451,7 +475,10 @@ mod tests {
         for (from, to) in RATIOS {
             let hz = f64::from(from.hz().min(to.hz())) * 0.45;
             let (tone, _) = tone_and_rest(&steady(from, to, hz), to, hz);
-            assert!((-0.5..0.1).contains(&tone), "{from:?} to {to:?}: {hz} Hz at {tone:.3} dB");
+            assert!(
+                (-0.5..0.1).contains(&tone),
+                "{from:?} to {to:?}: {hz} Hz at {tone:.3} dB"
+            );
         }
     }
 
@@ -461,7 +488,10 @@ mod tests {
             for part in [0.575, 0.7, 0.925] {
                 let hz = f64::from(to.hz()) * part;
                 let level = super::super::level_dbfs(&steady(from, to, hz)) + 3.01;
-                assert!(level < -88.0, "{from:?} to {to:?}: {hz} Hz comes back at {level:.1} dB");
+                assert!(
+                    level < -88.0,
+                    "{from:?} to {to:?}: {hz} Hz comes back at {level:.1} dB"
+                );
             }
         }
     }
@@ -475,7 +505,9 @@ mod tests {
             let at = step * 3 / 2;
             input[at] = 1.0;
             let output = resample(&mut Resampler::new(from, to), &input);
-            let peak = (0..output.len()).max_by(|a, b| output[*a].total_cmp(&output[*b])).unwrap_or(0);
+            let peak = (0..output.len())
+                .max_by(|a, b| output[*a].total_cmp(&output[*b]))
+                .unwrap_or(0);
             if from < to {
                 assert_eq!(peak - at * ratio, 24 * ratio - 1, "{from:?} to {to:?}");
             } else {
@@ -513,7 +545,10 @@ mod tests {
                 decimate_portable(&streams, taps, &mut portable[..low]);
             }
             for (n, (wide, portable)) in wide.iter().zip(&portable).enumerate() {
-                assert!((wide - portable).abs() < 2e-6, "{from:?} to {to:?} at {n}: {wide} for {portable}");
+                assert!(
+                    (wide - portable).abs() < 2e-6,
+                    "{from:?} to {to:?} at {n}: {wide} for {portable}"
+                );
             }
         }
     }
@@ -527,7 +562,10 @@ mod tests {
             let mut late = Resampler::new(from, to);
             late.remember(&input[..step]);
             late.remember(&input[step..2 * step]);
-            assert_eq!(resample(&mut late, &input[2 * step..]), whole[2 * to.samples_per_tick()..]);
+            assert_eq!(
+                resample(&mut late, &input[2 * step..]),
+                whole[2 * to.samples_per_tick()..]
+            );
         }
     }
 
@@ -556,9 +594,15 @@ mod tests {
     #[test]
     fn a_constant_stays_a_constant() {
         for (from, to) in RATIOS {
-            let output = resample(&mut Resampler::new(from, to), &vec![0.5; from.samples_per_tick() * 3]);
+            let output = resample(
+                &mut Resampler::new(from, to),
+                &vec![0.5; from.samples_per_tick() * 3],
+            );
             let settled = &output[to.samples_per_tick()..];
-            assert!(settled.iter().all(|sample| (sample - 0.5).abs() < 1e-6), "{from:?} to {to:?}");
+            assert!(
+                settled.iter().all(|sample| (sample - 0.5).abs() < 1e-6),
+                "{from:?} to {to:?}"
+            );
         }
     }
 }
