@@ -20,6 +20,7 @@ pub use outbox::Outbox;
 pub use stats::EngineStats;
 
 use crate::dsp::Resampler;
+use crate::frame::Rate;
 use crate::id::{LegId, RoomId};
 use crate::leg::{Dropped, Leg, LegMedia};
 use crate::room::{Heard, Place, Progress, Room, RoomChange, Seat, Tap};
@@ -68,6 +69,11 @@ impl Engine {
     /// The leg on a seat, `seat` below `seats(room)`.
     pub fn leg_at(&self, room: RoomId, seat: usize) -> Option<LegId> {
         Some(self.room(room)?.seats.get(seat)?.leg)
+    }
+
+    /// The rate the room works at now.
+    pub fn room_rate(&self, room: RoomId) -> Option<Rate> {
+        Some(self.room(room)?.rate.current())
     }
 
     pub fn stats(&self) -> &EngineStats {

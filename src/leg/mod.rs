@@ -135,6 +135,12 @@ impl Leg {
         sent.max(received).unwrap_or(Rate::Hz8000)
     }
 
+    /// Whether the leg has both streams that its media came with: so it must be whenever it sits in no room.
+    pub fn has_its_streams(&self) -> bool {
+        let needed = self.media.sent_format().is_some();
+        self.media.stream.is_some() == needed && self.media.seat.is_some() == needed
+    }
+
     pub fn report(&self) -> LegReport {
         let playout = self.media.playout.stats();
         LegReport {
@@ -149,11 +155,11 @@ impl Leg {
             packets_sent: self.counts.packets_sent,
             bytes_sent: self.counts.bytes_sent,
             rtcp_received: self.counts.rtcp_received,
-            packets_lost: playout.lost,
-            samples_concealed: playout.concealed,
-            samples_accelerated: playout.accelerated,
+            packets_lost: playout.lost_packets,
+            samples_concealed: playout.concealed_samples,
+            samples_accelerated: playout.accelerated_samples,
             delay_ms: playout.delay_ms,
-            delay_target_ms: playout.target_ms,
+            delay_target_ms: playout.target_delay_ms,
             delay_ms_max: playout.delay_ms_max,
             jitter_ms: playout.jitter_ms,
             dropped: self.counts.dropped,

@@ -105,6 +105,11 @@ impl Room {
         })
     }
 
+    /// Groups that share an encode now, and streams waiting in the pool: (0, 0) in an empty room.
+    pub fn streams(&self) -> (usize, usize) {
+        self.shared.len()
+    }
+
     pub(crate) fn seat_of(&self, leg: LegId) -> Option<usize> {
         self.seats.iter().position(|seat| seat.leg == leg)
     }

@@ -1,4 +1,5 @@
 //! All integration tests in one binary: a module a promise.
 
+mod conference;
 mod simulation;
 mod support;
