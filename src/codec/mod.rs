@@ -60,12 +60,12 @@ impl Codec {
         }
     }
 
-    /// The largest payload taken from a remote party, in bytes: 120 ms of sound, within what one datagram can hold.
+    /// The largest payload taken from a remote party, in bytes: 60 ms of sound, the most that SDP agrees to.
     pub const fn payload_bytes_received_max(self) -> usize {
         match self {
-            Codec::Pcmu | Codec::Pcma => PAYLOAD_MS_MAX * Rate::Hz8000.samples_per_ms(),
-            Codec::L16(Rate::Hz48000) => 60 * 2 * Rate::Hz48000.samples_per_ms(),
-            Codec::L16(rate) => PAYLOAD_MS_MAX * 2 * rate.samples_per_ms(),
+            Codec::Pcmu | Codec::Pcma => 60 * Rate::Hz8000.samples_per_ms(),
+            Codec::L16(rate) => 60 * 2 * rate.samples_per_ms(),
+            // No sender makes one that does not fit an Ethernet frame.
             Codec::Opus(_) => 1_500,
         }
     }

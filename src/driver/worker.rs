@@ -154,7 +154,7 @@ impl Worker {
         }
         let mut unrecorded = 0;
         for mix in self.outbox.recorded() {
-            let frame = RecordedFrame::from_mix(mix);
+            let frame = RecordedFrame::from_mix(mix.recording, mix.tick, mix.rate, mix.samples());
             if self.tap.push(frame).is_err() {
                 unrecorded += 1;
             }

@@ -15,8 +15,8 @@ pub enum Event {
     Closed { room: RoomId, state: Box<Room> },
     /// The leg began or ceased to contribute to the mix.
     Talking { leg: LegId, on: bool, tick: Tick },
-    /// The new media is in force since this tick; `before` is what it replaced.
-    Renegotiated { leg: LegId, tick: Tick, before: Box<LegMedia> },
+    /// New media is in force from the next tick on; `before` is what it replaced.
+    Renegotiated { leg: LegId, before: Box<LegMedia> },
     /// The recording's first (`on`) tick, or the first tick that is no longer in it (0: it never had one).
     Recording { room: RoomId, slot: RecordingSlot, on: bool, tick: Tick },
     /// A change of the leg is in force since this tick.

@@ -112,7 +112,7 @@ impl Engine {
 
     /// Whether the leg's playout holds at least the sound of the next tick.
     pub fn is_fed(&self, leg: LegId) -> bool {
-        self.leg(leg).is_some_and(|leg| leg.media.playout.holds_a_tick())
+        self.leg(leg).is_some_and(|leg| leg.media.playout.holds_a_tick(&leg.media.decoders))
     }
 
     /// The control plane asked for something; it takes effect with the next tick. Answers go to `out`.
@@ -143,7 +143,7 @@ impl Engine {
                 out.events.push(Event::LegReported { leg, request, report });
             }
             Command::Report { request, mut report } => {
-                report.clone_from(&self.stats);
+                (*report).clone_from(&self.stats);
                 report.legs = self.legs.iter().flatten().count() as u32;
                 report.rooms = self.rooms.iter().flatten().count() as u32;
                 report.contributing = self.legs.iter().flatten().filter(|leg| leg.contributing).count() as u32;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use crate::engine::event::Event;
-use crate::frame::{FRAME_SAMPLES_MAX, Rate};
+use crate::frame::{FrameBuffer, Rate};
 use crate::id::{LegId, RecordingSlot};
 use crate::rtp::packet::Header;
 use crate::time::Tick;
@@ -30,8 +30,14 @@ pub struct RecordedMix {
     pub recording: RecordingSlot,
     pub tick: Tick,
     pub rate: Rate,
-    /// The first `rate.samples_per_tick()` count.
-    pub samples: [i16; FRAME_SAMPLES_MAX],
+    pub(crate) samples: FrameBuffer,
+}
+
+impl RecordedMix {
+    /// One tick at `rate`, within ±1.
+    pub fn samples(&self) -> &[f32] {
+        &self.samples[..self.rate.samples_per_tick()]
+    }
 }
 
 pub struct Outbox {

@@ -55,9 +55,6 @@ impl Scratch {
 
 const SILENCE: FrameBuffer = [0.0; FRAME_SAMPLES_MAX];
 
-/// Full scale of a 16-bit recording.
-const FULL_SCALE: f32 = 32_768.0;
-
 impl Engine {
     /// One 20 ms step of the room. `out` must be empty of datagrams.
     pub fn tick_room(&mut self, id: RoomId, tick: Tick, now: Time, out: &mut Outbox) {
@@ -357,7 +354,7 @@ fn send(id: LegId, leg: &mut Leg, stream: &Stream, stats: &mut EngineStats, out:
 }
 
 /// Hands the mix to the recorder, before anybody's own gain, at the file's rate.
-fn record(id: RoomId, room: &mut Room, rate: Rate, tick: Tick, scratch: &mut Scratch, out: &mut Outbox) {
+fn record(id: RoomId, room: &mut Room, rate: Rate, tick: Tick, scratch: &Scratch, out: &mut Outbox) {
     let Some(tap) = &mut room.tap else { return };
     if tap.next.is_none() {
         out.events.push(Event::Recording { room: id, slot: tap.recording.slot, on: true, tick });
@@ -366,12 +363,9 @@ fn record(id: RoomId, room: &mut Room, rate: Rate, tick: Tick, scratch: &mut Scr
     if tap.resampler.from() != rate {
         tap.resampler = dsp::Resampler::new(rate, tap.recording.rate);
     }
-    let recorded = &mut scratch.own[..tap.recording.rate.samples_per_tick()];
-    tap.resampler.process(&scratch.mix[..rate.samples_per_tick()], recorded);
-    let mut samples = [0_i16; FRAME_SAMPLES_MAX];
-    for (sample, value) in samples.iter_mut().zip(&*recorded) {
-        *sample = (value * FULL_SCALE) as i16;
-    }
+    let mut samples = [0.0; FRAME_SAMPLES_MAX];
+    let frame = &mut samples[..tap.recording.rate.samples_per_tick()];
+    tap.resampler.process(&scratch.mix[..rate.samples_per_tick()], frame);
     out.recorded.push(RecordedMix { recording: tap.recording.slot, tick, rate: tap.recording.rate, samples });
 }
 

@@ -177,6 +177,16 @@ impl Playout {
         &self.stats
     }
 
+    /// The format played last: an index into the leg's decoders.
+    pub fn format(&self) -> Option<u8> {
+        self.format
+    }
+
+    /// Whether the next tick can be filled with what has arrived. `decoders` are the leg's.
+    pub fn holds_a_tick(&self, decoders: &[Decoder]) -> bool {
+        self.in_hand_us(decoders) >= TICK.as_micros() as u64
+    }
+
     /// Forgets everything heard: the next packet begins a stream. What is known of the network stays.
     pub fn flush(&mut self) {
         self.forget_candidate();

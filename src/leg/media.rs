@@ -51,9 +51,11 @@ impl LegMedia {
     pub fn new(terms: MediaTerms) -> Result<Box<LegMedia>, CodecError> {
         let mut format_by_payload_type = [NO_FORMAT; 128];
         let mut decoders = Vec::with_capacity(terms.formats.len());
+        let mut codecs = Vec::with_capacity(terms.formats.len());
         let mut payload_bytes_max = 0;
         for (index, format) in terms.formats.iter().enumerate() {
             format_by_payload_type[usize::from(format.receive_as & 0x7f)] = index as u8;
+            codecs.push(format.encoding.codec);
             decoders.push(Decoder::new(format.encoding.codec)?);
             payload_bytes_max = payload_bytes_max.max(format.encoding.codec.payload_bytes_received_max());
         }
@@ -61,7 +63,7 @@ impl LegMedia {
             Some(format) => (Some(Stream::new(format.encoding)?), Some(Stream::new(format.encoding)?)),
             None => (None, None),
         };
-        let playout = Playout::new(PlayoutConfig { max_delay: DEFAULT_MAX_DELAY, payload_bytes_max });
+        let playout = Playout::new(PlayoutConfig { max_delay: DEFAULT_MAX_DELAY, payload_bytes_max, codecs });
         Ok(Box::new(LegMedia { terms, format_by_payload_type, decoders, playout, stream, seat }))
     }
 

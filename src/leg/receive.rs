@@ -86,6 +86,7 @@ impl From<Discard> for Dropped {
             Discard::Duplicate => Dropped::Duplicate,
             Discard::Overflow => Dropped::Overflow,
             Discard::TooLarge => Dropped::PayloadTooLarge,
+            Discard::UnknownFormat => Dropped::UnknownPayloadType,
         }
     }
 }

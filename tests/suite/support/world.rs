@@ -111,7 +111,7 @@ pub struct World {
     pub hash: u64,
     pub events: Vec<Event>,
     /// Frames for the recorder, in order.
-    pub recorded: Vec<i16>,
+    pub recorded: Vec<f32>,
     conditions: Conditions,
 }
 
@@ -308,7 +308,7 @@ impl World {
             party.packets_heard += 1;
         }
         for frame in self.outbox.recorded() {
-            self.recorded.extend_from_slice(&frame.samples[..frame.rate.samples_per_tick()]);
+            self.recorded.extend_from_slice(frame.samples());
         }
         self.events.extend(self.outbox.events());
         self.outbox.clear();
