@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::engine::event::Event;
 use crate::frame::{FrameBuffer, Rate};
 use crate::id::{LegId, RecordingSlot};
-use crate::rtp::packet::Header;
+use crate::rtp::packet::{HEADER_BYTES, Header};
 use crate::time::Tick;
 
 /// Bytes set aside for each leg: two packets of the largest payload that fits an Ethernet frame. Long L16 packets
@@ -66,12 +66,12 @@ impl Outbox {
     /// Adds an RTP packet; false when there is no room left.
     #[must_use]
     pub(crate) fn send(&mut self, leg: LegId, to: SocketAddr, header: &Header, payload: &[u8]) -> bool {
-        let end = self.used + Header::LEN + payload.len();
+        let end = self.used + HEADER_BYTES + payload.len();
         if end > self.bytes.len() || self.outgoing.len() == self.outgoing_max {
             return false;
         }
         let datagram = &mut self.bytes[self.used..end];
-        let (head, body) = datagram.split_at_mut(Header::LEN);
+        let (head, body) = datagram.split_at_mut(HEADER_BYTES);
         header.write(head.try_into().expect("split at the header's length"));
         body.copy_from_slice(payload);
         self.outgoing.push(Outgoing { leg, to, bytes: self.used..end });

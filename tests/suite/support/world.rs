@@ -13,7 +13,7 @@ use mixminus::id::{LegId, RoomId};
 use mixminus::leg::{Format, Identity, Leg, LegChange, LegMedia, LegSettings, MediaTerms};
 use mixminus::load::network::{Conditions, Network};
 use mixminus::room::{Room, RoomSettings};
-use mixminus::rtp::packet::{Header, Packet};
+use mixminus::rtp::packet::{HEADER_BYTES, Header, Packet};
 use mixminus::time::{PHASES, TICK, Tick, Time};
 
 use super::voice::Voice;
@@ -254,9 +254,9 @@ impl World {
             if party.quiet {
                 continue;
             }
-            let mut datagram = vec![0; Header::LEN + len];
-            header.write((&mut datagram[..Header::LEN]).try_into().expect("a header's length"));
-            datagram[Header::LEN..].copy_from_slice(&payload[..len]);
+            let mut datagram = vec![0; HEADER_BYTES + len];
+            header.write((&mut datagram[..HEADER_BYTES]).try_into().expect("a header's length"));
+            datagram[HEADER_BYTES..].copy_from_slice(&payload[..len]);
             for arrival in party.network.offer(sent_at, datagram.len()).times() {
                 self.sent += 1;
                 self.flying.push(Reverse(Flying {
