@@ -52,40 +52,42 @@ impl Codecs {
         Codecs(SUPPORTED.to_vec())
     }
 
+    /// These, in this order; an Opus of a lower rate plays and captures no more than that.
+    pub fn new(codecs: impl IntoIterator<Item = Codec>) -> Result<Codecs, SdpError> {
+        let mut distinct: Vec<Codec> = Vec::with_capacity(FORMATS_MAX);
+        for codec in codecs {
+            if distinct
+                .iter()
+                .all(|earlier| common_codec(*earlier, codec).is_none())
+            {
+                distinct.push(codec);
+            }
+        }
+        if distinct.is_empty() {
+            return Err(SdpError::NoCodecs {
+                supported: shown_codecs(&SUPPORTED),
+            });
+        }
+        Ok(Codecs(distinct))
+    }
+
     /// The codecs of an allow-list, in its order.
     ///
     /// A name is the registered one, alone or with its clock rate (`opus`, `PCMA/8000`, `opus/48000/2`),
     /// in any case; `L16` alone means all its rates.
     pub fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Codecs, SdpError> {
-        let mut codecs = Vec::with_capacity(FORMATS_MAX);
+        let mut codecs = Vec::new();
         for name in names {
-            let matches = |codec: &&Codec| {
-                let registered = encoding_name(**codec);
-                name.eq_ignore_ascii_case(codec.name())
-                    || name.eq_ignore_ascii_case(registered)
-                    || registered
-                        .strip_suffix("/2")
-                        .is_some_and(|mono| name.eq_ignore_ascii_case(mono))
-            };
-            let mut found = SUPPORTED.iter().filter(matches).peekable();
-            if found.peek().is_none() {
+            let known = codecs.len();
+            codecs.extend(SUPPORTED.iter().filter(|codec| is_name_of(name, **codec)));
+            if codecs.len() == known {
                 return Err(SdpError::UnknownCodec {
                     name: shown_name(name),
                     supported: shown_codecs(&SUPPORTED),
                 });
             }
-            for codec in found {
-                if !codecs.contains(codec) {
-                    codecs.push(*codec);
-                }
-            }
         }
-        if codecs.is_empty() {
-            return Err(SdpError::NoCodecs {
-                supported: shown_codecs(&SUPPORTED),
-            });
-        }
-        Ok(Codecs(codecs))
+        Codecs::new(codecs)
     }
 
     pub fn as_slice(&self) -> &[Codec] {
@@ -107,6 +109,14 @@ impl Codecs {
             (number, *codec)
         })
     }
+}
+
+fn is_name_of(name: &str, codec: Codec) -> bool {
+    let registered = encoding_name(codec);
+    let without_channels = registered.strip_suffix("/2").unwrap_or(registered);
+    [codec.name(), registered, without_channels]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// What a payload type of the remote side is, were it agreed to.

@@ -339,3 +339,25 @@ fn allow_lists_name_codecs_as_registered() {
                     PCMA/8000, L16/48000, L16/16000, L16/8000";
     assert_eq!(unknown.to_string(), sentence);
 }
+
+#[test]
+fn a_side_with_narrower_opus_brings_both_sides_down_to_it() {
+    let codecs = Codecs::new([OPUS_16K, OPUS_48K, Codec::Pcmu]).unwrap();
+    assert_eq!(codecs.as_slice(), [OPUS_16K, Codec::Pcmu], "Opus is one codec");
+    let wideband = LocalMedia { codecs, ..local() };
+    let (text, wide_side) = answer(&offer(&wideband), &local()).unwrap();
+    assert_eq!(wide_side.formats[0].encoding, encoding(OPUS_16K, 20, 24_000));
+    assert_eq!(accept(&wideband, &text).unwrap().formats, wide_side.formats);
+
+    let (text, agreed) = answer(sample!("freeswitch"), &wideband).unwrap();
+    assert!(
+        text.contains("a=fmtp:102 maxplaybackrate=16000;sprop-maxcapturerate=16000;stereo=0\r\n"),
+        "{text}"
+    );
+    let sentence = "Opus works at 16000 Hz, our list of codecs allows no more, with 24000 bit/s.";
+    assert!(
+        agreed.negotiation.iter().any(|said| said == sentence),
+        "{:?}",
+        agreed.negotiation
+    );
+}
