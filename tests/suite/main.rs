@@ -1,5 +1,6 @@
-//! All integration tests in one binary: a module a promise.
+//! The integration tests: one binary, one module for each promise.
 
 mod conference;
+mod fuzz_corpus;
 mod simulation;
 mod support;
