@@ -4,12 +4,8 @@
 use crossbeam_queue::ArrayQueue;
 
 use crate::frame::{FRAME_SAMPLES_MAX, Rate};
+pub use crate::id::RecordingSlot;
 use crate::time::Tick;
-
-/// Names one recording from the tap to the file. Never used twice in the life of a [`Recorder`](super::Recorder), so
-/// a frame still in a queue cannot end up in another recording.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RecordingSlot(pub u32);
 
 /// Frames from one engine to the writer; made with [`TAP_QUEUE_FRAMES`]. Push with `push`, and count an `Err`.
 pub type TapQueue = ArrayQueue<RecordedFrame>;

@@ -1,0 +1,321 @@
+//! The daemon as its users meet it: the HTTP calls that load and demo make, and the little SDP they need.
+//!
+//! The offers and the reading of answers are this module's own, so that the daemon's SDP is checked by other eyes
+//! than its own.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+use thiserror::Error;
+use ureq::http::Response;
+use ureq::{Agent, Body};
+
+use super::track::encoding;
+use crate::codec::Codec;
+use crate::frame::Rate;
+
+/// A daemon that takes longer to answer than this is as good as none.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// More than any recording of a demo, and a bound all the same.
+const BODY_BYTES_MAX: u64 = 1 << 28;
+
+/// The first dynamic payload type (RFC 3551 §6).
+const DYNAMIC_PAYLOAD_TYPE: u8 = 96;
+
+#[derive(Debug, Error)]
+pub enum ApiError {
+    #[error("no answer from {url}: {error}")]
+    Unreachable { url: String, error: Box<ureq::Error> },
+    #[error("{method} {path} was refused with status {status}: {message}")]
+    Refused { method: &'static str, path: String, status: u16, message: String },
+    #[error("the answer to {method} {path} is not what was agreed: {reason}")]
+    Malformed { method: &'static str, path: String, reason: String },
+}
+
+/// A client of one daemon; clones share its connections.
+#[derive(Debug, Clone)]
+pub struct Api {
+    agent: Agent,
+    base: String,
+    authorization: Option<String>,
+}
+
+/// What the daemon said to an offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seat {
+    pub call_id: String,
+    /// Where our packets go.
+    pub remote: SocketAddr,
+    /// The type that both our packets and the daemon's bear.
+    pub payload_type: u8,
+}
+
+impl Api {
+    /// `url` is the daemon's origin (`http://127.0.0.1:8080`), `key` is `key:secret` where it wants one.
+    pub fn new(url: &str, key: Option<&str>) -> Api {
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(TIMEOUT))
+            .proxy(None)
+            .max_redirects(0)
+            .build()
+            .into();
+        let authorization = key.map(|key| format!("Basic {}", BASE64.encode(key)));
+        Api { agent, base: url.trim_end_matches('/').to_owned(), authorization }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.base
+    }
+
+    /// Asks for a leg that will send and receive `codec` at `local`.
+    pub fn seat(
+        &self,
+        conference_id: &str,
+        call_id: &str,
+        codec: Codec,
+        ptime_ms: u8,
+        local: SocketAddr,
+    ) -> Result<Seat, ApiError> {
+        let (method, path) = ("POST", "/v1/legs");
+        let body = json!({
+            "conferenceId": conference_id,
+            "callId": call_id,
+            "sdp": offer(codec, ptime_ms, local),
+        });
+        let leg = self.json(method, path, Some(&body))?;
+        let malformed = |reason: &str| ApiError::Malformed { method, path: path.into(), reason: reason.into() };
+        let answered = leg["callId"].as_str().ok_or_else(|| malformed("there is no callId"))?;
+        let sdp = leg["sdp"].as_str().ok_or_else(|| malformed("there is no sdp"))?;
+        let (remote, payload_type) = answer(sdp).ok_or_else(|| malformed("the sdp takes no audio"))?;
+        if payload_type != self::payload_type(codec) {
+            return Err(malformed(&format!("{} was offered, payload type {payload_type} was taken", codec.name())));
+        }
+        Ok(Seat { call_id: answered.to_owned(), remote, payload_type })
+    }
+
+    pub fn unseat(&self, call_id: &str) -> Result<(), ApiError> {
+        self.call("DELETE", &format!("/v1/legs/{}", encoded(call_id)), None).map(drop)
+    }
+
+    /// `mute`, `unmute`, `onhold` or `resume`.
+    pub fn command(&self, conference_id: &str, call_id: &str, command: &str) -> Result<(), ApiError> {
+        let path = format!("{}/{}", conference(conference_id), encoded(call_id));
+        self.call("PATCH", &path, Some(&json!({ "command": command }))).map(drop)
+    }
+
+    pub fn kick(&self, conference_id: &str, call_id: &str) -> Result<(), ApiError> {
+        self.call("DELETE", &format!("{}/{}", conference(conference_id), encoded(call_id)), None).map(drop)
+    }
+
+    /// Starts to record a conference and returns the recording's id.
+    pub fn record(&self, conference_id: &str) -> Result<String, ApiError> {
+        let (method, path) = ("POST", format!("{}/recording", conference(conference_id)));
+        let started = self.json(method, &path, Some(&json!({})))?;
+        let id = started["recordingId"].as_str().map(str::to_owned);
+        id.ok_or_else(|| ApiError::Malformed { method, path, reason: "there is no recordingId".into() })
+    }
+
+    pub fn stop_recording(&self, conference_id: &str) -> Result<(), ApiError> {
+        self.call("DELETE", &format!("{}/recording", conference(conference_id)), None).map(drop)
+    }
+
+    /// The recording's state and receipt.
+    pub fn receipt(&self, recording_id: &str) -> Result<Value, ApiError> {
+        self.json("GET", &format!("/v1/recordings/{}", encoded(recording_id)), None)
+    }
+
+    /// The recording's file, whole.
+    pub fn recorded_audio(&self, recording_id: &str) -> Result<Vec<u8>, ApiError> {
+        let (method, path) = ("GET", format!("/v1/recordings/{}/audio", encoded(recording_id)));
+        let mut response = self.call(method, &path, None)?;
+        let audio = response.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_vec();
+        audio.map_err(|error| self.unreachable(error))
+    }
+
+    pub fn metrics(&self) -> Result<String, ApiError> {
+        let mut response = self.call("GET", "/metrics", None)?;
+        let text = response.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_string();
+        text.map_err(|error| self.unreachable(error))
+    }
+
+    fn json(&self, method: &'static str, path: &str, body: Option<&Value>) -> Result<Value, ApiError> {
+        let mut response = self.call(method, path, body)?;
+        let text = response.body_mut().read_to_string().map_err(|error| self.unreachable(error))?;
+        serde_json::from_str(&text).map_err(|error| ApiError::Malformed {
+            method,
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
+    fn call(&self, method: &'static str, path: &str, body: Option<&Value>) -> Result<Response<Body>, ApiError> {
+        let mut request =
+            ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        let sent = match body {
+            None => request.body(()).map_err(ureq::Error::from).and_then(|request| self.agent.run(request)),
+            Some(body) => request
+                .header("content-type", "application/json")
+                .body(body.to_string())
+                .map_err(ureq::Error::from)
+                .and_then(|request| self.agent.run(request)),
+        };
+        let mut response = sent.map_err(|error| self.unreachable(error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let text = response.body_mut().read_to_string().unwrap_or_default();
+        let message = serde_json::from_str::<Value>(&text)
+            .ok()
+            .and_then(|error| error["message"].as_str().map(str::to_owned))
+            .unwrap_or(text);
+        Err(ApiError::Refused { method, path: path.to_owned(), status: status.as_u16(), message })
+    }
+
+    fn unreachable(&self, error: ureq::Error) -> ApiError {
+        ApiError::Unreachable { url: self.base.clone(), error: Box::new(error) }
+    }
+}
+
+fn encoded(id: &str) -> String {
+    utf8_percent_encode(id, NON_ALPHANUMERIC).to_string()
+}
+
+fn conference(conference_id: &str) -> String {
+    format!("/v1/conferences/id/{}", encoded(conference_id))
+}
+
+/// The payload type under which we offer a codec.
+pub fn payload_type(codec: Codec) -> u8 {
+    match codec {
+        Codec::Pcmu => 0,
+        Codec::Pcma => 8,
+        Codec::L16(_) | Codec::Opus(_) => DYNAMIC_PAYLOAD_TYPE,
+    }
+}
+
+/// An offer (RFC 3264) of one codec at one address, with RTCP on the same port (RFC 5761).
+pub fn offer(codec: Codec, ptime_ms: u8, local: SocketAddr) -> String {
+    let family = if local.is_ipv4() { "IP4" } else { "IP6" };
+    let (address, port, payload_type) = (local.ip(), local.port(), payload_type(codec));
+    let mut sdp = format!(
+        "v=0\r\no=- {port} 1 IN {family} {address}\r\ns=mixminus\r\nc=IN {family} {address}\r\nt=0 0\r\n\
+         m=audio {port} RTP/AVP {payload_type}\r\n"
+    );
+    let name = codec.name();
+    // Writing to a string cannot fail.
+    let _ = match codec {
+        Codec::Pcmu | Codec::Pcma => write!(sdp, "a=rtpmap:{payload_type} {name}/8000\r\n"),
+        Codec::L16(rate) => write!(sdp, "a=rtpmap:{payload_type} {name}/{}\r\n", rate.hz()),
+        Codec::Opus(rate) => {
+            let maximum = rate.hz();
+            let bitrate = encoding(codec, ptime_ms).bitrate;
+            // RFC 7587 §7: the name bears 48000/2 whatever is sent.
+            write!(
+                sdp,
+                "a=rtpmap:{payload_type} {name}/48000/2\r\n\
+                 a=fmtp:{payload_type} maxplaybackrate={maximum};sprop-maxcapturerate={maximum};\
+                 maxaveragebitrate={bitrate}\r\n"
+            )
+        }
+    };
+    let _ = write!(sdp, "a=ptime:{ptime_ms}\r\na=rtcp-mux\r\na=sendrecv\r\n");
+    sdp
+}
+
+/// Where an answer wants its audio, and as which payload type first; `None` where it takes none.
+pub fn answer(sdp: &str) -> Option<(SocketAddr, u8)> {
+    let mut address: Option<IpAddr> = None;
+    let mut audio: Option<(u16, u8)> = None;
+    for line in sdp.lines() {
+        if let Some(connection) = line.strip_prefix("c=") {
+            // The first is the session's or the audio's; another of the audio's own comes after its m-line.
+            if address.is_none() || audio.is_some() {
+                address = connection.split_whitespace().nth(2)?.parse().ok();
+            }
+        } else if let Some(media) = line.strip_prefix("m=") {
+            if audio.is_some() {
+                break;
+            }
+            let mut words = media.split_whitespace();
+            if words.next() == Some("audio") {
+                let port = words.next()?.parse().ok()?;
+                audio = Some((port, words.nth(1)?.parse().ok()?));
+            }
+        }
+    }
+    let (port, payload_type) = audio.filter(|(port, _)| *port != 0)?;
+    Some((SocketAddr::new(address?, port), payload_type))
+}
+
+/// The codecs that `--codec` names.
+pub const CODECS: [(&str, Codec); 8] = [
+    ("pcmu", Codec::Pcmu),
+    ("pcma", Codec::Pcma),
+    ("opus", Codec::Opus(Rate::Hz48000)),
+    ("opus16", Codec::Opus(Rate::Hz16000)),
+    ("opus8", Codec::Opus(Rate::Hz8000)),
+    ("l16", Codec::L16(Rate::Hz16000)),
+    ("l16-8", Codec::L16(Rate::Hz8000)),
+    ("l16-48", Codec::L16(Rate::Hz48000)),
+];
+
+pub fn codec_named(name: &str) -> Result<Codec, String> {
+    CODECS.iter().find(|(known, _)| *known == name).map(|(_, codec)| *codec).ok_or_else(|| {
+        let known: Vec<&str> = CODECS.iter().map(|(known, _)| *known).collect();
+        format!("it is none of {}", known.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_says_where_the_audio_goes() {
+        let sdp = "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\n\
+                   m=audio 10002 RTP/AVP 96 101\r\na=rtpmap:96 opus/48000/2\r\nm=video 0 RTP/AVP 31\r\nc=IN IP4 10.9.9.9\r\n";
+        assert_eq!(answer(sdp), Some(("10.0.0.1:10002".parse().expect("an address"), 96)));
+        let own = "v=0\nc=IN IP4 10.0.0.1\nm=audio 10004 RTP/AVP 0\nc=IN IP6 ::1\n";
+        assert_eq!(answer(own), Some(("[::1]:10004".parse().expect("an address"), 0)));
+    }
+
+    #[test]
+    fn an_answer_without_audio_is_none() {
+        for sdp in ["", "v=0\nc=IN IP4 10.0.0.1\n", "c=IN IP4 10.0.0.1\nm=audio 0 RTP/AVP 0\n", "m=audio 9 RTP/AVP 0\n"] {
+            assert_eq!(answer(sdp), None, "{sdp:?}");
+        }
+    }
+
+    #[test]
+    fn every_offer_names_its_codec_as_registered() {
+        let local = "127.0.0.1:4000".parse().expect("an address");
+        for (codec, line) in [
+            (Codec::Pcmu, "a=rtpmap:0 PCMU/8000\r\n"),
+            (Codec::Pcma, "a=rtpmap:8 PCMA/8000\r\n"),
+            (Codec::L16(Rate::Hz16000), "a=rtpmap:96 L16/16000\r\n"),
+            (Codec::Opus(Rate::Hz16000), "a=rtpmap:96 opus/48000/2\r\na=fmtp:96 maxplaybackrate=16000;"),
+        ] {
+            let sdp = offer(codec, 20, local);
+            assert!(sdp.contains(line), "{sdp}");
+            assert_eq!(answer(&sdp), Some((local, payload_type(codec))));
+        }
+        assert!(offer(Codec::Pcmu, 20, "[::1]:4000".parse().expect("an address")).contains("c=IN IP6 ::1\r\n"));
+    }
+
+    #[test]
+    fn an_unknown_codec_is_answered_with_the_known_ones() {
+        assert_eq!(codec_named("opus16"), Ok(Codec::Opus(Rate::Hz16000)));
+        assert!(codec_named("speex").expect_err("there is none").contains("pcma"));
+    }
+}

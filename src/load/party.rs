@@ -1,0 +1,341 @@
+//! A synthetic party: a UDP socket that sends a track packet by packet and counts what comes back, and the worker
+//! thread that paces many of them.
+//!
+//! One thread serves hundreds of parties: it wakes on a grid of half a millisecond, and at each party's own moment
+//! sends its packet and fetches what has arrived, two system calls a packet time. Times of arrival are the kernel's.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::distribution::Distribution;
+use super::socket::{Inbox, WallTime};
+use super::stream::{Capture, Captured, Stream};
+use super::track::Track;
+
+/// All sending happens at multiples of this, so that a thousand parties do not wake the thread a thousand times.
+pub const GRID: Duration = Duration::from_micros(500);
+
+/// How long a worker sleeps when no party is due: it must still hear orders.
+const IDLE: Duration = Duration::from_millis(5);
+
+const RTP_HEADER_BYTES: usize = 12;
+
+/// One end of a leg.
+pub struct Party {
+    socket: UdpSocket,
+    track: Arc<Track>,
+    next_packet: usize,
+    payload_type: u8,
+    ssrc: u32,
+    sequence: u16,
+    timestamp: u32,
+    /// Sent since measuring began.
+    pub sent: Sent,
+    /// Received since measuring began.
+    pub stream: Stream,
+    pub capture: Option<Capture>,
+    /// When each burst's first sample was sent, since measuring began.
+    pub bursts: Vec<WallTime>,
+    /// Received and not RTP of ours: RTCP, or what no one should send.
+    pub other_datagrams: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sent {
+    pub packets: u64,
+    pub bytes: u64,
+    /// The socket did not take them.
+    pub refused: u64,
+}
+
+impl Party {
+    /// A party that will send `track` from `first_packet` on over a socket connected to its leg's port.
+    pub fn new(socket: UdpSocket, payload_type: u8, track: Arc<Track>, first_packet: usize, seed: u64) -> Party {
+        let mut chance = fastrand::Rng::with_seed(seed);
+        Party {
+            socket,
+            track,
+            next_packet: first_packet,
+            payload_type,
+            ssrc: chance.u32(..),
+            sequence: chance.u16(..),
+            timestamp: chance.u32(..),
+            sent: Sent::default(),
+            stream: Stream::default(),
+            capture: None,
+            bursts: Vec::new(),
+            other_datagrams: 0,
+        }
+    }
+
+    fn packet_time(&self) -> Duration {
+        Duration::from_millis(u64::from(self.track.encoding().ptime_ms))
+    }
+
+    fn send(&mut self, packet: &mut Vec<u8>, measuring: bool) {
+        // RFC 3550 §5.1: version 2, no padding, extension or sources.
+        packet.clear();
+        packet.extend_from_slice(&[0x80, self.payload_type]);
+        packet.extend_from_slice(&self.sequence.to_be_bytes());
+        packet.extend_from_slice(&self.timestamp.to_be_bytes());
+        packet.extend_from_slice(&self.ssrc.to_be_bytes());
+        packet.extend_from_slice(self.track.payload(self.next_packet));
+        if measuring && let Some(offset) = self.track.burst_in(self.next_packet) {
+            self.bursts.push(WallTime::now().after(offset));
+        }
+        match self.socket.send(packet) {
+            Ok(bytes) => {
+                self.sent.packets += 1;
+                self.sent.bytes += bytes as u64;
+            }
+            Err(_) => self.sent.refused += 1,
+        }
+        let encoding = self.track.encoding();
+        let step = encoding.samples() as u32 * encoding.codec.clock_per_sample();
+        self.sequence = self.sequence.wrapping_add(1);
+        self.timestamp = self.timestamp.wrapping_add(step);
+        self.next_packet += 1;
+    }
+
+    fn fetch(&mut self, inbox: &mut Inbox, gaps: &mut Distribution, measuring: bool) {
+        let Party { socket, stream, capture, other_datagrams, payload_type, .. } = self;
+        inbox.drain(socket, |at, datagram| {
+            let Some((header, payload)) = rtp(datagram, *payload_type) else {
+                *other_datagrams += 1;
+                return;
+            };
+            let gap = stream.arrive(at, header.ssrc, header.sequence, datagram.len());
+            if !measuring {
+                return;
+            }
+            if let Some(gap) = gap {
+                gaps.record(gap);
+            }
+            if let Some(capture) = capture {
+                let RtpHeader { sequence, timestamp, .. } = header;
+                capture.keep(Captured { at, sequence, timestamp, payload: payload.into() });
+            }
+        });
+    }
+
+    fn restart(&mut self) {
+        self.sent = Sent::default();
+        self.bursts.clear();
+        self.stream.restart();
+    }
+}
+
+struct RtpHeader {
+    sequence: u16,
+    timestamp: u32,
+    ssrc: u32,
+}
+
+/// The header and payload of an RTP packet of our payload type; RTCP (RFC 5761 §4: types 192 to 223) is none.
+fn rtp(datagram: &[u8], payload_type: u8) -> Option<(RtpHeader, &[u8])> {
+    let (header, payload) = datagram.split_at_checked(RTP_HEADER_BYTES)?;
+    // What a mixer sends to us needs neither padding nor extension nor (one of us speaks) a list of sources.
+    if header[0] != 0x80 || header[1] & 0x7f != payload_type {
+        return None;
+    }
+    let word = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let sequence = u16::from_be_bytes([header[2], header[3]]);
+    Some((RtpHeader { sequence, timestamp: word(4), ssrc: word(8) }, payload))
+}
+
+/// A thread that paces parties. All workers of a run share one epoch, to which every time of sending is relative.
+pub struct Worker {
+    orders: Sender<Order>,
+    thread: JoinHandle<Outcome>,
+}
+
+enum Order {
+    Join(Box<Party>, Duration),
+    Measure,
+    Finish,
+}
+
+/// What a worker has when it is done.
+pub struct Outcome {
+    /// In the order in which they joined.
+    pub parties: Vec<Party>,
+    /// Between arrivals, of all its parties' streams.
+    pub gaps: Distribution,
+    /// How much later than due packets were sent: the generator's own fault.
+    pub lateness: Distribution,
+}
+
+impl Worker {
+    pub fn start(epoch: Instant) -> io::Result<Worker> {
+        let (orders, to_do) = mpsc::channel();
+        let thread = thread::Builder::new().name("load".into()).spawn(move || work(epoch, &to_do))?;
+        Ok(Worker { orders, thread })
+    }
+
+    /// Lets a party send its first packet at `first_due` after the epoch (rounded up to the grid), and then one
+    /// each packet time.
+    pub fn join(&self, party: Party, first_due: Duration) {
+        // A worker hears orders until it is told to finish, and that takes the worker.
+        let _ = self.orders.send(Order::Join(Box::new(party), first_due));
+    }
+
+    /// Forgets all figures so far; from here on they count.
+    pub fn measure(&self) {
+        let _ = self.orders.send(Order::Measure);
+    }
+
+    pub fn finish(self) -> Outcome {
+        let _ = self.orders.send(Order::Finish);
+        match self.thread.join() {
+            Ok(outcome) => outcome,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+fn work(epoch: Instant, orders: &Receiver<Order>) -> Outcome {
+    let mut outcome =
+        Outcome { parties: Vec::new(), gaps: Distribution::new(), lateness: Distribution::new() };
+    let mut due: BinaryHeap<Reverse<(Duration, usize)>> = BinaryHeap::new();
+    let mut inbox = Inbox::new();
+    let mut packet = Vec::new();
+    let mut measuring = false;
+    loop {
+        loop {
+            match orders.try_recv() {
+                Ok(Order::Join(party, first_due)) => {
+                    due.push(Reverse((on_grid(first_due), outcome.parties.len())));
+                    outcome.parties.push(*party);
+                }
+                Ok(Order::Measure) => {
+                    measuring = true;
+                    for party in &mut outcome.parties {
+                        party.fetch(&mut inbox, &mut outcome.gaps, false);
+                        party.restart();
+                    }
+                    outcome.gaps = Distribution::new();
+                    outcome.lateness = Distribution::new();
+                }
+                Ok(Order::Finish) | Err(TryRecvError::Disconnected) => {
+                    for party in &mut outcome.parties {
+                        party.fetch(&mut inbox, &mut outcome.gaps, measuring);
+                    }
+                    return outcome;
+                }
+                Err(TryRecvError::Empty) => break,
+            }
+        }
+        let now = epoch.elapsed();
+        while let Some(&Reverse((at, index))) = due.peek()
+            && at <= now
+        {
+            due.pop();
+            let party = &mut outcome.parties[index];
+            party.send(&mut packet, measuring);
+            party.fetch(&mut inbox, &mut outcome.gaps, measuring);
+            if measuring {
+                outcome.lateness.record(epoch.elapsed().saturating_sub(at));
+            }
+            due.push(Reverse((at + party.packet_time(), index)));
+        }
+        let idle_until = now + IDLE;
+        let wake_at = due.peek().map_or(idle_until, |Reverse((at, _))| (*at).min(idle_until));
+        thread::sleep(wake_at.saturating_sub(epoch.elapsed()));
+    }
+}
+
+fn on_grid(at: Duration) -> Duration {
+    let steps = at.as_nanos().div_ceil(GRID.as_nanos());
+    Duration::from_nanos((steps * GRID.as_nanos()) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::codec::Codec;
+    use crate::load::socket;
+    use crate::load::track::encoding;
+
+    fn a_second_of_ramp() -> Arc<Track> {
+        let sound: Vec<f32> = (0..8_000).map(|n| n as f32 / 8_000.0).collect();
+        Arc::new(Track::encode(&sound, encoding(Codec::Pcmu, 20), &[400]).expect("the encoding is good"))
+    }
+
+    /// Two parties whose sockets are connected to each other.
+    fn pair(track: &Arc<Track>) -> [Party; 2] {
+        let sockets = [0, 1].map(|_| socket::bind(Ipv4Addr::LOCALHOST.into()).expect("loopback has a free port"));
+        let ports = [0, 1].map(|n: usize| sockets[n].local_addr().expect("it is bound"));
+        let mut seed = 0;
+        let mut party = |socket: UdpSocket, to| {
+            socket.connect(to).expect("loopback has a route");
+            seed += 1;
+            Party::new(socket, 0, Arc::clone(track), 0, seed)
+        };
+        let [one, other] = sockets;
+        [party(one, ports[1]), party(other, ports[0])]
+    }
+
+    #[test]
+    fn two_parties_hear_each_other_whole_and_on_time() {
+        let track = a_second_of_ramp();
+        let epoch = Instant::now();
+        let worker = Worker::start(epoch).expect("a thread can be had");
+        for (party, ms) in pair(&track).into_iter().zip([10, 17]) {
+            worker.join(Party { capture: Some(Capture::up_to(1 << 20)), ..party }, Duration::from_millis(ms));
+        }
+        worker.measure();
+        thread::sleep(Duration::from_millis(700));
+        let Outcome { parties, gaps, .. } = worker.finish();
+        let median = gaps.quantile(0.5).expect("packets came");
+        assert!(median.abs_diff(Duration::from_millis(20)) < Duration::from_millis(5), "{median:?}");
+        for (party, other) in parties.iter().zip(parties.iter().rev()) {
+            assert!((20..=36).contains(&party.stream.packets), "{} packets", party.stream.packets);
+            assert_eq!(party.stream.missing(), 0);
+            assert!(other.sent.packets - party.stream.packets <= 1);
+            assert_eq!(party.stream.bytes, party.stream.packets * 172);
+            let captured = &party.capture.as_ref().expect("it was asked for").packets;
+            assert_eq!(captured[3].payload[..], *track.payload(3));
+            assert_eq!(captured[3].timestamp.wrapping_sub(captured[0].timestamp), 480);
+            // The burst at sample 400 starts 10 ms into packet 2.
+            let sent_at = other.bursts[0].nanos_since(captured[2].at) - 10_000_000;
+            assert!((-20_000_000..=0).contains(&sent_at), "{sent_at} ns from its arrival");
+        }
+    }
+
+    #[test]
+    fn measuring_forgets_what_was_before() {
+        let track = a_second_of_ramp();
+        let worker = Worker::start(Instant::now()).expect("a thread can be had");
+        for party in pair(&track) {
+            worker.join(party, Duration::ZERO);
+        }
+        thread::sleep(Duration::from_millis(300));
+        worker.measure();
+        thread::sleep(Duration::from_millis(100));
+        for party in worker.finish().parties {
+            assert!(party.stream.packets < 12 && party.sent.packets < 12, "{:?}", party.sent);
+            assert!(party.bursts.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_no_rtp_of_ours_is_told_apart() {
+        let mut packet = vec![0x80, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 9];
+        let (header, payload) = rtp(&packet, 0).expect("it is one");
+        assert_eq!((header.sequence, header.timestamp, header.ssrc, payload), (1, 2, 3, &[9][..]));
+        assert!(rtp(&packet[..11], 0).is_none());
+        assert!(rtp(&packet, 8).is_none());
+        packet[1] = 200; // a sender report
+        assert!(rtp(&packet, 0).is_none());
+        packet[0..2].copy_from_slice(&[0x40, 0]);
+        assert!(rtp(&packet, 0).is_none());
+    }
+}
