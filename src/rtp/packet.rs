@@ -69,6 +69,7 @@ pub struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
+    #[inline]
     pub fn parse(datagram: &'a [u8]) -> Result<Packet<'a>, Malformed> {
         let Some((header, mut rest)) = datagram.split_first_chunk::<HEADER_BYTES>() else {
             return Err(Malformed::TooShort);
@@ -194,6 +195,7 @@ pub struct Header {
 }
 
 impl Header {
+    #[inline]
     pub fn write(&self, out: &mut [u8; HEADER_BYTES]) {
         let [s0, s1] = self.sequence.to_be_bytes();
         let [t0, t1, t2, t3] = self.timestamp.to_be_bytes();
