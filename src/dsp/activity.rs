@@ -156,7 +156,8 @@ impl NoiseFloor {
     }
 
     fn observe(&mut self, power: f32) {
-        self.smoothed = power + NoiseFloor::SMOOTHING * (self.smoothed - power);
+        // Bounded here already: left to itself it would fade into numbers too small to be calculated with quickly.
+        self.smoothed = (power + NoiseFloor::SMOOTHING * (self.smoothed - power)).max(self.bounds.0);
         self.ticks += 1;
         if self.ticks > NoiseFloor::TICKS_PER_PART {
             self.ticks = 1;
