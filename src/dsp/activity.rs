@@ -181,7 +181,6 @@ const DETECTOR_SAMPLES_MAX: usize = Rate::Hz16000.samples_per_tick();
 
 struct SpeechDetector {
     vad: Vad,
-    rate: Rate,
 }
 
 // SAFETY: the raw pointer in `Vad` owns a block of plain C data from malloc; nothing in it belongs to a thread, and
@@ -192,23 +191,18 @@ impl SpeechDetector {
     fn new() -> SpeechDetector {
         // The strictest mode: it misses no speech that matters here (the level finds it), and the others take the
         // first ticks of idle noise for speech.
-        let vad = Vad::new_with_rate_and_mode(SampleRate::Rate8kHz, VadMode::VeryAggressive);
         SpeechDetector {
-            vad,
-            rate: Rate::Hz8000,
+            vad: Vad::new_with_mode(VadMode::VeryAggressive),
         }
     }
 
     /// One tick. Allocates nothing.
     fn hears_speech(&mut self, pcm: &[f32], rate: Rate) -> bool {
-        if rate != self.rate {
-            self.vad.set_sample_rate(match rate {
-                Rate::Hz8000 => SampleRate::Rate8kHz,
-                // The library's own way down from 48 kHz reads the first 10 ms of each frame twice.
-                Rate::Hz16000 | Rate::Hz48000 => SampleRate::Rate16kHz,
-            });
-            self.rate = rate;
-        }
+        self.vad.set_sample_rate(match rate {
+            Rate::Hz8000 => SampleRate::Rate8kHz,
+            // The library's own way down from 48 kHz reads the first 10 ms of each frame twice.
+            Rate::Hz16000 | Rate::Hz48000 => SampleRate::Rate16kHz,
+        });
         let mut samples = [0; DETECTOR_SAMPLES_MAX];
         let len = match rate {
             Rate::Hz8000 | Rate::Hz16000 => {

@@ -508,6 +508,30 @@ mod tests {
     }
 
     #[test]
+    fn partials_that_a_narrow_codec_cannot_carry_are_left_out() {
+        let rate = Rate::Hz48000;
+        for (music, tune) in tunes() {
+            let pcm = rendered(music, 0, TICKS, rate);
+            let pitches = tune.lines.iter().flat_map(|line| line.notes).map(|note| note.0);
+            let fundamental = 440.0 * ((f64::from(pitches.max().unwrap_or(0)) - 69.0) / 12.0).exp2();
+            for hz in (1..=6)
+                .map(|k| fundamental * f64::from(k))
+                .filter(|hz| *hz > 3_400.0)
+            {
+                let (mut re, mut im) = (0.0, 0.0);
+                for (i, sample) in pcm.iter().enumerate() {
+                    let window = 1.0 - (TAU * i as f64 / pcm.len() as f64).cos();
+                    let (sin, cos) = (TAU * hz * i as f64 / f64::from(rate.hz())).sin_cos();
+                    re += f64::from(*sample) * cos * window;
+                    im += f64::from(*sample) * sin * window;
+                }
+                let amplitude = 2.0 * re.hypot(im) / pcm.len() as f64;
+                assert!(amplitude < 1e-5, "{music:?}: {amplitude} of {hz} Hz");
+            }
+        }
+    }
+
+    #[test]
     fn the_largest_tick_number_plays_as_well() {
         for music in Music::ALL {
             let mut pcm = [f32::NAN; 960];
