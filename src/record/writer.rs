@@ -91,3 +91,55 @@ impl Writer {
             .extend(begun.into_iter().map(|take| (take.beginning.slot, take)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::frame::Rate;
+    use crate::record::receipt::{Anchor, Paths};
+    use crate::record::scratch::Scratch;
+    use crate::record::take::Beginning;
+    use crate::record::wav::WavFile;
+    use crate::time::Tick;
+
+    #[test]
+    fn the_first_frame_of_a_recording_begun_during_a_round_is_not_lost() {
+        let scratch = Scratch::new();
+        let begun = Begun::default();
+        let shelf = Arc::new(Shelf::new(Box::new(|_| {})));
+        let mut writer = Writer::new(Vec::new(), begun.clone(), shelf, mpsc::channel().0);
+        writer.round();
+
+        let paths = Paths::new(scratch.dir(), "a", ".wav");
+        let file = std::fs::File::create_new(&paths.sound).expect("a fresh directory");
+        let beginning = Beginning {
+            slot: RecordingSlot(3),
+            recording_id: "r".to_owned(),
+            conference_id: "room".to_owned(),
+            key: "a.wav".to_owned(),
+            requested_key: None,
+            paths,
+            rate: Rate::Hz8000,
+            anchor: Anchor {
+                tick: Tick(0),
+                at: jiff::Timestamp::UNIX_EPOCH,
+            },
+        };
+        let wav = WavFile::create(file, 8_000).expect("a writable disk");
+        begun
+            .lock()
+            .unwrap()
+            .push(Take::new(beginning, wav, Arc::default()));
+        writer.write(&RecordedFrame::from_mix(
+            RecordingSlot(3),
+            Tick(1),
+            Rate::Hz8000,
+            &[0.5; 160],
+        ));
+        writer.round();
+        assert_eq!(writer.takes[&RecordingSlot(3)].wav.samples(), 160);
+        assert!(writer.is_busy());
+    }
+}
