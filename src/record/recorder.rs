@@ -14,7 +14,7 @@ use super::disk::{Disk, LocalDisk};
 use super::finisher;
 use super::orders::{End, Orders};
 use super::receipt::{Anchor, Paths};
-use super::shelf::{RecordingState, RecordingStatus, SETTLED_MAX, Shelf};
+use super::shelf::{ACTIVE_MAX, RecordingState, RecordingStatus, SETTLED_MAX, Shelf};
 use super::spool::receipts;
 use super::take::{Beginning, Take};
 use super::tap::{RecordingSlot, TapQueue};
@@ -135,7 +135,7 @@ impl Recorder {
                 None,
             );
         }
-        let (to_finisher, takes) = mpsc::channel::<Take>();
+        let (to_finisher, takes) = mpsc::sync_channel::<Take>(ACTIVE_MAX);
         let finishing = shelf.clone();
         let finisher = thread::Builder::new()
             .name("record-finish".to_owned())

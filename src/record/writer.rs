@@ -1,7 +1,7 @@
 //! The thread between the queues and the files. Each round takes what came, writes it, and hands on what is over.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ pub struct Writer {
     begun: Begun,
     takes: BTreeMap<RecordingSlot, Take>,
     shelf: Arc<Shelf>,
-    /// At most [`ACTIVE_MAX`](super::shelf::ACTIVE_MAX) wait here.
-    finisher: Sender<Take>,
+    /// Has room for every recording that can be active at once: handing on never waits.
+    finisher: SyncSender<Take>,
 }
 
 impl Writer {
@@ -29,7 +29,7 @@ impl Writer {
         queues: Vec<Arc<TapQueue>>,
         begun: Begun,
         shelf: Arc<Shelf>,
-        finisher: Sender<Take>,
+        finisher: SyncSender<Take>,
     ) -> Writer {
         Writer {
             queues,
@@ -109,7 +109,7 @@ mod tests {
         let scratch = Scratch::new();
         let begun = Begun::default();
         let shelf = Arc::new(Shelf::new(Box::new(|_| {})));
-        let mut writer = Writer::new(Vec::new(), begun.clone(), shelf, mpsc::channel().0);
+        let mut writer = Writer::new(Vec::new(), begun.clone(), shelf, mpsc::sync_channel(1).0);
         writer.round();
 
         let paths = Paths::new(scratch.dir(), "a", ".wav");
