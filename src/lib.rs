@@ -10,15 +10,17 @@
 //! go in, bytes and events come out. The shell (`driver` to `load`) owns what can block, fail or surprise.
 
 pub mod frame;
+pub mod id;
 pub mod time;
 
 pub mod rtp;
 pub mod sdp;
 
-pub mod jitter;
-
 pub mod codec;
 pub mod dsp;
+
+pub mod jitter;
+pub mod stream;
 
 pub mod leg;
 pub mod room;

@@ -10,6 +10,7 @@ pub mod opus;
 use thiserror::Error;
 
 use crate::frame::Rate;
+use crate::time::TICK;
 
 /// The longest payload any codec accepts or makes, in milliseconds of sound.
 pub const PAYLOAD_MS_MAX: usize = 120;
@@ -59,6 +60,16 @@ impl Codec {
         }
     }
 
+    /// The largest payload taken from a remote party, in bytes: 60 ms of sound, the most that SDP agrees to.
+    pub const fn payload_bytes_received_max(self) -> usize {
+        match self {
+            Codec::Pcmu | Codec::Pcma => 60 * Rate::Hz8000.samples_per_ms(),
+            Codec::L16(rate) => 60 * 2 * rate.samples_per_ms(),
+            // No sender makes one that does not fit an Ethernet frame.
+            Codec::Opus(_) => 1_500,
+        }
+    }
+
     /// RTP timestamp units for each sample of decoded sound: 1, or 3 for Opus worked on at 16 kHz.
     pub const fn clock_per_sample(self) -> u32 {
         self.clock_hz() / self.rate().hz()
@@ -78,6 +89,27 @@ pub struct Encoding {
 }
 
 impl Encoding {
+    /// The most bytes one of our payloads takes.
+    pub const fn payload_bytes_max(self) -> usize {
+        let samples = self.ptime_ms as usize * self.codec.rate().samples_per_ms();
+        match self.codec {
+            Codec::Pcmu | Codec::Pcma => samples,
+            Codec::L16(_) => 2 * samples,
+            // The encoder keeps within what it is given: a packet that fits an Ethernet frame.
+            Codec::Opus(_) => 1_400,
+        }
+    }
+
+    /// The most packets that one 20 ms tick can complete.
+    pub const fn packets_per_tick_max(self) -> usize {
+        (TICK.as_millis() as usize).div_ceil(self.ptime_ms as usize)
+    }
+
+    /// RTP timestamp units in one packet.
+    pub const fn packet_clock(self) -> u32 {
+        self.codec.clock_hz() / 1_000 * self.ptime_ms as u32
+    }
+
     /// Samples of one packet, at `codec.rate()`.
     pub const fn samples(&self) -> usize {
         self.ptime_ms as usize * self.codec.rate().samples_per_ms()

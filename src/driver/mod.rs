@@ -1,1 +1,184 @@
+//! The media threads: each owns one engine, its sockets and its time.
+//!
+//! The control plane reaches an engine over one bounded queue and hears from it over another; nothing it does can
+//! make a tick late. Whoever polls the events drops what comes back in them, so the media threads free nothing.
 
+pub mod clock;
+pub mod ports;
+pub mod realtime;
+mod rtcp_poll;
+pub mod socket;
+mod worker;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::driver::clock::Clock;
+use crate::driver::ports::Sockets;
+use crate::driver::rtcp_poll::RtcpPoll;
+use crate::driver::worker::Worker;
+use crate::engine::outbox::Outbox;
+use crate::engine::{self, Engine, EngineLimits};
+use crate::id::{LegId, RoomId};
+use crate::leg::Leg;
+use crate::record::{TAP_QUEUE_FRAMES, TapQueue};
+use crate::time::Tick;
+
+/// Commands that may wait for an engine.
+const COMMANDS_MAX: usize = 4_096;
+
+/// Events that may wait for the control plane, besides one of each kind for every leg.
+const EVENTS_MIN: usize = 4_096;
+
+/// The shortest a media thread's stack may be: frames live on it.
+const STACK_BYTES: usize = 1024 * 1024;
+
+pub enum Command {
+    /// Seats a leg with its sockets.
+    Seat { leg: LegId, state: Box<Leg>, sockets: Sockets, room: RoomId },
+    /// Everything else but `Join`.
+    Engine(engine::Command),
+}
+
+pub enum Event {
+    /// A leg has left with all that it needs to be seated elsewhere.
+    Left { leg: LegId, tick: Tick, state: Box<Leg>, sockets: Sockets },
+    /// Everything else but `Left`.
+    Engine(engine::Event),
+}
+
+/// The engine's queue is full; here is the command again.
+pub struct QueueFull(pub Command);
+
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    #[error("a media thread could not be started: {0}")]
+    Thread(io::Error),
+    #[error("an epoll set could not be made: {0}")]
+    Epoll(io::Error),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DriverConfig {
+    pub engines: usize,
+    pub legs_per_engine: usize,
+    pub rooms_per_engine: usize,
+}
+
+/// The running media threads. Dropping it stops them.
+pub struct Driver {
+    clock: Clock,
+    memory_locked: bool,
+    stopping: Arc<AtomicBool>,
+    handles: Vec<EngineHandle>,
+}
+
+struct EngineHandle {
+    commands: Arc<ArrayQueue<Command>>,
+    events: Arc<ArrayQueue<Event>>,
+    tap: Arc<TapQueue>,
+    realtime: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Driver {
+    pub fn start(config: &DriverConfig) -> Result<Driver, DriverError> {
+        let mut driver = Driver {
+            clock: Clock::start(),
+            memory_locked: realtime::lock_memory(),
+            stopping: Arc::new(AtomicBool::new(false)),
+            handles: Vec::with_capacity(config.engines),
+        };
+        for index in 0..config.engines {
+            let handle = driver.start_engine(index, config)?;
+            driver.handles.push(handle);
+        }
+        Ok(driver)
+    }
+
+    fn start_engine(&self, index: usize, config: &DriverConfig) -> Result<EngineHandle, DriverError> {
+        let limits = EngineLimits { legs: config.legs_per_engine, rooms: config.rooms_per_engine };
+        let commands = Arc::new(ArrayQueue::new(COMMANDS_MAX));
+        let events = Arc::new(ArrayQueue::new(EVENTS_MIN + 4 * config.legs_per_engine));
+        let tap = Arc::new(TapQueue::new(TAP_QUEUE_FRAMES));
+        let realtime = Arc::new(AtomicBool::new(false));
+        let mut worker = Worker {
+            engine: Engine::new(limits),
+            sockets: (0..limits.legs).map(|_| None).collect(),
+            rtcp: RtcpPoll::new().map_err(DriverError::Epoll)?,
+            outbox: Outbox::new(limits.legs),
+            clock: self.clock,
+            commands: Arc::clone(&commands),
+            events: Arc::clone(&events),
+            tap: Arc::clone(&tap),
+            stopping: Arc::clone(&self.stopping),
+            buffer: Box::new([0; socket::DATAGRAM_BYTES_MAX]),
+        };
+        let granted = Arc::clone(&realtime);
+        let thread = std::thread::Builder::new()
+            .name(format!("engine-{index}"))
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                granted.store(realtime::run_first(), Ordering::Relaxed);
+                worker.run();
+            })
+            .map_err(DriverError::Thread)?;
+        Ok(EngineHandle { commands, events, tap, realtime, thread: Some(thread) })
+    }
+
+    pub fn engines(&self) -> usize {
+        self.handles.len()
+    }
+
+    /// Gives an engine something to do before its next tick.
+    #[allow(clippy::result_large_err)]
+    pub fn send(&self, engine: usize, command: Command) -> Result<(), QueueFull> {
+        self.handles[engine].commands.push(command).map_err(QueueFull)
+    }
+
+    /// The next thing an engine has to say, if any.
+    pub fn poll(&self, engine: usize) -> Option<Event> {
+        self.handles[engine].events.pop()
+    }
+
+    /// Where the engine puts the frames of its recordings.
+    pub fn tap(&self, engine: usize) -> Arc<TapQueue> {
+        Arc::clone(&self.handles[engine].tap)
+    }
+
+    /// The wall clock when a tick began.
+    pub fn wall_clock(&self, tick: Tick) -> SystemTime {
+        self.clock.wall_clock(tick.due(0))
+    }
+
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Whether the engine's thread runs under SCHED_FIFO.
+    pub fn realtime(&self, engine: usize) -> bool {
+        self.handles[engine].realtime.load(Ordering::Relaxed)
+    }
+
+    /// Whether pages, once touched, stay in memory.
+    pub fn memory_locked(&self) -> bool {
+        self.memory_locked
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        for handle in &mut self.handles {
+            if let Some(thread) = handle.thread.take() {
+                // A panic of the thread was reported when it happened.
+                let _ = thread.join();
+            }
+        }
+    }
+}

@@ -1,4 +1,35 @@
-//! What the control plane can ask of an engine. A command takes effect with the next tick.
+//! What the control plane can ask of an engine. A command takes effect with the next tick of its room.
 //!
-//! Whoever sends a command pays for its memory: boxes go in filled, and come back in an event to be dropped
-//! outside the media thread.
+//! Whoever sends a command pays for its memory: boxes go in filled and come back in an event, to be dropped outside
+//! the media thread. Ids are slots that the sender chooses and owns until the event that gives them back
+//! (`Event::Left`, `Event::Closed`), so a command can neither miss nor hit a stranger.
+
+pub use crate::id::{LegId, RecordingSlot, RoomId};
+pub use crate::leg::{Hold, LegChange};
+pub use crate::room::{Recording, RoomChange};
+
+use crate::engine::stats::EngineStats;
+use crate::leg::{Leg, LegMedia, LegReport};
+use crate::room::Room;
+
+pub enum Command {
+    /// Puts an empty room into its slot.
+    Open { room: RoomId, state: Box<Room> },
+    /// Takes an empty room out; answered by `Event::Closed`. Its last leg must have left.
+    Close { room: RoomId },
+    /// Seats a leg; answered by `Event::Joined` at its first tick.
+    Join { leg: LegId, state: Box<Leg>, room: RoomId },
+    /// Takes a leg out after one last tick, in which it fades; answered by `Event::Left`.
+    /// The same for a kick and for the first half of a move.
+    Leave { leg: LegId },
+    /// Changes what a leg says or hears.
+    Change { leg: LegId, change: LegChange },
+    /// New remote address, formats or direction; answered by `Event::Renegotiated` with what was before.
+    Renegotiate { leg: LegId, media: Box<LegMedia> },
+    /// Changes a room.
+    ChangeRoom { room: RoomId, change: RoomChange },
+    /// Asks for a leg's figures; answered by `Event::LegReported` with the same box.
+    ReportLeg { leg: LegId, request: u64, report: Box<LegReport> },
+    /// Asks for the engine's figures; answered by `Event::Reported` with the same box.
+    Report { request: u64, report: Box<EngineStats> },
+}

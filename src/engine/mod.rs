@@ -1,1 +1,262 @@
+//! Every room and leg of one media thread, as one value without thread, socket or clock.
+//!
+//! Things happen to it (`receive`, `apply`), time passes for it (`tick_room`), and what it has to say lies in the
+//! outbox it is lent. Datagrams only fill buffers; the tick does the work.
+//!
+//! Invariants: a room's tick number rises by one or more each time it is ticked; a leg sits in exactly one room, and
+//! in at most one group of listeners there; nothing allocates but `apply`, and that only where a leg joins.
 
+pub mod command;
+pub mod event;
+pub mod outbox;
+pub mod stats;
+mod tick;
+
+use std::net::SocketAddr;
+
+pub use command::Command;
+pub use event::Event;
+pub use outbox::Outbox;
+pub use stats::EngineStats;
+
+use crate::dsp::Resampler;
+use crate::frame::Rate;
+use crate::id::{LegId, RoomId};
+use crate::leg::{Dropped, Leg, LegMedia};
+use crate::room::{Heard, Place, Progress, Room, RoomChange, Seat, Tap};
+use crate::time::{PHASES, Tick, Time};
+use tick::Scratch;
+
+/// How many legs and rooms an engine has slots for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineLimits {
+    pub legs: usize,
+    pub rooms: usize,
+}
+
+pub struct Engine {
+    legs: Box<[Option<Box<Leg>>]>,
+    rooms: Box<[Option<Box<Room>>]>,
+    /// Which room a leg sits in.
+    room_of: Box<[Option<RoomId>]>,
+    phases: [Vec<RoomId>; PHASES],
+    scratch: Scratch,
+    stats: EngineStats,
+}
+
+impl Engine {
+    /// All memory that does not belong to a leg or a room.
+    pub fn new(limits: EngineLimits) -> Engine {
+        Engine {
+            legs: (0..limits.legs).map(|_| None).collect(),
+            rooms: (0..limits.rooms).map(|_| None).collect(),
+            room_of: vec![None; limits.legs].into_boxed_slice(),
+            phases: std::array::from_fn(|_| Vec::with_capacity(limits.rooms)),
+            scratch: Scratch::new(limits.legs),
+            stats: EngineStats::default(),
+        }
+    }
+
+    pub fn rooms_in_phase(&self, phase: usize) -> &[RoomId] {
+        &self.phases[phase]
+    }
+
+    /// How many legs sit in the room.
+    pub fn seats(&self, room: RoomId) -> usize {
+        self.room(room).map_or(0, |room| room.seats.len())
+    }
+
+    /// The leg on a seat, `seat` below `seats(room)`.
+    pub fn leg_at(&self, room: RoomId, seat: usize) -> Option<LegId> {
+        Some(self.room(room)?.seats.get(seat)?.leg)
+    }
+
+    /// The rate the room works at now.
+    pub fn room_rate(&self, room: RoomId) -> Option<Rate> {
+        Some(self.room(room)?.rate.current())
+    }
+
+    pub fn stats(&self) -> &EngineStats {
+        &self.stats
+    }
+
+    /// For what only the driver knows: lateness, full queues, socket errors.
+    pub fn stats_mut(&mut self) -> &mut EngineStats {
+        &mut self.stats
+    }
+
+    /// A datagram came on a leg's RTP socket at `arrival`.
+    pub fn receive(&mut self, arrival: Time, leg: LegId, from: SocketAddr, datagram: &[u8]) {
+        if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
+            self.stats.packets_received += 1;
+            let outcome = leg.receive(arrival, from, datagram);
+            self.stats.note(outcome);
+        }
+    }
+
+    /// A datagram came on a leg's RTCP socket.
+    pub fn receive_rtcp(&mut self, leg: LegId, datagram: &[u8]) {
+        if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
+            let outcome = leg.receive_rtcp(datagram);
+            self.stats.note(outcome);
+        }
+    }
+
+    /// A datagram was dropped before it could be given to the leg.
+    pub fn dropped(&mut self, leg: LegId, reason: Dropped) {
+        if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
+            let outcome = leg.note(Err(reason));
+            self.stats.note(outcome);
+        }
+    }
+
+    /// Whether the leg's playout holds at least the sound of the next tick.
+    pub fn is_fed(&self, leg: LegId) -> bool {
+        self.leg(leg).is_some_and(|leg| leg.media.playout.holds_a_tick(&leg.media.decoders))
+    }
+
+    /// The control plane asked for something; it takes effect with the next tick. Answers go to `out`.
+    pub fn apply(&mut self, command: Command, out: &mut Outbox) {
+        match command {
+            Command::Open { room, state } => self.open(room, state),
+            Command::Close { room } => self.close(room, out),
+            Command::Join { leg, state, room } => self.join(leg, state, room),
+            Command::Leave { leg } => {
+                if let Some(seat) = self.seat_mut(leg) {
+                    seat.progress = Progress::Leaving;
+                }
+            }
+            Command::Change { leg, change } => {
+                if let Some(state) = self.legs[leg.0 as usize].as_deref_mut() {
+                    state.change(change);
+                }
+                if let Some(seat) = self.seat_mut(leg) {
+                    seat.changed = true;
+                }
+            }
+            Command::Renegotiate { leg, media } => self.renegotiate(leg, media, out),
+            Command::ChangeRoom { room, change } => self.change_room(room, change, out),
+            Command::ReportLeg { leg, request, mut report } => {
+                if let Some(leg) = self.leg(leg) {
+                    *report = leg.report();
+                }
+                out.events.push(Event::LegReported { leg, request, report });
+            }
+            Command::Report { request, mut report } => {
+                (*report).clone_from(&self.stats);
+                report.legs = self.legs.iter().flatten().count() as u32;
+                report.rooms = self.rooms.iter().flatten().count() as u32;
+                report.contributing = self.legs.iter().flatten().filter(|leg| leg.contributing).count() as u32;
+                out.events.push(Event::Reported { request, report });
+            }
+        }
+    }
+
+    fn open(&mut self, id: RoomId, state: Box<Room>) {
+        assert!(self.rooms[id.0 as usize].is_none(), "a room's slot is free before it is opened");
+        self.phases[state.settings.phase].push(id);
+        self.rooms[id.0 as usize] = Some(state);
+    }
+
+    fn close(&mut self, id: RoomId, out: &mut Outbox) {
+        let Some(mut state) = self.rooms[id.0 as usize].take() else { return };
+        end_recording(id, &mut state, out);
+        assert!(state.seats.is_empty(), "a room is closed after its last leg has left");
+        self.phases[state.settings.phase].retain(|room| *room != id);
+        out.events.push(Event::Closed { room: id, state });
+    }
+
+    fn join(&mut self, id: LegId, mut state: Box<Leg>, room_id: RoomId) {
+        assert!(self.legs[id.0 as usize].is_none(), "a leg's slot is free before it is seated");
+        let room = self.rooms[room_id.0 as usize].as_deref_mut().expect("a room is open before a leg is seated");
+        if let Some(stream) = state.media.seat.take() {
+            room.shared.bring(stream);
+        }
+        room.rate.need(state.rate_in_use());
+        // A leg that was in another room goes on with its own stream until it hears the same as others.
+        let travelled = state.next_tick.is_some() && state.media.stream.is_some();
+        room.seats.push(Seat {
+            leg: id,
+            place: if travelled { Place::Private } else { Place::None },
+            heard: Heard::Silence,
+            settle: if travelled { tick::SETTLE_TICKS } else { 0 },
+            gain: 0.0,
+            voice: None,
+            progress: Progress::Joining,
+            owed: 0,
+            changed: false,
+            seam: true,
+        });
+        self.room_of[id.0 as usize] = Some(room_id);
+        self.legs[id.0 as usize] = Some(state);
+        // What leaving will need in the middle of a tick.
+        self.scratch.leaving.reserve(1);
+    }
+
+    fn renegotiate(&mut self, id: LegId, mut media: Box<LegMedia>, out: &mut Outbox) {
+        let Some(room_id) = self.room_of[id.0 as usize] else { return };
+        let (Some(leg), Some(room)) =
+            (self.legs[id.0 as usize].as_deref_mut(), self.rooms[room_id.0 as usize].as_deref_mut())
+        else {
+            return;
+        };
+        let stream_continues = leg.renegotiate(&mut media);
+        let Room { seats, shared, .. } = room;
+        if let Some(seat) = seats.iter_mut().find(|seat| seat.leg == id) {
+            if !stream_continues {
+                if let Place::Shared(group) = seat.place {
+                    shared.leave(group);
+                }
+                seat.place = Place::None;
+                if let Some(format) = media.sent_format() {
+                    media.seat = shared.take(format.encoding);
+                }
+                if let Some(stream) = leg.media.seat.take() {
+                    shared.bring(stream);
+                }
+            }
+            seat.changed = true;
+        }
+        out.events.push(Event::Renegotiated { leg: id, before: media });
+    }
+
+    fn change_room(&mut self, id: RoomId, change: RoomChange, out: &mut Outbox) {
+        let Some(room) = self.rooms[id.0 as usize].as_deref_mut() else { return };
+        match change {
+            RoomChange::SampleRate(rate) => room.rate.fix(rate),
+            RoomChange::ActivityDetection(on) => room.settings.activity_detection = on,
+            RoomChange::MusicWhileAlone(music) => room.settings.music_while_alone = music,
+            RoomChange::Record(recording) => {
+                end_recording(id, room, out);
+                let rate = room.rate.current();
+                room.tap = recording.map(|recording| Tap {
+                    recording,
+                    resampler: Resampler::new(rate, recording.rate),
+                    next: None,
+                });
+            }
+        }
+    }
+
+    fn leg(&self, id: LegId) -> Option<&Leg> {
+        self.legs[id.0 as usize].as_deref()
+    }
+
+    fn room(&self, id: RoomId) -> Option<&Room> {
+        self.rooms[id.0 as usize].as_deref()
+    }
+
+    fn seat_mut(&mut self, leg: LegId) -> Option<&mut Seat> {
+        let room = self.room_of[leg.0 as usize]?;
+        let room = self.rooms[room.0 as usize].as_deref_mut()?;
+        let seat = room.seat_of(leg)?;
+        Some(&mut room.seats[seat])
+    }
+}
+
+fn end_recording(id: RoomId, room: &mut Room, out: &mut Outbox) {
+    if let Some(tap) = room.tap.take() {
+        let tick = tap.next.unwrap_or(Tick(0));
+        out.events.push(Event::Recording { room: id, slot: tap.recording.slot, on: false, tick });
+    }
+}

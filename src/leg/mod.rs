@@ -1,1 +1,169 @@
+//! One remote party: who it is on the wire, what it said, what it is to hear.
+//!
+//! A leg knows packets, never rooms. It carries everything it needs from room to room and from engine to engine:
+//! moving it is moving one box.
 
+mod change;
+mod dropped;
+mod media;
+mod receive;
+mod report;
+mod source;
+mod timeline;
+
+use std::time::Duration;
+
+pub use change::{Hold, LegChange};
+pub use dropped::Dropped;
+pub use media::{Format, LegMedia, MediaTerms};
+pub use report::LegReport;
+pub use source::Source;
+pub use timeline::{Identity, Timeline};
+
+use crate::codec::Codec;
+use crate::dsp::{Activity, Limiter, Music, Resampler};
+use crate::frame::Rate;
+use crate::time::{Tick, Time};
+
+/// Hard bound of a leg's playout delay unless it is set.
+pub const DEFAULT_MAX_DELAY: Duration = Duration::from_millis(300);
+
+/// What the control plane decides about a leg.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LegSettings {
+    pub muted: bool,
+    pub deaf: bool,
+    pub hold: Option<Hold>,
+    /// Factor on its voice before the mix.
+    pub gain: f32,
+    pub music_while_alone: Option<Music>,
+    pub max_delay: Duration,
+}
+
+impl Default for LegSettings {
+    fn default() -> LegSettings {
+        LegSettings {
+            muted: false,
+            deaf: false,
+            hold: None,
+            gain: 1.0,
+            music_while_alone: None,
+            max_delay: DEFAULT_MAX_DELAY,
+        }
+    }
+}
+
+pub struct Leg {
+    pub(crate) settings: LegSettings,
+    pub(crate) media: Box<LegMedia>,
+    pub(crate) source: Source,
+    pub(crate) timeline: Timeline,
+    pub(crate) counts: Counts,
+    /// The voice on its way into the mix: from the codec's rate to the room's.
+    pub(crate) inbound: Resampler,
+    pub(crate) activity: Activity,
+    /// The limiter of the leg's own signal.
+    pub(crate) limiter: Limiter,
+    /// The codec of the sound played last.
+    pub(crate) codec_received: Option<Codec>,
+    pub(crate) last_arrival: Option<Time>,
+    pub(crate) contributing: bool,
+    /// The tick that the leg's outbound sound goes on with; `None` before it was ever sent any.
+    pub(crate) next_tick: Option<Tick>,
+}
+
+/// Counters of a leg, written by the media thread alone.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    pub packets_received: u64,
+    pub bytes_received: u64,
+    pub packets_sent: u64,
+    pub bytes_sent: u64,
+    pub rtcp_received: u64,
+    pub dropped: [u64; Dropped::COUNT],
+}
+
+impl Leg {
+    pub fn new(identity: Identity, settings: LegSettings, media: Box<LegMedia>) -> Box<Leg> {
+        let mut leg = Box::new(Leg {
+            settings,
+            source: Source::new(media.terms().remote, media.terms().symmetric),
+            timeline: Timeline::new(identity),
+            counts: Counts::default(),
+            inbound: Resampler::new(Rate::Hz8000, Rate::Hz8000),
+            activity: Activity::new(),
+            limiter: Limiter::new(),
+            codec_received: None,
+            last_arrival: None,
+            contributing: false,
+            next_tick: None,
+            media,
+        });
+        leg.media.playout.set_max_delay(settings.max_delay);
+        leg
+    }
+
+    pub(crate) fn change(&mut self, change: LegChange) {
+        match change {
+            LegChange::Muted(muted) => self.settings.muted = muted,
+            LegChange::Deaf(deaf) => self.settings.deaf = deaf,
+            LegChange::Hold(hold) => self.settings.hold = hold,
+            LegChange::Gain(gain) => self.settings.gain = gain,
+            LegChange::MusicWhileAlone(music) => self.settings.music_while_alone = music,
+            LegChange::MaxDelayMs(millis) => {
+                self.settings.max_delay = Duration::from_millis(u64::from(millis));
+                self.media.playout.set_max_delay(self.settings.max_delay);
+            }
+        }
+    }
+
+    /// Puts new media in force; `media` then holds what was before. Returns whether the outbound stream goes on.
+    pub(crate) fn renegotiate(&mut self, media: &mut Box<LegMedia>) -> bool {
+        let stream_continues = media.continue_from(&mut self.media);
+        if media.terms().remote != self.media.terms().remote {
+            self.source = Source::new(media.terms().remote, media.terms().symmetric);
+        }
+        std::mem::swap(&mut self.media, media);
+        self.media.playout.set_max_delay(self.settings.max_delay);
+        stream_continues
+    }
+
+    /// The highest rate a codec in use on this leg needs: what it sends us now, and what we send it.
+    pub(crate) fn rate_in_use(&self) -> Rate {
+        let sent = self.media.sent_format().map(|format| format.encoding.codec.rate());
+        let received = self.codec_received.map(Codec::rate);
+        sent.max(received).unwrap_or(Rate::Hz8000)
+    }
+
+    /// Whether the leg has both streams that its media came with: so it must be whenever it sits in no room.
+    pub fn has_its_streams(&self) -> bool {
+        let needed = self.media.sent_format().is_some();
+        self.media.stream.is_some() == needed && self.media.seat.is_some() == needed
+    }
+
+    pub fn report(&self) -> LegReport {
+        let playout = self.media.playout.stats();
+        LegReport {
+            codec_received: self.codec_received,
+            codec_sent: self.media.sent_format().map(|format| format.encoding.codec),
+            remote: self.source.destination(),
+            contributing: self.contributing,
+            level_dbfs: self.activity.level_dbfs(),
+            noise_floor_dbfs: self.activity.noise_floor_dbfs(),
+            packets_received: self.counts.packets_received,
+            bytes_received: self.counts.bytes_received,
+            packets_sent: self.counts.packets_sent,
+            bytes_sent: self.counts.bytes_sent,
+            rtcp_received: self.counts.rtcp_received,
+            packets_lost: playout.lost_packets,
+            samples_concealed: playout.concealed_samples,
+            samples_accelerated: playout.accelerated_samples,
+            delay_ms: playout.delay_ms,
+            delay_target_ms: playout.target_delay_ms,
+            delay_ms_max: playout.delay_ms_max,
+            jitter_ms: playout.jitter_ms,
+            dropped: self.counts.dropped,
+            last_arrival_nanos: self.last_arrival.map_or(0, Time::as_nanos),
+        }
+    }
+}

@@ -1,1 +1,116 @@
+//! A room: who sits in it, at which rate it works, who shares an encode, whether it is recorded.
+//!
+//! A room knows frames, never packets. The engine's tick introduces it to the legs.
 
+mod change;
+mod rate;
+mod shared;
+
+pub use change::{Recording, RoomChange};
+pub use rate::RoomRate;
+pub use shared::{GroupId, Heard, SharedStreams};
+
+use crate::dsp::{Limiter, Music, Resampler};
+use crate::frame::Rate;
+use crate::id::LegId;
+use crate::time::{PHASES, Tick};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomSettings {
+    /// Which phase of the tick the room is mixed in: below `PHASES`.
+    pub phase: usize,
+    /// A fixed rate, or the highest that a codec in use needs.
+    pub sample_rate: Option<Rate>,
+    /// Whether a leg contributes only while it says something.
+    pub activity_detection: bool,
+    /// What whoever is alone hears, unless the leg has music of its own.
+    pub music_while_alone: Option<Music>,
+}
+
+impl Default for RoomSettings {
+    fn default() -> RoomSettings {
+        RoomSettings { phase: 0, sample_rate: None, activity_detection: true, music_while_alone: None }
+    }
+}
+
+pub struct Room {
+    pub(crate) settings: RoomSettings,
+    pub(crate) seats: Vec<Seat>,
+    pub(crate) rate: RoomRate,
+    /// The limiter of the signal that all who do not contribute share.
+    pub(crate) limiter: Limiter,
+    pub(crate) shared: SharedStreams,
+    pub(crate) tap: Option<Tap>,
+}
+
+/// A leg's place in its room.
+#[derive(Debug, Clone)]
+pub(crate) struct Seat {
+    pub leg: LegId,
+    pub place: Place,
+    /// What the leg was given to hear in the last tick.
+    pub heard: Heard,
+    /// Ticks left on a stream of its own after its signal has become the shared one.
+    pub settle: u8,
+    /// The gain its voice had at the end of the last tick: zero when it was not in the mix.
+    pub gain: f32,
+    /// Which of the tick's voices is its own.
+    pub voice: Option<u32>,
+    pub progress: Progress,
+    /// Packets it is owed for ticks that it missed on the way from another room.
+    pub owed: u8,
+    /// A change is to be reported with the next tick.
+    pub changed: bool,
+    /// The signal does not continue what the leg heard before.
+    pub seam: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Fed by the stream of a group.
+    Shared(GroupId),
+    /// Fed by its own stream.
+    Private,
+    /// Nothing has been sent yet, or nothing can be sent.
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Joining,
+    Seated,
+    /// The next tick is its last.
+    Leaving,
+}
+
+/// The room's mix on its way to a recording, at the file's own rate.
+#[derive(Clone)]
+pub(crate) struct Tap {
+    pub recording: Recording,
+    pub resampler: Resampler,
+    /// The tick after the last one that was recorded; `None` before the first.
+    pub next: Option<Tick>,
+}
+
+impl Room {
+    pub fn new(settings: RoomSettings) -> Box<Room> {
+        assert!(settings.phase < PHASES, "a room's phase is one of the tick's");
+        Box::new(Room {
+            settings,
+            seats: Vec::new(),
+            rate: RoomRate::new(settings.sample_rate),
+            limiter: Limiter::new(),
+            shared: SharedStreams::default(),
+            tap: None,
+        })
+    }
+
+    /// Groups that share an encode now, and streams waiting in the pool: (0, 0) in an empty room.
+    pub fn streams(&self) -> (usize, usize) {
+        self.shared.len()
+    }
+
+    pub(crate) fn seat_of(&self, leg: LegId) -> Option<usize> {
+        self.seats.iter().position(|seat| seat.leg == leg)
+    }
+}

@@ -1,1 +1,18 @@
+//! Session descriptions: what the remote party wrote (RFC 8866) and what both sides make of it (RFC 3264).
+//!
+//! Text and addresses in, text and agreed formats out: nothing here opens a socket or picks a port. One audio
+//! m-line is used, every other is refused in its place. Whatever the text, the outcome is an agreement or one
+//! sentence that names what is wrong; the sentence never carries more of the text than a short name.
 
+mod error;
+mod format;
+mod negotiate;
+mod session;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::SdpError;
+pub use format::{Codecs, FORMATS_MAX, Format, opus_bitrate_default};
+pub use negotiate::{Agreed, LocalMedia, Order, accept, answer, offer, offered_family};
+pub use session::{Direction, Family, Media, Payload, Session};

@@ -1,0 +1,40 @@
+//! What the media threads ask of the kernel: to run first, and never to wait for a page.
+//!
+//! Both are granted or not; the daemon works either way, and says which it is.
+
+/// Below the kernel's own real-time threads, above every ordinary one.
+const PRIORITY: libc::c_int = 20;
+
+const CAP_IPC_LOCK: u32 = 14;
+
+/// Puts the calling thread under SCHED_FIFO; false where that is not allowed (`--ulimit rtprio=20`).
+pub fn run_first() -> bool {
+    let parameters = libc::sched_param { sched_priority: PRIORITY };
+    // SAFETY: `parameters` is valid; 0 names the calling thread.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) == 0 }
+}
+
+/// Keeps every page in memory once it was touched; false where that is not allowed (`--ulimit memlock=-1`).
+pub fn lock_memory() -> bool {
+    if !may_lock_all() {
+        return false;
+    }
+    // SAFETY: no pointers. MCL_ONFAULT: untouched memory is not made resident.
+    unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) == 0 }
+}
+
+/// Under a finite limit MCL_FUTURE would let a later allocation fail, which is worse than a page fault.
+fn may_lock_all() -> bool {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid place to write to.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) } == 0;
+    let unlimited = known && limit.rlim_cur == libc::RLIM_INFINITY;
+    unlimited || has_capability(CAP_IPC_LOCK)
+}
+
+fn has_capability(capability: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    bits.is_some_and(|bits| bits >> capability & 1 == 1)
+}

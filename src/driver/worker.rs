@@ -1,0 +1,187 @@
+//! A media thread: one engine, its sockets, the clock.
+//!
+//! Every 5 ms a phase of the tick is due: commands, then room by room drain the sockets, tick, send. Between two
+//! phases it sleeps. It makes no other syscall, takes no lock and allocates only where a leg is seated.
+
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::driver::clock::Clock;
+use crate::driver::ports::Sockets;
+use crate::driver::rtcp_poll::RtcpPoll;
+use crate::driver::socket::{self, DATAGRAM_BYTES_MAX};
+use crate::driver::{Command, Event};
+use crate::engine::outbox::Outbox;
+use crate::engine::{self, Engine};
+use crate::id::{LegId, RoomId};
+use crate::leg::Dropped;
+use crate::record::{RecordedFrame, TapQueue};
+use crate::time::{PHASES, TICK, Tick, Time};
+
+/// Datagrams taken from one socket in one tick: what comes faster stays in the kernel's buffer, which is bounded.
+const DATAGRAMS_PER_TICK_MAX: usize = 16;
+
+/// Commands taken before a phase. More wait for the next, 5 ms later.
+const COMMANDS_PER_PHASE_MAX: usize = 512;
+
+/// A waiting packet younger than this is not followed by another one of the same stream yet (ptime 20 ms, less
+/// what the network may shift it), so the socket need not be asked again.
+const YOUNG: Duration = Duration::from_millis(14);
+
+/// Held up longer than this, the thread leaves ticks out instead of catching up: nobody wants old sound in a burst.
+const CATCH_UP_MAX: Duration = Duration::from_millis(100);
+
+pub(super) struct Worker {
+    pub engine: Engine,
+    pub sockets: Box<[Option<Sockets>]>,
+    pub rtcp: RtcpPoll,
+    pub outbox: Outbox,
+    pub clock: Clock,
+    pub commands: Arc<ArrayQueue<Command>>,
+    pub events: Arc<ArrayQueue<Event>>,
+    pub tap: Arc<TapQueue>,
+    pub stopping: Arc<AtomicBool>,
+    pub buffer: Box<[u8; DATAGRAM_BYTES_MAX]>,
+}
+
+impl Worker {
+    pub fn run(&mut self) {
+        let mut step = step_at(self.clock.now()) + 1;
+        while !self.stopping.load(Ordering::Relaxed) {
+            let (tick, phase) = (Tick(step / PHASES as u64), (step % PHASES as u64) as usize);
+            let due = tick.due(phase);
+            self.clock.sleep_until(due);
+            let begun = self.clock.now();
+            let late = begun.since(due);
+            if late > CATCH_UP_MAX {
+                let now = step_at(begun);
+                self.engine.stats_mut().ticks_skipped += (now - step) / PHASES as u64;
+                step = now + 1;
+                continue;
+            }
+            self.run_phase(tick, phase);
+            let took = self.clock.now().since(begun);
+            let stats = self.engine.stats_mut();
+            stats.tick_lateness.observe(late.as_nanos() as u64);
+            stats.tick_duration.observe(took.as_nanos() as u64);
+            step += 1;
+        }
+    }
+
+    fn run_phase(&mut self, tick: Tick, phase: usize) {
+        for _ in 0..COMMANDS_PER_PHASE_MAX {
+            let Some(command) = self.commands.pop() else { break };
+            self.apply(command);
+        }
+        if phase == 0 {
+            self.drain_rtcp();
+        }
+        let from_realtime = self.clock.from_realtime();
+        for index in 0..self.engine.rooms_in_phase(phase).len() {
+            let room = self.engine.rooms_in_phase(phase)[index];
+            self.drain_room(room, from_realtime);
+            let now = self.clock.now();
+            self.engine.tick_room(room, tick, now, &mut self.outbox);
+            self.deliver();
+        }
+    }
+
+    fn apply(&mut self, command: Command) {
+        match command {
+            Command::Seat { leg, state, sockets, room } => {
+                self.rtcp.watch(leg, sockets.rtcp.as_raw_fd());
+                self.sockets[leg.0 as usize] = Some(sockets);
+                self.engine.apply(engine::Command::Join { leg, state, room }, &mut self.outbox);
+            }
+            Command::Engine(command) => self.engine.apply(command, &mut self.outbox),
+        }
+        self.deliver();
+    }
+
+    /// Takes what waits on the sockets of a room's legs, just before the room is ticked.
+    fn drain_room(&mut self, room: RoomId, from_realtime: i64) {
+        let now = self.clock.now();
+        for seat in 0..self.engine.seats(room) {
+            if let Some(leg) = self.engine.leg_at(room, seat) {
+                self.drain_leg(leg, now, from_realtime);
+            }
+        }
+    }
+
+    fn drain_leg(&mut self, leg: LegId, now: Time, from_realtime: i64) {
+        let Some(sockets) = &self.sockets[leg.0 as usize] else { return };
+        for _ in 0..DATAGRAMS_PER_TICK_MAX {
+            // WouldBlock ends it as a rule; any other error is the socket's own (ICMP reports among them) and
+            // costs one read.
+            let Ok(received) = socket::receive(&sockets.rtp, &mut self.buffer[..]) else { return };
+            let arrival = match received.realtime_nanos {
+                Some(nanos) => Time::from_nanos(u64::try_from(nanos + from_realtime).unwrap_or(0)).min(now),
+                None => now,
+            };
+            if received.truncated {
+                self.engine.dropped(leg, Dropped::TooLong);
+                continue;
+            }
+            self.engine.receive(arrival, leg, received.from, &self.buffer[..received.len]);
+            if now.since(arrival) < YOUNG && self.engine.is_fed(leg) {
+                return;
+            }
+        }
+    }
+
+    fn drain_rtcp(&mut self) {
+        for leg in self.rtcp.ready() {
+            let Some(sockets) = &self.sockets[leg.0 as usize] else { continue };
+            for _ in 0..DATAGRAMS_PER_TICK_MAX {
+                let Ok(received) = socket::receive(&sockets.rtcp, &mut self.buffer[..]) else { break };
+                self.engine.receive_rtcp(leg, &self.buffer[..received.len]);
+            }
+        }
+    }
+
+    /// Sends what a tick or a command left in the outbox.
+    fn deliver(&mut self) {
+        let mut failed = 0;
+        for (outgoing, datagram) in self.outbox.datagrams() {
+            let Some(sockets) = &self.sockets[outgoing.leg.0 as usize] else { continue };
+            if sockets.rtp.send_to(datagram, outgoing.to).is_err() {
+                failed += 1;
+            }
+        }
+        let mut unrecorded = 0;
+        for mix in self.outbox.recorded() {
+            let frame = RecordedFrame::from_mix(mix.recording, mix.tick, mix.rate, mix.samples());
+            if self.tap.push(frame).is_err() {
+                unrecorded += 1;
+            }
+        }
+        let mut untold = 0;
+        for event in self.outbox.events() {
+            let event = match event {
+                engine::Event::Left { leg, tick, state } => {
+                    let Some(sockets) = self.sockets[leg.0 as usize].take() else { continue };
+                    self.rtcp.forget(sockets.rtcp.as_raw_fd());
+                    Event::Left { leg, tick, state, sockets }
+                }
+                event => Event::Engine(event),
+            };
+            if self.events.push(event).is_err() {
+                untold += 1;
+            }
+        }
+        self.outbox.clear();
+        let stats = self.engine.stats_mut();
+        stats.send_errors += failed;
+        stats.recorded_frames_lost += unrecorded;
+        stats.events_lost += untold;
+    }
+}
+
+/// The phase step that began last before `time`.
+fn step_at(time: Time) -> u64 {
+    time.as_nanos() / (TICK.as_nanos() as u64 / PHASES as u64)
+}

@@ -1,0 +1,101 @@
+//! What a room's tick makes: datagrams, frames for the recorder, events. The driver empties it after each room.
+//!
+//! All memory is there from the start; what does not fit is dropped and counted.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use crate::engine::event::Event;
+use crate::frame::{FrameBuffer, Rate};
+use crate::id::{LegId, RecordingSlot};
+use crate::rtp::packet::{HEADER_BYTES, Header};
+use crate::time::Tick;
+
+/// Bytes set aside for each leg: two packets of the largest payload that fits an Ethernet frame. Long L16 packets
+/// borrow from the others.
+const BYTES_PER_LEG: usize = 3_072;
+
+/// Events that one room's tick or one command can cause, for each leg.
+const EVENTS_PER_LEG: usize = 4;
+
+/// Where a datagram goes and which of the outbox's bytes it is.
+pub struct Outgoing {
+    pub leg: LegId,
+    pub to: SocketAddr,
+    bytes: Range<usize>,
+}
+
+/// One 20 ms frame of a room's mix for the recorder.
+pub struct RecordedMix {
+    pub recording: RecordingSlot,
+    pub tick: Tick,
+    pub rate: Rate,
+    pub(crate) samples: FrameBuffer,
+}
+
+impl RecordedMix {
+    /// One tick at `rate`, within ±1.
+    pub fn samples(&self) -> &[f32] {
+        &self.samples[..self.rate.samples_per_tick()]
+    }
+}
+
+pub struct Outbox {
+    bytes: Box<[u8]>,
+    used: usize,
+    outgoing: Vec<Outgoing>,
+    outgoing_max: usize,
+    pub(crate) recorded: Vec<RecordedMix>,
+    pub(crate) events: Vec<Event>,
+}
+
+impl Outbox {
+    /// Room for the tick of a room of `legs` legs.
+    pub fn new(legs: usize) -> Outbox {
+        let legs = legs.max(1);
+        Outbox {
+            bytes: vec![0; legs * BYTES_PER_LEG].into_boxed_slice(),
+            used: 0,
+            outgoing: Vec::with_capacity(legs * 3),
+            outgoing_max: legs * 3,
+            recorded: Vec::with_capacity(1),
+            events: Vec::with_capacity(legs * EVENTS_PER_LEG + 8),
+        }
+    }
+
+    /// Adds an RTP packet; false when there is no room left.
+    #[must_use]
+    pub(crate) fn send(&mut self, leg: LegId, to: SocketAddr, header: &Header, payload: &[u8]) -> bool {
+        let end = self.used + HEADER_BYTES + payload.len();
+        if end > self.bytes.len() || self.outgoing.len() == self.outgoing_max {
+            return false;
+        }
+        let datagram = &mut self.bytes[self.used..end];
+        let (head, body) = datagram.split_at_mut(HEADER_BYTES);
+        header.write(head.try_into().expect("split at the header's length"));
+        body.copy_from_slice(payload);
+        self.outgoing.push(Outgoing { leg, to, bytes: self.used..end });
+        self.used = end;
+        true
+    }
+
+    pub fn datagrams(&self) -> impl Iterator<Item = (&Outgoing, &[u8])> {
+        self.outgoing.iter().map(|outgoing| (outgoing, &self.bytes[outgoing.bytes.clone()]))
+    }
+
+    pub fn recorded(&self) -> &[RecordedMix] {
+        &self.recorded
+    }
+
+    /// Takes the events out, in order.
+    pub fn events(&mut self) -> impl Iterator<Item = Event> + '_ {
+        self.events.drain(..)
+    }
+
+    /// Forgets datagrams and recorded frames, once they are delivered.
+    pub fn clear(&mut self) {
+        self.used = 0;
+        self.outgoing.clear();
+        self.recorded.clear();
+    }
+}

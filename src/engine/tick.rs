@@ -1,0 +1,387 @@
+//! One 20 ms step of a room: hear every leg, mix, decide who shares an encode, feed every leg.
+//!
+//! ```text
+//! playout ─▶ activity ─▶ resample, gain ─▶ total ─┬─ limit ─▶ shared streams ─▶ packets of all who only listen
+//!                             │ voice             ├─ − voice ─ limit ─▶ own stream ─▶ packets of who contributes
+//!                             └───────────────────┘          └─▶ recording
+//! ```
+
+use crate::dsp::{self, Music};
+use crate::engine::outbox::{Outbox, RecordedMix};
+use crate::engine::{Engine, EngineStats, Event};
+use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
+use crate::id::{LegId, RoomId};
+use crate::jitter::PlayedKind;
+use crate::leg::{Dropped, Leg};
+use crate::room::{Heard, Place, Progress, Room, Seat};
+use crate::stream::Stream;
+use crate::time::{Tick, Time};
+
+/// How long a leg keeps a stream of its own after its signal has become the shared one: its encoder, a copy of the
+/// shared one that has heard something else meanwhile, and the shared encoder grow alike again.
+pub(super) const SETTLE_TICKS: u8 = 10;
+
+/// Packets that a leg is given at most for ticks it missed between two rooms.
+const OWED_MAX: u64 = 2;
+
+/// Frames that live for one room's tick.
+pub(super) struct Scratch {
+    /// One frame per leg whose voice is in the mix, at the room's rate, gain applied.
+    voices: Box<[FrameBuffer]>,
+    frame: FrameBuffer,
+    total: FrameBuffer,
+    /// The total behind the limiter: what everybody hears who does not contribute.
+    mix: FrameBuffer,
+    music: [FrameBuffer; Music::ALL.len()],
+    music_ready: [bool; Music::ALL.len()],
+    own: FrameBuffer,
+    pub(super) leaving: Vec<LegId>,
+}
+
+impl Scratch {
+    pub(super) fn new(legs: usize) -> Scratch {
+        Scratch {
+            voices: vec![[0.0; FRAME_SAMPLES_MAX]; legs].into_boxed_slice(),
+            frame: [0.0; FRAME_SAMPLES_MAX],
+            total: [0.0; FRAME_SAMPLES_MAX],
+            mix: [0.0; FRAME_SAMPLES_MAX],
+            music: [[0.0; FRAME_SAMPLES_MAX]; Music::ALL.len()],
+            music_ready: [false; Music::ALL.len()],
+            own: [0.0; FRAME_SAMPLES_MAX],
+            leaving: Vec::with_capacity(legs),
+        }
+    }
+}
+
+const SILENCE: FrameBuffer = [0.0; FRAME_SAMPLES_MAX];
+
+impl Engine {
+    /// One 20 ms step of the room. `out` must be empty of datagrams.
+    pub fn tick_room(&mut self, id: RoomId, tick: Tick, now: Time, out: &mut Outbox) {
+        let Engine { legs, rooms, room_of, scratch, stats, .. } = self;
+        let Some(room) = rooms[id.0 as usize].as_deref_mut() else { return };
+        let legs = &mut **legs;
+        let rate = room.rate.current();
+
+        let needed = hear_all(room, legs, rate, tick, now, scratch, out);
+        limit_mix(room, rate, scratch);
+        choose_streams(room, legs, tick);
+        run_shared_streams(room, rate, tick, scratch, stats);
+        feed_all(room, legs, rate, tick, scratch, stats, out);
+        record(id, room, rate, tick, scratch, out);
+
+        room.rate.need(needed);
+        for seat in &mut room.seats {
+            if seat.progress == Progress::Joining {
+                seat.progress = Progress::Seated;
+                out.events.push(Event::Joined { leg: seat.leg, tick });
+            }
+            if std::mem::take(&mut seat.changed) {
+                out.events.push(Event::Changed { leg: seat.leg, tick });
+            }
+        }
+        if !scratch.leaving.is_empty() {
+            for leg in scratch.leaving.drain(..) {
+                unseat(room, legs, leg, tick, out);
+                room_of[leg.0 as usize] = None;
+            }
+        }
+    }
+}
+
+/// Plays out every leg, decides who contributes and sums them up. Returns the highest rate a codec in use needs.
+#[allow(clippy::too_many_arguments)]
+fn hear_all(
+    room: &mut Room,
+    legs: &mut [Option<Box<Leg>>],
+    rate: Rate,
+    tick: Tick,
+    now: Time,
+    scratch: &mut Scratch,
+    out: &mut Outbox,
+) -> Rate {
+    let samples = rate.samples_per_tick();
+    let listening = room.seats.iter().filter(|seat| !is_held(legs, seat)).count();
+    let mut voices = 0;
+    let mut needed = Rate::Hz8000;
+    scratch.total[..samples].fill(0.0);
+    scratch.music_ready = [false; Music::ALL.len()];
+    for seat in &mut room.seats {
+        let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else { continue };
+        if seat.progress == Progress::Joining {
+            seat.owed = leg.next_tick.map_or(0, |next| tick.0.saturating_sub(next.0).min(OWED_MAX)) as u8;
+        }
+        let media = &mut *leg.media;
+        let played = media.playout.pull(now, &mut media.decoders, &mut scratch.frame);
+        let frame = &scratch.frame[..played.rate.samples_per_tick()];
+        let active = match played.kind {
+            PlayedKind::Voice => leg.activity.update(frame, played.rate),
+            PlayedKind::Silence => leg.activity.silence(),
+        };
+        if played.kind == PlayedKind::Voice {
+            leg.codec_received = media.playout.format().and_then(|format| {
+                media.decoders.get(usize::from(format)).map(|decoder| decoder.codec())
+            });
+        }
+        needed = needed.max(leg.rate_in_use());
+
+        let says = match room.settings.activity_detection {
+            true => active,
+            false => played.kind == PlayedKind::Voice,
+        };
+        let settings = &leg.settings;
+        let silenced = settings.muted || settings.hold.is_some() || seat.progress == Progress::Leaving;
+        let gain = if says && !silenced { settings.gain } else { 0.0 };
+        let contributing = gain > 0.0;
+        if contributing != leg.contributing {
+            leg.contributing = contributing;
+            out.events.push(Event::Talking { leg: seat.leg, on: contributing, tick });
+        }
+        if leg.inbound.from() != played.rate || leg.inbound.to() != rate {
+            leg.inbound = dsp::Resampler::new(played.rate, rate);
+        }
+        seat.voice = None;
+        if gain > 0.0 || seat.gain > 0.0 {
+            let voice = &mut scratch.voices[voices][..samples];
+            leg.inbound.process(frame, voice);
+            // A change of gain takes the whole tick: 20 ms fades at both ends of what a leg says.
+            dsp::ramp(voice, seat.gain, gain);
+            dsp::add(&mut scratch.total[..samples], voice);
+            seat.voice = Some(voices as u32);
+            seat.gain = gain;
+            voices += 1;
+        } else {
+            leg.inbound.remember(frame);
+        }
+
+        let heard = heard_by(leg, listening, room.settings.music_while_alone);
+        if heard != seat.heard {
+            seat.heard = heard;
+            // Whoever has not been sent anything yet has nothing to be torn from.
+            if seat.place != Place::None {
+                seat.seam = true;
+                seat.settle = SETTLE_TICKS;
+            }
+        }
+    }
+    needed
+}
+
+fn is_held(legs: &[Option<Box<Leg>>], seat: &Seat) -> bool {
+    legs[seat.leg.0 as usize].as_deref().is_none_or(|leg| leg.settings.hold.is_some())
+}
+
+/// What a leg is to hear. `listening` counts the legs in the room that are not on hold, this one included.
+fn heard_by(leg: &Leg, listening: usize, room_music: Option<Music>) -> Heard {
+    let settings = &leg.settings;
+    match settings.hold {
+        Some(hold) => hold.music.map_or(Heard::Silence, Heard::Music),
+        None if settings.deaf => Heard::Silence,
+        None if listening == 1 => {
+            settings.music_while_alone.or(room_music).map_or(Heard::Mix, Heard::Music)
+        }
+        None => Heard::Mix,
+    }
+}
+
+fn limit_mix(room: &mut Room, rate: Rate, scratch: &mut Scratch) {
+    let samples = rate.samples_per_tick();
+    scratch.mix[..samples].copy_from_slice(&scratch.total[..samples]);
+    room.limiter.process(&mut scratch.mix[..samples], rate);
+}
+
+/// Seats every leg at a stream for this tick: its own while its signal is its own, else the one it shares.
+fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], tick: Tick) {
+    let Room { seats, shared, limiter, .. } = room;
+    for seat in seats {
+        let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else { continue };
+        let Some(stream) = leg.media.stream.as_deref_mut() else {
+            seat.place = Place::None;
+            continue;
+        };
+        let own_signal = seat.heard == Heard::Mix && seat.voice.is_some();
+        if own_signal {
+            seat.settle = SETTLE_TICKS;
+        }
+        let private = own_signal || seat.settle > 0 || seat.progress == Progress::Leaving;
+        match seat.place {
+            Place::Shared(group) if private => {
+                if let Some(common) = shared.stream(group) {
+                    stream.copy_from(common);
+                    leg.limiter = limiter.clone();
+                }
+                shared.leave(group);
+                seat.place = Place::Private;
+            }
+            Place::Private | Place::None if !private => {
+                let encoding = stream.encoding();
+                let group = match shared.find(seat.heard, encoding) {
+                    Some(group) => Some(group),
+                    None => {
+                        let group = shared.open(seat.heard, encoding);
+                        if let Some(common) = group.and_then(|group| shared.stream_mut(group)) {
+                            if seat.place == Place::None {
+                                stream.align(tick);
+                            }
+                            common.copy_from(stream);
+                        }
+                        group
+                    }
+                };
+                if let Some(group) = group {
+                    shared.enter(group);
+                    seat.place = Place::Shared(group);
+                    seat.seam = false;
+                }
+            }
+            Place::None => {
+                stream.align(tick);
+                seat.place = Place::Private;
+            }
+            Place::Shared(_) | Place::Private => {}
+        }
+    }
+}
+
+/// Encodes once for everybody who hears the same in the same encoding.
+fn run_shared_streams(room: &mut Room, rate: Rate, tick: Tick, scratch: &mut Scratch, stats: &mut EngineStats) {
+    let Scratch { mix, music, music_ready, .. } = scratch;
+    for (heard, stream) in room.shared.each() {
+        let signal = match heard {
+            Heard::Mix => &*mix,
+            Heard::Music(piece) => render(piece, rate, tick, music, music_ready),
+            Heard::Silence => &SILENCE,
+        };
+        stream.push(&signal[..rate.samples_per_tick()], rate, false);
+        stats.encodes += stream.packets().count() as u64;
+    }
+}
+
+fn render<'a>(
+    piece: Music,
+    rate: Rate,
+    tick: Tick,
+    music: &'a mut [FrameBuffer; Music::ALL.len()],
+    ready: &mut [bool; Music::ALL.len()],
+) -> &'a FrameBuffer {
+    let index = piece as usize;
+    if !ready[index] {
+        piece.render(tick, rate, &mut music[index][..rate.samples_per_tick()]);
+        ready[index] = true;
+    }
+    &music[index]
+}
+
+/// Runs the streams of those whose signal is their own, and gives everybody their packets.
+fn feed_all(
+    room: &mut Room,
+    legs: &mut [Option<Box<Leg>>],
+    rate: Rate,
+    tick: Tick,
+    scratch: &mut Scratch,
+    stats: &mut EngineStats,
+    out: &mut Outbox,
+) {
+    let samples = rate.samples_per_tick();
+    let Room { seats, shared, .. } = room;
+    for seat in seats {
+        let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else { continue };
+        leg.next_tick = Some(tick.next());
+        if seat.progress == Progress::Leaving {
+            scratch.leaving.push(seat.leg);
+        }
+        match seat.place {
+            Place::None => {}
+            Place::Shared(group) => {
+                if let Some(stream) = shared.stream(group) {
+                    send(seat.leg, leg, stream, stats, out);
+                }
+            }
+            Place::Private => {
+                let Scratch { voices, total, mix, music, music_ready, own, .. } = &mut *scratch;
+                let own = &mut own[..samples];
+                match (seat.heard, seat.voice) {
+                    (Heard::Mix, Some(voice)) => {
+                        dsp::mix_minus(&total[..samples], &voices[voice as usize][..samples], own);
+                        leg.limiter.process(own, rate);
+                    }
+                    (Heard::Mix, None) => {
+                        own.copy_from_slice(&mix[..samples]);
+                        leg.limiter = room.limiter.clone();
+                    }
+                    (Heard::Music(piece), _) => {
+                        own.copy_from_slice(&render(piece, rate, tick, music, music_ready)[..samples]);
+                    }
+                    (Heard::Silence, _) => own.fill(0.0),
+                }
+                if seat.progress == Progress::Leaving {
+                    dsp::ramp(own, 1.0, 0.0);
+                }
+                let Some(mut stream) = leg.media.stream.take() else { continue };
+                for _ in 0..std::mem::take(&mut seat.owed) {
+                    stream.push(&SILENCE[..samples], rate, true);
+                    stats.encodes += stream.packets().count() as u64;
+                    send(seat.leg, leg, &stream, stats, out);
+                    seat.seam = true;
+                }
+                stream.push(own, rate, std::mem::take(&mut seat.seam));
+                stats.encodes += stream.packets().count() as u64;
+                send(seat.leg, leg, &stream, stats, out);
+                leg.media.stream = Some(stream);
+                seat.settle = seat.settle.saturating_sub(1);
+            }
+        }
+    }
+}
+
+/// Puts the stream's packets of this tick into the outbox, on the leg's own timeline.
+fn send(id: LegId, leg: &mut Leg, stream: &Stream, stats: &mut EngineStats, out: &mut Outbox) {
+    let Some(format) = leg.media.sent_format() else { return };
+    let clock = format.encoding.packet_clock();
+    let destination = leg.source.destination().filter(|_| leg.media.terms().sends);
+    for payload in stream.packets() {
+        let Some(to) = destination else { continue };
+        let header = leg.timeline.advance(format.send_as, clock);
+        if out.send(id, to, &header, payload) {
+            leg.counts.packets_sent += 1;
+            leg.counts.bytes_sent += payload.len() as u64;
+            stats.packets_sent += 1;
+        } else {
+            let outcome = leg.note(Err(Dropped::OutboxFull));
+            stats.note(outcome);
+        }
+    }
+}
+
+/// Hands the mix to the recorder, before anybody's own gain, at the file's rate.
+fn record(id: RoomId, room: &mut Room, rate: Rate, tick: Tick, scratch: &Scratch, out: &mut Outbox) {
+    let Some(tap) = &mut room.tap else { return };
+    if tap.next.is_none() {
+        out.events.push(Event::Recording { room: id, slot: tap.recording.slot, on: true, tick });
+    }
+    tap.next = Some(tick.next());
+    if tap.resampler.from() != rate {
+        tap.resampler = dsp::Resampler::new(rate, tap.recording.rate);
+    }
+    let mut samples = [0.0; FRAME_SAMPLES_MAX];
+    let frame = &mut samples[..tap.recording.rate.samples_per_tick()];
+    tap.resampler.process(&scratch.mix[..rate.samples_per_tick()], frame);
+    out.recorded.push(RecordedMix { recording: tap.recording.slot, tick, rate: tap.recording.rate, samples });
+}
+
+/// Takes a leg out of its room with all it brought.
+fn unseat(room: &mut Room, legs: &mut [Option<Box<Leg>>], id: LegId, tick: Tick, out: &mut Outbox) {
+    let Some(index) = room.seat_of(id) else { return };
+    let seat = room.seats.swap_remove(index);
+    if let Place::Shared(group) = seat.place {
+        room.shared.leave(group);
+    }
+    let Some(mut leg) = legs[id.0 as usize].take() else { return };
+    if let Some(format) = leg.media.sent_format() {
+        leg.media.seat = room.shared.take(format.encoding);
+    }
+    if std::mem::take(&mut leg.contributing) {
+        out.events.push(Event::Talking { leg: id, on: false, tick });
+    }
+    out.events.push(Event::Left { leg: id, tick, state: leg });
+}

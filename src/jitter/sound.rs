@@ -1,0 +1,160 @@
+//! Decoded sound at one rate: what is still to be played, and the last 40 ms before it.
+//!
+//! One stretch of memory; reading moves on, and what is older than the history is overwritten once the end is near.
+//! Concealment repeats the newest sound, played or not, so both lie in one piece.
+
+use crate::codec::PAYLOAD_MS_MAX;
+use crate::frame::Rate;
+
+/// Enough for two of the longest pitch periods and the windows that compare them.
+const HISTORY_MS: usize = 40;
+
+/// The most that waits decoded: a tick, and what shortening looks at, when one more payload comes on top.
+const AHEAD_MS_MAX: usize = 50 + PAYLOAD_MS_MAX;
+
+#[derive(Debug)]
+pub(super) struct Sound {
+    rate: Rate,
+    samples: Vec<f32>,
+    /// The next sample to play; at least a history before it is always there.
+    at: usize,
+    end: usize,
+    /// After the last sample that is more than silence.
+    audible_end: usize,
+}
+
+impl Sound {
+    pub fn new(rate: Rate, rate_max: Rate) -> Sound {
+        let ms = HISTORY_MS + AHEAD_MS_MAX + PAYLOAD_MS_MAX / 4;
+        let samples = vec![0.0; ms * rate_max.max(rate).samples_per_ms()];
+        let at = HISTORY_MS * rate.samples_per_ms();
+        Sound { rate, samples, at, end: at, audible_end: at }
+    }
+
+    pub fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// Forgets everything and goes on at another rate.
+    pub fn restart(&mut self, rate: Rate) {
+        self.rate = rate;
+        self.at = self.history_samples();
+        self.end = self.at;
+        self.audible_end = self.at;
+        self.samples[..self.at].fill(0.0);
+    }
+
+    /// Samples still to be played.
+    pub fn ahead(&self) -> usize {
+        self.end - self.at
+    }
+
+    pub fn ahead_mut(&mut self) -> &mut [f32] {
+        &mut self.samples[self.at..self.end]
+    }
+
+    /// The newest 40 ms, played or not; silence before the start.
+    pub fn newest(&self) -> &[f32] {
+        &self.samples[self.end - self.history_samples()..self.end]
+    }
+
+    /// Room after the newest sample, at most `samples` of it, to be written to before `extend`.
+    pub fn room(&mut self, samples: usize) -> &mut [f32] {
+        if self.end + samples > self.samples.len() {
+            let start = self.at - self.history_samples();
+            self.samples.copy_within(start..self.end, 0);
+            self.at -= start;
+            self.end -= start;
+            self.audible_end = self.audible_end.saturating_sub(start);
+        }
+        let end = (self.end + samples).min(self.samples.len());
+        &mut self.samples[self.end..end]
+    }
+
+    /// Takes the first `samples` of the room as sound.
+    pub fn extend(&mut self, samples: usize, audible: bool) {
+        self.end = (self.end + samples).min(self.samples.len());
+        if audible {
+            self.audible_end = self.end;
+        }
+    }
+
+    /// Whether the next `samples` hold more than silence.
+    pub fn is_audible(&self) -> bool {
+        self.audible_end > self.at
+    }
+
+    /// Plays the next samples; there must be as many ahead.
+    pub fn play(&mut self, pcm: &mut [f32]) {
+        let end = self.at + pcm.len();
+        pcm.copy_from_slice(&self.samples[self.at..end]);
+        self.at = end;
+    }
+
+    /// Takes out the next samples, as if they had never been: the history moves up to what follows.
+    pub fn cut(&mut self, samples: usize) {
+        let start = self.at - self.history_samples();
+        self.samples.copy_within(start..self.at, start + samples);
+        self.at += samples;
+    }
+
+    fn history_samples(&self) -> usize {
+        HISTORY_MS * self.rate.samples_per_ms()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sound_comes_out_as_it_went_in_and_the_newest_is_at_hand() {
+        let mut sound = Sound::new(Rate::Hz8000, Rate::Hz8000);
+        let (mut said, mut heard) = (0, 0);
+        for round in 0..500 {
+            let payload = [80, 160, 480, 960][round % 4];
+            for sample in &mut sound.room(960)[..payload] {
+                *sample = said as f32;
+                said += 1;
+            }
+            sound.extend(payload, true);
+            assert_eq!(sound.newest().last(), Some(&(said as f32 - 1.0)));
+            while sound.ahead() >= 160 {
+                let mut pcm = [0.0; 160];
+                sound.play(&mut pcm);
+                for sample in pcm {
+                    assert_eq!(sample, heard as f32);
+                    heard += 1;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_load_of_the_longest_payloads_fits_at_every_rate() {
+        for rate in Rate::ALL {
+            let mut sound = Sound::new(rate, Rate::Hz8000);
+            let longest = PAYLOAD_MS_MAX * rate.samples_per_ms();
+            let before = 49 * rate.samples_per_ms();
+            sound.room(before);
+            sound.extend(before, true);
+            assert_eq!(sound.room(longest).len(), longest);
+            sound.extend(longest, true);
+            assert_eq!(sound.ahead(), before + longest);
+        }
+    }
+
+    #[test]
+    fn a_cut_leaves_the_history_in_front_of_what_follows() {
+        let mut sound = Sound::new(Rate::Hz8000, Rate::Hz8000);
+        for (n, sample) in sound.room(960).iter_mut().enumerate() {
+            *sample = n as f32;
+        }
+        sound.extend(960, true);
+        sound.play(&mut [0.0; 400]);
+        sound.cut(50);
+        assert_eq!(sound.ahead(), 510);
+        assert_eq!(sound.samples[sound.at - 1], 399.0);
+        assert_eq!(sound.ahead_mut()[0], 450.0);
+    }
+}

@@ -1,0 +1,77 @@
+//! What a playout counts. Every packet received is played or counted under exactly one reason for not being so.
+
+use thiserror::Error;
+
+/// Why a packet was not taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+pub enum Discard {
+    #[error("its turn has passed")]
+    Late,
+    #[error("it came before")]
+    Duplicate,
+    #[error("the buffer is full of newer packets")]
+    Overflow,
+    #[error("its payload is longer than any the leg agreed to")]
+    TooLarge,
+    #[error("its format is none of the leg's")]
+    UnknownFormat,
+}
+
+impl Discard {
+    pub const ALL: [Discard; 5] =
+        [Discard::Late, Discard::Duplicate, Discard::Overflow, Discard::TooLarge, Discard::UnknownFormat];
+
+    /// The name under which such packets are counted.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Discard::Late => "late",
+            Discard::Duplicate => "duplicate",
+            Discard::Overflow => "overflow",
+            Discard::TooLarge => "too_large",
+            Discard::UnknownFormat => "unknown_format",
+        }
+    }
+}
+
+/// Counters since the playout was made, and gauges of the last tick.
+///
+/// `received_packets` = `played_packets` + `late` + `duplicate` + `overflow` + `too_large` + `unknown_format` +
+/// `undecodable` + `abandoned` + the packets still waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct PlayoutStats {
+    pub received_packets: u64,
+    pub played_packets: u64,
+    /// Packets that had not come when a later one was played; they may count as `late` afterwards.
+    pub lost_packets: u64,
+
+    /// Came after their turn.
+    pub late: u64,
+    pub duplicate: u64,
+    /// Given up because the buffer was full or held more than the greatest delay.
+    pub overflow: u64,
+    pub too_large: u64,
+    pub unknown_format: u64,
+    /// The codec refused the payload.
+    pub undecodable: u64,
+    /// Of a stream that was left for another, or strays that no other packet followed.
+    pub abandoned: u64,
+    /// How often playout moved to another stream, or to another place in it.
+    pub resyncs: u64,
+
+    /// Samples decoded from packets, each at its codec's rate.
+    pub played_samples: u64,
+    /// Samples made up for packets lost or late. Counted once it is known that there was something to conceal: the
+    /// end of a talk spurt is no loss.
+    pub concealed_samples: u64,
+    /// Samples taken out to lower the delay.
+    pub accelerated_samples: u64,
+
+    /// From the moment when the fastest packets arrive to the moment when that sound is played.
+    pub delay_ms: f32,
+    /// The highest `delay_ms` since the start.
+    pub delay_ms_max: f32,
+    /// What the arrivals ask for: 97 % of packets are later than the fastest by no more than this.
+    pub target_delay_ms: f32,
+    /// Interarrival jitter as in RFC 3550 §6.4.1 and A.8.
+    pub jitter_ms: f32,
+}

@@ -1,0 +1,146 @@
+//! What belongs to the stream that is played: one SSRC, sequence numbers without great leaps.
+//!
+//! Sequence numbers are compared with the newest one and count on over their wrap. Duplicates are told from late
+//! packets by the last 64 numbers seen.
+
+use crate::time::Time;
+
+/// RFC 3550 A.1 lets numbers misorder by 100. Here a leap ahead has the same bound: what leaps farther is heard as soon
+/// as the stream it left has run dry, or a second packet follows.
+const LEAP_MAX: i16 = 100;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stream {
+    pub ssrc: u32,
+    /// After the last packet played; zero, which is below every number, before the first.
+    pub next_sequence: u64,
+    pub newest_sequence: u64,
+    pub newest_arrival: Time,
+    /// Bit n: the number n before the newest was seen.
+    seen: u64,
+    /// The number of the last late packet, and how many came in a row up to it.
+    late: (u64, u8),
+}
+
+/// Where a packet stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// To come, with its extended sequence.
+    Ahead { sequence: u64, newest: bool },
+    /// Its turn has passed.
+    Late,
+    Duplicate,
+    /// Of another stream, or too far away in this one.
+    Elsewhere,
+    /// This stream has gone back in its numbers and goes on there.
+    Rewound,
+}
+
+impl Stream {
+    pub fn new(arrival: Time, ssrc: u32, sequence: u16) -> Stream {
+        // Far from zero, so that numbers before the first packet exist.
+        let sequence = (1 << 32) + u64::from(sequence);
+        Stream {
+            ssrc,
+            next_sequence: 0,
+            newest_sequence: sequence,
+            newest_arrival: arrival,
+            seen: 1,
+            late: (0, 0),
+        }
+    }
+
+    /// Judges a packet and remembers it.
+    pub fn judge(&mut self, arrival: Time, ssrc: u32, sequence: u16) -> Standing {
+        let leap = sequence.wrapping_sub(self.newest_sequence as u16) as i16;
+        if ssrc != self.ssrc || !(-LEAP_MAX..=LEAP_MAX).contains(&leap) {
+            return Standing::Elsewhere;
+        }
+        let sequence = self.newest_sequence.wrapping_add_signed(i64::from(leap));
+        if leap > 0 {
+            self.seen = self.seen.checked_shl(leap as u32).unwrap_or(0) | 1;
+            self.newest_sequence = sequence;
+            self.newest_arrival = arrival;
+            self.late = (0, 0);
+            return Standing::Ahead { sequence, newest: true };
+        }
+        let bit = 1u64.checked_shl(u32::from(leap.unsigned_abs())).unwrap_or(0);
+        if self.seen & bit != 0 {
+            return Standing::Duplicate;
+        }
+        self.seen |= bit;
+        if sequence >= self.next_sequence {
+            return Standing::Ahead { sequence, newest: false };
+        }
+        self.judge_late(arrival, sequence)
+    }
+
+    /// Three packets late in a row while nothing else has come for 60 ms: the sender has begun again.
+    fn judge_late(&mut self, arrival: Time, sequence: u64) -> Standing {
+        let (last, run) = self.late;
+        let run = if last.wrapping_add(1) == sequence { run.saturating_add(1) } else { 1 };
+        self.late = (sequence, run);
+        let quiet = arrival.since(self.newest_arrival).as_millis() >= 60;
+        if run >= 3 && quiet { Standing::Rewound } else { Standing::Late }
+    }
+}
+
+/// The first packet of what may become the stream that is played.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    pub ssrc: u32,
+    pub sequence: u16,
+    /// Ticks without sound from the stream that is played after which this one is followed.
+    pub patience_ticks: u8,
+}
+
+impl Candidate {
+    /// Whether a packet goes on where this one began, one or two losses granted.
+    pub fn is_followed_by(&self, ssrc: u32, sequence: u16) -> bool {
+        ssrc == self.ssrc && (1..=3).contains(&sequence.wrapping_sub(self.sequence))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: Time = Time::from_millis(1);
+
+    fn judge(stream: &mut Stream, sequence: u16) -> Standing {
+        stream.judge(AT, 7, sequence)
+    }
+
+    #[test]
+    fn numbers_go_on_over_the_wrap() {
+        let mut stream = Stream::new(AT, 7, 65_534);
+        let first = stream.newest_sequence;
+        for (n, sequence) in [65_535, 0, 1].into_iter().enumerate() {
+            let expected = Standing::Ahead { sequence: first + n as u64 + 1, newest: true };
+            assert_eq!(judge(&mut stream, sequence), expected);
+        }
+        assert_eq!(judge(&mut stream, 65_535), Standing::Duplicate);
+    }
+
+    #[test]
+    fn a_packet_is_ahead_late_or_a_duplicate() {
+        let mut stream = Stream::new(AT, 7, 100);
+        assert_eq!(judge(&mut stream, 100), Standing::Duplicate);
+        let start = stream.newest_sequence;
+        assert_eq!(judge(&mut stream, 104), Standing::Ahead { sequence: start + 4, newest: true });
+        assert_eq!(judge(&mut stream, 102), Standing::Ahead { sequence: start + 2, newest: false });
+        assert_eq!(judge(&mut stream, 102), Standing::Duplicate);
+        stream.next_sequence = start + 5;
+        assert_eq!(judge(&mut stream, 101), Standing::Late);
+        assert_eq!(judge(&mut stream, 101), Standing::Duplicate);
+    }
+
+    #[test]
+    fn another_ssrc_and_a_great_leap_are_elsewhere() {
+        let mut stream = Stream::new(AT, 7, 100);
+        assert_eq!(stream.judge(AT, 8, 101), Standing::Elsewhere);
+        for sequence in [1_101, 64_636, 100 + 32_768] {
+            assert_eq!(judge(&mut stream, sequence), Standing::Elsewhere);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Why a datagram was not heard: every reason has a name and a counter.
+
+/// Reasons in the order of the path: parse, demultiplex, source, playout, send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dropped {
+    TooShort,
+    TooLong,
+    WrongVersion,
+    BadCsrc,
+    BadExtension,
+    BadPadding,
+    /// No SDP has been agreed on yet.
+    NothingAgreed,
+    /// The leg's direction says that nothing should come.
+    NotReceiving,
+    UnknownPayloadType,
+    /// From an address that is neither the signalled one nor latched.
+    UnknownSource,
+    /// From a new address that has not yet shown enough of a stream to be latched.
+    Probation,
+    Duplicate,
+    Late,
+    /// The playout buffer was full.
+    Overflow,
+    /// The payload is longer than any of the leg's codecs makes.
+    PayloadTooLarge,
+    /// RTCP that is not a valid compound packet.
+    BadRtcp,
+    /// A packet of ours that found the tick's outbox full.
+    OutboxFull,
+}
+
+impl Dropped {
+    pub const ALL: [Dropped; 17] = [
+        Dropped::TooShort,
+        Dropped::TooLong,
+        Dropped::WrongVersion,
+        Dropped::BadCsrc,
+        Dropped::BadExtension,
+        Dropped::BadPadding,
+        Dropped::NothingAgreed,
+        Dropped::NotReceiving,
+        Dropped::UnknownPayloadType,
+        Dropped::UnknownSource,
+        Dropped::Probation,
+        Dropped::Duplicate,
+        Dropped::Late,
+        Dropped::Overflow,
+        Dropped::PayloadTooLarge,
+        Dropped::BadRtcp,
+        Dropped::OutboxFull,
+    ];
+
+    pub const COUNT: usize = Dropped::ALL.len();
+
+    /// The counter's label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Dropped::TooShort => "too_short",
+            Dropped::TooLong => "too_long",
+            Dropped::WrongVersion => "wrong_version",
+            Dropped::BadCsrc => "bad_csrc",
+            Dropped::BadExtension => "bad_extension",
+            Dropped::BadPadding => "bad_padding",
+            Dropped::NothingAgreed => "nothing_agreed",
+            Dropped::NotReceiving => "not_receiving",
+            Dropped::UnknownPayloadType => "unknown_payload_type",
+            Dropped::UnknownSource => "unknown_source",
+            Dropped::Probation => "probation",
+            Dropped::Duplicate => "duplicate",
+            Dropped::Late => "late",
+            Dropped::Overflow => "overflow",
+            Dropped::PayloadTooLarge => "payload_too_large",
+            Dropped::BadRtcp => "bad_rtcp",
+            Dropped::OutboxFull => "outbox_full",
+        }
+    }
+}
+
+// The order of ALL is the order of the counters.
+const _: () = {
+    let mut index = 0;
+    while index < Dropped::COUNT {
+        assert!(Dropped::ALL[index] as usize == index);
+        index += 1;
+    }
+};

@@ -1,0 +1,40 @@
+//! A leg's figures, copied out on request.
+
+use std::net::SocketAddr;
+
+use crate::codec::Codec;
+use crate::leg::Dropped;
+
+/// A leg's figures since it was made.
+#[derive(Debug, Clone, Default)]
+pub struct LegReport {
+    /// What arrives: the codec of the last sound played, `None` before any.
+    pub codec_received: Option<Codec>,
+    /// What we send: the first agreed format.
+    pub codec_sent: Option<Codec>,
+    /// Where we send to; `None` while nothing is agreed.
+    pub remote: Option<SocketAddr>,
+    pub contributing: bool,
+    /// Level of the last tick in dBFS, −127 for silence.
+    pub level_dbfs: f32,
+    pub noise_floor_dbfs: f32,
+    pub packets_received: u64,
+    pub bytes_received: u64,
+    pub packets_sent: u64,
+    pub bytes_sent: u64,
+    pub rtcp_received: u64,
+    pub packets_lost: u64,
+    /// Samples at the codec's rate that were made up for missing ones.
+    pub samples_concealed: u64,
+    /// Samples taken out to bring the delay down.
+    pub samples_accelerated: u64,
+    pub delay_ms: f32,
+    pub delay_target_ms: f32,
+    pub delay_ms_max: f32,
+    /// Interarrival jitter, RFC 3550 §6.4.1.
+    pub jitter_ms: f32,
+    /// Datagrams that were not heard, by reason (`Dropped::ALL` gives the order).
+    pub dropped: [u64; Dropped::COUNT],
+    /// Nanoseconds of the engine's clock at the last arrival; zero before any.
+    pub last_arrival_nanos: u64,
+}

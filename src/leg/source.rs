@@ -1,0 +1,150 @@
+//! Whose packets a plain RTP leg hears, and where it sends.
+//!
+//! The signalled address comes first. Another address is latched only after a short probation: packets in a row
+//! that look like one stream. Once latched, only the signalled address can take over; everything else is a stranger
+//! until the switch signals again.
+
+use std::net::SocketAddr;
+
+/// Packets in sequence, of one SSRC, that a new address must show before it is believed.
+const PROBATION_PACKETS: u8 = 5;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Heard,
+    Probation,
+    Stranger,
+}
+
+#[derive(Debug, Clone)]
+pub struct Source {
+    signalled: Option<SocketAddr>,
+    latched: Option<SocketAddr>,
+    candidate: Option<Candidate>,
+    /// Send to where packets come from.
+    symmetric: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Candidate {
+    address: SocketAddr,
+    ssrc: u32,
+    sequence: u16,
+    packets: u8,
+}
+
+impl Source {
+    pub fn new(signalled: Option<SocketAddr>, symmetric: bool) -> Source {
+        Source { signalled, latched: None, candidate: None, symmetric }
+    }
+
+    /// Judges a packet whose payload type is one of ours.
+    pub fn judge(&mut self, from: SocketAddr, ssrc: u32, sequence: u16) -> Verdict {
+        if self.latched == Some(from) {
+            return Verdict::Heard;
+        }
+        if self.signalled == Some(from) {
+            self.latched = Some(from);
+            self.candidate = None;
+            return Verdict::Heard;
+        }
+        if self.latched.is_some() {
+            return Verdict::Stranger;
+        }
+        let packets = match &self.candidate {
+            Some(candidate)
+                if candidate.address == from
+                    && candidate.ssrc == ssrc
+                    && candidate.sequence.wrapping_add(1) == sequence =>
+            {
+                candidate.packets + 1
+            }
+            _ => 1,
+        };
+        if packets >= PROBATION_PACKETS {
+            self.latched = Some(from);
+            self.candidate = None;
+            return Verdict::Heard;
+        }
+        self.candidate = Some(Candidate { address: from, ssrc, sequence, packets });
+        Verdict::Probation
+    }
+
+    /// Where RTP goes: the signalled address, or the latched one where the leg is symmetric (RFC 4961).
+    pub fn destination(&self) -> Option<SocketAddr> {
+        match self.latched {
+            // Nothing signalled means "do not send" (RFC 3264 §8.4), whoever may be sending to us.
+            Some(latched) if self.symmetric && self.signalled.is_some() => Some(latched),
+            _ => self.signalled,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(port: u16) -> Option<SocketAddr> {
+        Some(SocketAddr::from(([192, 0, 2, 1], port)))
+    }
+
+    #[test]
+    fn the_signalled_address_is_heard_at_once_and_keeps_strangers_out() {
+        let mut source = Source::new(address(4000), true);
+        assert_eq!(source.judge(address(4000).unwrap(), 1, 7), Verdict::Heard);
+        for sequence in 0..50 {
+            assert_eq!(source.judge(address(5000).unwrap(), 2, sequence), Verdict::Stranger);
+        }
+        assert_eq!(source.destination(), address(4000));
+    }
+
+    #[test]
+    fn another_address_is_latched_after_probation_and_gets_our_packets() {
+        let mut source = Source::new(address(4000), true);
+        for sequence in 0..4 {
+            assert_eq!(source.judge(address(5000).unwrap(), 2, sequence), Verdict::Probation);
+            assert_eq!(source.destination(), address(4000));
+        }
+        assert_eq!(source.judge(address(5000).unwrap(), 2, 4), Verdict::Heard);
+        assert_eq!(source.destination(), address(5000));
+    }
+
+    #[test]
+    fn an_asymmetric_leg_hears_the_latched_address_and_sends_to_the_signalled_one() {
+        let mut source = Source::new(address(4000), false);
+        for sequence in 0..5 {
+            source.judge(address(5000).unwrap(), 2, sequence);
+        }
+        assert_eq!(source.judge(address(5000).unwrap(), 2, 5), Verdict::Heard);
+        assert_eq!(source.destination(), address(4000));
+    }
+
+    #[test]
+    fn a_spray_of_random_packets_never_passes_probation() {
+        let mut source = Source::new(address(4000), true);
+        for packet in 0..1000_u32 {
+            let verdict = source.judge(address(5000).unwrap(), packet, (packet * 17) as u16);
+            assert_eq!(verdict, Verdict::Probation);
+        }
+    }
+
+    #[test]
+    fn the_signalled_address_takes_over_from_a_latched_one_and_not_the_other_way_round() {
+        let mut source = Source::new(address(4000), true);
+        for sequence in 0..5 {
+            source.judge(address(5000).unwrap(), 2, sequence);
+        }
+        assert_eq!(source.judge(address(4000).unwrap(), 9, 900), Verdict::Heard);
+        assert_eq!(source.judge(address(5000).unwrap(), 2, 5), Verdict::Stranger);
+        assert_eq!(source.destination(), address(4000));
+    }
+
+    #[test]
+    fn a_held_address_is_sent_nothing() {
+        let mut source = Source::new(None, true);
+        for sequence in 0..20 {
+            source.judge(address(5000).unwrap(), 2, sequence);
+        }
+        assert_eq!(source.destination(), None);
+    }
+}

@@ -1,0 +1,211 @@
+//! What a recording vouches for: `<name>.json` beside the sound, and the same in the API and in the last event.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::time::{TICK, Tick};
+
+/// The receipt, in the form it has in JSON. Times are RFC 3339 in UTC, to the millisecond.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Receipt {
+    pub recording_id: String,
+    pub conference_id: String,
+    /// Path of the sound, relative to `recording.dir`.
+    pub key: String,
+    /// The name that was asked for, when it was taken and `key` is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_key: Option<String>,
+    /// Size of the file, header included.
+    pub bytes: u64,
+    /// Of the whole file, in lower-case hex.
+    pub sha256: String,
+    pub samples: u64,
+    /// Samples per second.
+    pub rate: u32,
+    /// When the first sample sounded.
+    pub start: String,
+    /// Silence that stands for sound which never arrived; the first 10,000.
+    pub gaps: Vec<Stretch>,
+    /// All gaps together.
+    pub gap_samples: u64,
+    /// Silence that was asked for.
+    pub pauses: Vec<Stretch>,
+    /// The recording ended before it was told to.
+    pub truncated: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncated_because: Option<String>,
+    /// Who was in the room; the first 10,000 stays.
+    pub attendance: Vec<Attendee>,
+}
+
+/// A part of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stretch {
+    pub from_sample: u64,
+    pub samples: u64,
+}
+
+/// One stay of a leg in the room. It may begin before the recording does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attendee {
+    pub call_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cli: Option<String>,
+    #[serde(flatten)]
+    pub stay: Span,
+    pub muted: Vec<Span>,
+}
+
+/// A time by the wall clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    pub from: String,
+    /// Absent: still so at the end of the recording.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+/// What time a tick is by the wall clock: the pair read when the recording began.
+#[derive(Debug, Clone, Copy)]
+pub struct Anchor {
+    pub tick: Tick,
+    pub at: Timestamp,
+}
+
+impl Anchor {
+    /// The wall clock at the beginning of `tick`, whatever has been done to that clock since.
+    pub(super) fn wall_clock(&self, tick: Tick) -> Timestamp {
+        let ticks = i128::from(tick.0) - i128::from(self.tick.0);
+        let millis = i64::try_from(ticks * TICK.as_millis() as i128).unwrap_or(0);
+        self.at
+            .checked_add(SignedDuration::from_millis(millis))
+            .unwrap_or(self.at)
+    }
+}
+
+/// RFC 3339 in UTC, to the millisecond.
+pub(super) fn rfc3339(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+/// The files that belong to one recording.
+#[derive(Debug, Clone)]
+pub(super) struct Paths {
+    pub sound: PathBuf,
+    pub receipt: PathBuf,
+    /// The receipt as it would be if the daemon died now: holds the name, and tells who and when to `recover`.
+    pub note: PathBuf,
+}
+
+impl Paths {
+    /// `stem` and `ending` as a destination gives them.
+    pub fn new(dir: &Path, stem: &str, ending: &str) -> Paths {
+        Paths {
+            sound: dir.join(format!("{stem}{ending}")),
+            receipt: dir.join(format!("{stem}.json")),
+            note: dir.join(format!("{stem}.json.part")),
+        }
+    }
+
+    /// Puts the receipt in its place: complete under its final name, or not there at all.
+    pub fn write_receipt(&self, receipt: &Receipt) -> io::Result<()> {
+        if fs::exists(&self.receipt)? {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "a receipt of that name is there already",
+            ));
+        }
+        // Over the note and not anew: on a full disk its blocks are there already.
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&self.note)?;
+        let mut json = serde_json::to_vec_pretty(receipt)?;
+        json.push(b'\n');
+        file.write_all(&json)?;
+        file.set_len(json.len() as u64)?;
+        file.sync_all()?;
+        fs::rename(&self.note, &self.receipt)?;
+        match self.receipt.parent() {
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_told_by_the_wall_clock_of_the_beginning() {
+        let anchor = Anchor {
+            tick: Tick(1_000),
+            at: "2026-01-02T03:04:05.678Z".parse().expect("a valid time"),
+        };
+        let told = |tick| rfc3339(anchor.wall_clock(Tick(tick)));
+        assert_eq!(told(1_000), "2026-01-02T03:04:05.678Z");
+        assert_eq!(told(1_001), "2026-01-02T03:04:05.698Z");
+        assert_eq!(told(500), "2026-01-02T03:03:55.678Z");
+        assert_eq!(
+            told(u64::MAX),
+            "2026-01-02T03:04:05.678Z",
+            "beyond all calendars: no panic"
+        );
+    }
+
+    #[test]
+    fn the_receipt_has_the_names_of_the_contract() {
+        let receipt = Receipt {
+            recording_id: "r".to_owned(),
+            conference_id: "c".to_owned(),
+            key: "a~r.wav".to_owned(),
+            requested_key: Some("a.wav".to_owned()),
+            bytes: 46,
+            sha256: "00".to_owned(),
+            samples: 1,
+            rate: 16_000,
+            start: "s".to_owned(),
+            gaps: vec![Stretch {
+                from_sample: 320,
+                samples: 640,
+            }],
+            gap_samples: 640,
+            pauses: vec![],
+            truncated: false,
+            truncated_because: None,
+            attendance: vec![Attendee {
+                call_id: "leg".to_owned(),
+                cli: Some("+46".to_owned()),
+                stay: Span {
+                    from: "f".to_owned(),
+                    to: None,
+                },
+                muted: vec![Span {
+                    from: "m".to_owned(),
+                    to: Some("n".to_owned()),
+                }],
+            }],
+        };
+        let json = serde_json::to_value(&receipt).expect("plain data");
+        let expected = serde_json::json!({
+            "recordingId": "r", "conferenceId": "c", "key": "a~r.wav", "requestedKey": "a.wav", "bytes": 46,
+            "sha256": "00", "samples": 1, "rate": 16000, "start": "s",
+            "gaps": [{"fromSample": 320, "samples": 640}], "gapSamples": 640, "pauses": [], "truncated": false,
+            "attendance": [{"callId": "leg", "cli": "+46", "from": "f", "muted": [{"from": "m", "to": "n"}]}],
+        });
+        assert_eq!(json, expected);
+        assert_eq!(
+            serde_json::from_value::<Receipt>(json).expect("its own form"),
+            receipt
+        );
+    }
+}

@@ -1,0 +1,93 @@
+//! The thread between the queues and the files. Each round takes what came, writes it, and hands on what is over.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::shelf::Shelf;
+use super::take::Take;
+use super::tap::{RecordedFrame, RecordingSlot, TapQueue};
+
+/// Between two rounds: what a killed daemon can lose of a recording, beside what the disk has not yet.
+pub const ROUND: Duration = Duration::from_millis(50);
+
+/// Takes that were begun and not yet seen by the writer.
+pub type Begun = Arc<Mutex<Vec<Take>>>;
+
+pub struct Writer {
+    queues: Vec<Arc<TapQueue>>,
+    begun: Begun,
+    takes: BTreeMap<RecordingSlot, Take>,
+    shelf: Arc<Shelf>,
+    /// At most [`ACTIVE_MAX`](super::shelf::ACTIVE_MAX) wait here.
+    finisher: Sender<Take>,
+}
+
+impl Writer {
+    pub fn new(
+        queues: Vec<Arc<TapQueue>>,
+        begun: Begun,
+        shelf: Arc<Shelf>,
+        finisher: Sender<Take>,
+    ) -> Writer {
+        Writer {
+            queues,
+            begun,
+            takes: BTreeMap::new(),
+            shelf,
+            finisher,
+        }
+    }
+
+    pub fn round(&mut self) {
+        self.admit();
+        self.takes.values_mut().for_each(Take::obey);
+        for queue in 0..self.queues.len() {
+            // No more than a queue holds: a flood cannot keep the round from its end.
+            for _ in 0..self.queues[queue].capacity() {
+                let Some(frame) = self.queues[queue].pop() else {
+                    break;
+                };
+                self.write(&frame);
+            }
+        }
+        let over: Vec<_> = self.takes.extract_if(.., |_, take| take.settle()).collect();
+        for (slot, take) in over {
+            if let Some(trouble) = take.trouble() {
+                let recording_id = &take.beginning.recording_id;
+                tracing::warn!(recording_id, trouble, "recording ends before its time");
+            }
+            // Not running any more when the end was ordered: then that was told already.
+            let _ = self.shelf.finishing(slot);
+            let handed_on = self.finisher.send(take);
+            debug_assert!(handed_on.is_ok(), "the finisher outlives the writer");
+        }
+    }
+
+    /// Whether a recording runs that has not been handed on.
+    pub fn is_busy(&self) -> bool {
+        !self.takes.is_empty()
+            || !self
+                .begun
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_empty()
+    }
+
+    fn write(&mut self, frame: &RecordedFrame) {
+        if !self.takes.contains_key(&frame.slot) {
+            // Begun after this round was: its first frame may be here before its take was seen.
+            self.admit();
+        }
+        if let Some(take) = self.takes.get_mut(&frame.slot) {
+            take.write(frame);
+        }
+    }
+
+    fn admit(&mut self) {
+        let begun = std::mem::take(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner));
+        self.takes
+            .extend(begun.into_iter().map(|take| (take.beginning.slot, take)));
+    }
+}

@@ -1,0 +1,135 @@
+//! A signal on its way to packets: room rate → codec rate → frames of one ptime → payloads.
+//!
+//! A stream serves one leg or all legs that hear the same signal in the same encoding. Its packets follow the tick
+//! number, not the moment it was started, so streams of one encoding are always at the same place in their packet:
+//! that is what lets a leg leave a shared stream with a copy of it and come back later.
+
+use crate::codec::{CodecError, Encoder, Encoding};
+use crate::dsp::Resampler;
+use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
+use crate::time::{TICK, Tick};
+
+/// Packets a tick can complete at the shortest ptime.
+const PACKETS_PER_TICK_MAX: usize = 2;
+
+/// A step between what was sent and what comes next is spread over this long, so that it does not click.
+const DECLICK_MS: usize = 5;
+
+pub struct Stream {
+    encoder: Encoder,
+    resampler: Resampler,
+    /// Samples at the codec's rate that do not fill a packet yet.
+    pending: Box<[f32]>,
+    pending_len: usize,
+    /// The last sample sent, at the codec's rate.
+    last: f32,
+    payloads: Box<[u8]>,
+    payload_lens: [usize; PACKETS_PER_TICK_MAX],
+    packets: usize,
+}
+
+impl Stream {
+    /// All memory of the stream, its encoder's included.
+    pub fn new(encoding: Encoding) -> Result<Box<Stream>, CodecError> {
+        let rate = encoding.codec.rate();
+        let packet_samples = usize::from(encoding.ptime_ms) * rate.samples_per_ms();
+        Ok(Box::new(Stream {
+            encoder: Encoder::new(encoding)?,
+            resampler: Resampler::new(rate, rate),
+            pending: vec![0.0; packet_samples + rate.samples_per_tick()].into_boxed_slice(),
+            pending_len: 0,
+            last: 0.0,
+            payloads: vec![0; encoding.payload_bytes_max() * encoding.packets_per_tick_max()].into_boxed_slice(),
+            payload_lens: [0; PACKETS_PER_TICK_MAX],
+            packets: 0,
+        }))
+    }
+
+    pub fn encoding(&self) -> Encoding {
+        self.encoder.encoding()
+    }
+
+    /// Makes the stream fit the packet rhythm of all streams at its first tick; what is missing of the packet is
+    /// silence.
+    pub fn align(&mut self, tick: Tick) {
+        let ptime_ms = u64::from(self.encoding().ptime_ms);
+        let elapsed_ms = (tick.0 * TICK.as_millis() as u64) % ptime_ms;
+        self.pending_len = elapsed_ms as usize * self.encoding().codec.rate().samples_per_ms();
+        self.pending[..self.pending_len].fill(0.0);
+        self.packets = 0;
+    }
+
+    /// Becomes a copy of `other`, encoder state included: the far end hears no seam when one takes the other's place.
+    /// The encodings must be equal.
+    pub fn copy_from(&mut self, other: &Stream) {
+        self.encoder.copy_from(&other.encoder);
+        self.resampler.copy_from(&other.resampler);
+        self.pending[..other.pending_len].copy_from_slice(&other.pending[..other.pending_len]);
+        self.pending_len = other.pending_len;
+        self.last = other.last;
+        self.packets = 0;
+    }
+
+    /// Takes one tick of the signal (`rate.samples_per_tick()` samples, within ±1) and makes the packets that it
+    /// completes. `seam`: the signal does not continue the one of the last tick.
+    pub fn push(&mut self, signal: &[f32], rate: Rate, seam: bool) {
+        let codec_rate = self.encoding().codec.rate();
+        let mut seam = seam;
+        if self.resampler.from() != rate {
+            self.resampler = Resampler::new(rate, codec_rate);
+            seam = true;
+        }
+        self.packets = 0;
+        let tick_samples = codec_rate.samples_per_tick();
+        let packet_samples = usize::from(self.encoding().ptime_ms) * codec_rate.samples_per_ms();
+        let mut frame: FrameBuffer = [0.0; FRAME_SAMPLES_MAX];
+        let frame = &mut frame[..tick_samples];
+        self.resampler.process(signal, frame);
+        if seam {
+            declick(frame, self.last, codec_rate);
+        }
+        self.last = frame[tick_samples - 1];
+
+        if self.pending_len == 0 && packet_samples == tick_samples {
+            self.encode_at(0, frame);
+            return;
+        }
+        let mut pending_len = self.pending_len;
+        self.pending[pending_len..pending_len + tick_samples].copy_from_slice(frame);
+        pending_len += tick_samples;
+        let mut taken = 0;
+        while pending_len - taken >= packet_samples {
+            let pending = std::mem::take(&mut self.pending);
+            self.encode_at(self.packets, &pending[taken..taken + packet_samples]);
+            self.pending = pending;
+            taken += packet_samples;
+        }
+        self.pending.copy_within(taken..pending_len, 0);
+        self.pending_len = pending_len - taken;
+    }
+
+    fn encode_at(&mut self, index: usize, pcm: &[f32]) {
+        let size = self.encoding().payload_bytes_max();
+        let payload = &mut self.payloads[index * size..(index + 1) * size];
+        self.payload_lens[index] = self.encoder.encode(pcm, payload);
+        self.packets = index + 1;
+    }
+
+    /// The payloads the last tick completed: none, one or two.
+    pub fn packets(&self) -> impl Iterator<Item = &[u8]> {
+        let size = self.encoding().payload_bytes_max();
+        self.payload_lens[..self.packets]
+            .iter()
+            .enumerate()
+            .map(move |(index, len)| &self.payloads[index * size..index * size + len])
+    }
+}
+
+/// Lets the frame begin where the last one ended: the step decays linearly over 5 ms.
+fn declick(frame: &mut [f32], last: f32, rate: Rate) {
+    let len = DECLICK_MS * rate.samples_per_ms();
+    let step = last - frame[0];
+    for (index, sample) in frame[..len].iter_mut().enumerate() {
+        *sample += step * (1.0 - index as f32 / len as f32);
+    }
+}

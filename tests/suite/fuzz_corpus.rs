@@ -1,0 +1,37 @@
+//! Replays the kept fuzz corpora through the very functions the fuzzer calls, so that what it once found stays found.
+
+use std::fs;
+use std::path::Path;
+
+#[path = "../fuzz/promises.rs"]
+mod promises;
+
+#[test]
+fn every_kept_session_description_keeps_the_promises_of_the_parser() {
+    replay("sdp", promises::sdp);
+}
+
+/// Runs `body` on each file of a corpus. The name of the one that fails is printed.
+fn replay(corpus: &str, body: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fuzz/corpus")
+        .join(corpus);
+    let mut files: Vec<_> = fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.expect("a corpus is readable").path())
+        .collect();
+    files.sort();
+    assert!(
+        files.len() >= 10,
+        "{} holds only {} files",
+        folder.display(),
+        files.len()
+    );
+    for file in files {
+        let bytes = fs::read(&file).expect("a corpus is readable");
+        if let Err(broken) = std::panic::catch_unwind(|| body(&bytes)) {
+            eprintln!("the corpus file {} breaks a promise", file.display());
+            std::panic::resume_unwind(broken);
+        }
+    }
+}

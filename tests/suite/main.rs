@@ -1,0 +1,6 @@
+//! The integration tests: one binary, one module for each promise.
+
+mod conference;
+mod fuzz_corpus;
+mod simulation;
+mod support;

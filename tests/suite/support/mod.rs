@@ -1,0 +1,2 @@
+pub mod voice;
+pub mod world;
