@@ -320,7 +320,10 @@ mod tests {
         let after = list_spool(scratch.dir()).unwrap();
         assert_eq!(after[0].state, SpoolState::Finished(Box::new(receipt.clone())));
         assert!(recover(scratch.dir()).unwrap().is_empty(), "once is enough");
-        assert_eq!(receipts(scratch.dir(), 10).unwrap(), [receipt.clone()]);
+        assert_eq!(
+            receipts(scratch.dir(), 10).unwrap().as_slice(),
+            std::slice::from_ref(receipt)
+        );
     }
 
     #[test]

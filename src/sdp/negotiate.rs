@@ -333,7 +333,7 @@ fn explain_opus(rate: Rate, bitrate: u32, theirs: Described) -> String {
 
 fn explain_ptime(ptime_ms: u8, audio: &Media) -> String {
     let why = match (audio.ptime_ms, audio.maxptime_ms) {
-        (Some(asked), _) if asked == ptime_ms.into() => "as the remote asks".to_owned(),
+        (Some(asked), _) if asked == u32::from(ptime_ms) => "as the remote asks".to_owned(),
         (_, Some(most)) if most < u32::from(ptime_ms) + 10 => {
             format!("within the remote's maxptime of {most} ms")
         }

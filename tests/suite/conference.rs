@@ -390,7 +390,7 @@ fn packets_that_cannot_be_heard_are_counted_by_reason_and_change_nothing() {
         (rtp(0x90, 96, &[0xbe, 0xde, 0xff, 0xff]), from, Dropped::BadExtension),
         (rtp(0xa0, 96, &[1, 2, 3, 0]), from, Dropped::BadPadding),
         (rtp(0xa0, 96, &[1, 2, 3, 200]), from, Dropped::BadPadding),
-        (rtp(0x80, 77, &[0; 20]), from, Dropped::BadRtcp),
+        (rtp(0x80, 200, &[0; 20]), from, Dropped::BadRtcp),
         (rtp(0x80, 55, &[0; 20]), from, Dropped::UnknownPayloadType),
         (rtp(0x80, 96, &[0; 320]), stranger, Dropped::UnknownSource),
         (rtp(0x80, 96, &vec![0; 6_000]), from, Dropped::PayloadTooLarge),

@@ -55,8 +55,9 @@ pub struct Party {
     pub packets_heard: u64,
     /// Sound it was sent and that the test has not taken yet, at its codec's rate.
     pub heard: Vec<f32>,
-    /// Send nothing, as a party that has gone silent does.
-    pub quiet: bool,
+    /// Between two rooms packets wait where they arrived.
+    seated: bool,
+    waiting: Vec<(Time, Vec<u8>)>,
 }
 
 impl Party {
@@ -195,7 +196,8 @@ impl World {
             last_header: None,
             packets_heard: 0,
             heard: Vec::new(),
-            quiet: false,
+            seated: true,
+            waiting: Vec::new(),
         });
         index
     }
@@ -251,9 +253,6 @@ impl World {
             let header = party.next;
             party.next.sequence = header.sequence.wrapping_add(1);
             party.next.timestamp = header.timestamp.wrapping_add(party.encoding.packet_clock());
-            if party.quiet {
-                continue;
-            }
             let mut datagram = vec![0; HEADER_BYTES + len];
             header.write((&mut datagram[..HEADER_BYTES]).try_into().expect("a header's length"));
             datagram[HEADER_BYTES..].copy_from_slice(&payload[..len]);
@@ -275,7 +274,12 @@ impl World {
                 return;
             }
             let Some(Reverse(next)) = self.flying.pop() else { return };
-            let party = &self.parties[next.party];
+            let party = &mut self.parties[next.party];
+            if !party.seated {
+                // As on a socket that nobody reads meanwhile.
+                party.waiting.push((next.arrival, next.datagram));
+                continue;
+            }
             self.engines[party.engine].receive(next.arrival, party.leg, party.address, &next.datagram);
         }
     }
@@ -310,7 +314,12 @@ impl World {
         for frame in self.outbox.recorded() {
             self.recorded.extend_from_slice(frame.samples());
         }
-        self.events.extend(self.outbox.events());
+        for event in self.outbox.events() {
+            if let Event::Left { leg, .. } = &event {
+                self.parties[leg.0 as usize].seated = false;
+            }
+            self.events.push(event);
+        }
         self.outbox.clear();
     }
 
@@ -323,7 +332,12 @@ impl World {
             .position(|event| matches!(event, Event::Left { leg: left, .. } if *left == leg))
             .expect("the leg has left");
         let Event::Left { state, .. } = self.events.remove(position) else { unreachable!("matched above") };
-        self.parties[party].engine = engine;
         self.apply(engine, Command::Join { leg, state, room: RoomId(room) });
+        let party = &mut self.parties[party];
+        party.engine = engine;
+        party.seated = true;
+        for (arrival, datagram) in party.waiting.drain(..) {
+            self.engines[engine].receive(arrival, leg, party.address, &datagram);
+        }
     }
 }
