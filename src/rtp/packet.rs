@@ -283,9 +283,9 @@ mod tests {
     #[test]
     fn padding_is_removed_and_may_be_all_there_is() {
         assert_eq!(Packet::parse(&with(0xA0, &[7, 8, 0, 2])).unwrap().payload, [7, 8]);
-        assert_eq!(Packet::parse(&with(0xA0, &[0, 0, 3])).unwrap().payload, []);
+        assert_eq!(Packet::parse(&with(0xA0, &[0, 0, 3])).unwrap().payload, [0_u8; 0]);
         assert_eq!(Packet::parse(&with(0xA0, &[7, 1])).unwrap().payload, [7]);
-        assert_eq!(Packet::parse(&with(0x80, &[])).unwrap().payload, []);
+        assert_eq!(Packet::parse(&with(0x80, &[])).unwrap().payload, [0_u8; 0]);
         // Padding does not reach into the extension before it.
         let extension_then_padding = with(0xB0, &[0xBE, 0xDE, 0, 1, 0x10, 9, 0, 0, 5]);
         assert_eq!(Packet::parse(&extension_then_padding), Err(Malformed::BadPadding));
