@@ -137,12 +137,16 @@ impl Engine {
             Command::Renegotiate { leg, media } => self.renegotiate(leg, media, out),
             Command::ChangeRoom { room, change } => self.change_room(room, change, out),
             Command::ReportLeg { leg, request, mut report } => {
-                if let Some(leg) = self.leg(leg) {
+                if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
+                    self.stats.add(&leg.settle());
                     *report = leg.report();
                 }
                 out.events.push(Event::LegReported { leg, request, report });
             }
             Command::Report { request, mut report } => {
+                for leg in self.legs.iter_mut().flatten() {
+                    self.stats.add(&leg.settle());
+                }
                 (*report).clone_from(&self.stats);
                 report.legs = self.legs.iter().flatten().count() as u32;
                 report.rooms = self.rooms.iter().flatten().count() as u32;
@@ -200,6 +204,7 @@ impl Engine {
         else {
             return;
         };
+        self.stats.add(&leg.settle());
         let stream_continues = leg.renegotiate(&mut media);
         let Room { seats, shared, .. } = room;
         if let Some(seat) = seats.iter_mut().find(|seat| seat.leg == id) {

@@ -2,7 +2,7 @@
 
 pub use crate::leg::LegReport;
 
-use crate::leg::Dropped;
+use crate::leg::{Counts, Dropped};
 
 /// One engine's figures since the start.
 #[derive(Debug, Clone)]
@@ -52,6 +52,14 @@ impl Default for EngineStats {
 }
 
 impl EngineStats {
+    /// Adds what a leg's playout has counted.
+    pub(crate) fn add(&mut self, counts: &Counts) {
+        self.samples_concealed += counts.samples_concealed;
+        for (total, packets) in self.dropped.iter_mut().zip(counts.dropped) {
+            *total += packets;
+        }
+    }
+
     pub(crate) fn note(&mut self, outcome: Result<(), Dropped>) {
         if let Err(reason) = outcome {
             self.dropped[reason as usize] += 1;

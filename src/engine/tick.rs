@@ -82,7 +82,7 @@ impl Engine {
         }
         if !scratch.leaving.is_empty() {
             for leg in scratch.leaving.drain(..) {
-                unseat(room, legs, leg, tick, out);
+                unseat(room, legs, leg, tick, stats, out);
                 room_of[leg.0 as usize] = None;
             }
         }
@@ -370,13 +370,21 @@ fn record(id: RoomId, room: &mut Room, rate: Rate, tick: Tick, scratch: &Scratch
 }
 
 /// Takes a leg out of its room with all it brought.
-fn unseat(room: &mut Room, legs: &mut [Option<Box<Leg>>], id: LegId, tick: Tick, out: &mut Outbox) {
+fn unseat(
+    room: &mut Room,
+    legs: &mut [Option<Box<Leg>>],
+    id: LegId,
+    tick: Tick,
+    stats: &mut EngineStats,
+    out: &mut Outbox,
+) {
     let Some(index) = room.seat_of(id) else { return };
     let seat = room.seats.swap_remove(index);
     if let Place::Shared(group) = seat.place {
         room.shared.leave(group);
     }
     let Some(mut leg) = legs[id.0 as usize].take() else { return };
+    stats.add(&leg.settle());
     if let Some(format) = leg.media.sent_format() {
         leg.media.seat = room.shared.take(format.encoding);
     }
