@@ -140,6 +140,17 @@ fn everything_linked_offers_a_permissive_licence() {
     );
 }
 
+#[test]
+fn every_configuration_key_is_documented() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/default.toml");
+    let default = std::fs::read_to_string(path).expect("config/default.toml is there");
+    let undocumented = undocumented_keys(&default, &mixminus::config::keys());
+    assert!(
+        undocumented.is_empty(),
+        "without a comment above it in config/default.toml: {undocumented:?}"
+    );
+}
+
 fn assert_tidy(sources: &Sources, rule: fn(&Sources) -> Vec<String>) {
     assert!(sources.len() > 10, "the sources are found");
     let complaints = rule(sources);
@@ -317,6 +328,25 @@ fn unexplained_unsafe(sources: &Sources) -> Vec<String> {
         }
     }
     complaints
+}
+
+/// Keys, as `section.key`, that do not stand in the file in their section with a comment right above.
+fn undocumented_keys(default: &str, keys: &[String]) -> Vec<String> {
+    let mut section = "";
+    let mut above = "";
+    let mut documented = Vec::new();
+    for line in default.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name;
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| above.starts_with("# ")) {
+            documented.push(format!("{section}.{key}"));
+        }
+        above = line;
+    }
+    keys.iter()
+        .filter(|key| !documented.contains(key))
+        .cloned()
+        .collect()
 }
 
 /// What `cargo` resolves for the machine the tests run on: packages of other platforms need not be downloaded.

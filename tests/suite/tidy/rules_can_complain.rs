@@ -235,3 +235,20 @@ fn a_package_is_named_that_offers_nothing_permissive() {
     assert_eq!(unfree.len(), 1, "{unfree:?}");
     assert!(unfree[0].starts_with("tokio "));
 }
+
+#[test]
+fn a_key_without_a_word_about_it() {
+    let default = "[http]\n# Where.\nlisten = 1\nbare = 2\n\n[rtp]\n# listen = 3\n# Which.\nports = 4\n";
+    let keys = [
+        "http.listen",
+        "http.bare",
+        "rtp.listen",
+        "rtp.ports",
+        "rtp.missing",
+    ]
+    .map(str::to_owned);
+    assert_eq!(
+        undocumented_keys(default, &keys),
+        ["http.bare", "rtp.listen", "rtp.missing"]
+    );
+}
