@@ -34,3 +34,5 @@ pub mod record;
 pub mod control;
 
 pub mod load;
+
+pub mod demo;

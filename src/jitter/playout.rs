@@ -140,7 +140,12 @@ enum Next {
 impl Playout {
     pub fn new(config: PlayoutConfig) -> Playout {
         let rate = config.codecs.first().map_or(Rate::Hz8000, |codec| codec.rate());
-        let rate_max = config.codecs.iter().map(|codec| codec.rate()).max().unwrap_or(rate);
+        let rate_max = config
+            .codecs
+            .iter()
+            .map(|codec| codec.rate())
+            .max()
+            .unwrap_or(rate);
         let mut playout = Playout {
             max_delay_us: 0,
             packets: PacketBuffer::new(config.payload_bytes_max),
@@ -209,7 +214,12 @@ impl Playout {
         payload: &[u8],
     ) -> Result<(), Discard> {
         self.stats.received_packets += 1;
-        let packet = Packet { arrival, format, timestamp, ..Packet::default() };
+        let packet = Packet {
+            arrival,
+            format,
+            timestamp,
+            ..Packet::default()
+        };
         let outcome = self.admit(packet, ssrc, sequence, payload);
         if let Err(reason) = outcome {
             *match reason {
@@ -252,12 +262,17 @@ impl Playout {
         self.dry_ticks = if dry { self.dry_ticks.saturating_add(1) } else { 0 };
         if self.packets.len() > 0 || self.covered == 0 && self.format.is_some() {
             self.lower_delay(now, decoders);
-            self.low_water.note(u32::try_from(self.in_hand_us(decoders)).unwrap_or(u32::MAX));
+            self.low_water
+                .note(u32::try_from(self.in_hand_us(decoders)).unwrap_or(u32::MAX));
         }
         self.stats.target_delay_ms = self.delay.target_us() as f32 * 1.0e-3;
 
         let rate = self.sound.rate();
-        let kind = if self.sound.is_audible() { PlayedKind::Voice } else { PlayedKind::Silence };
+        let kind = if self.sound.is_audible() {
+            PlayedKind::Voice
+        } else {
+            PlayedKind::Silence
+        };
         self.sound.play(&mut pcm[..rate.samples_per_tick()]);
         Played { rate, kind }
     }
@@ -265,7 +280,10 @@ impl Playout {
     // ── arrivals ────────────────────────────────────────────────────────────────────────────────────────────────
 
     fn admit(&mut self, packet: Packet, ssrc: u32, sequence: u16, payload: &[u8]) -> Result<(), Discard> {
-        let codec = self.codecs.get(usize::from(packet.format)).ok_or(Discard::UnknownFormat)?;
+        let codec = self
+            .codecs
+            .get(usize::from(packet.format))
+            .ok_or(Discard::UnknownFormat)?;
         if payload.len() > self.packets.slot_bytes() {
             return Err(Discard::TooLarge);
         }
@@ -278,7 +296,8 @@ impl Playout {
                 self.place(Packet { sequence, ..packet }, newest, payload)?;
             }
             Standing::Late => {
-                self.delay.observe(packet.arrival, packet.timestamp, codec.clock_hz(), false);
+                self.delay
+                    .observe(packet.arrival, packet.timestamp, codec.clock_hz(), false);
                 return Err(Discard::Late);
             }
             Standing::Duplicate => return Err(Discard::Duplicate),
@@ -291,16 +310,32 @@ impl Playout {
     /// Puts a packet of the stream among those that wait. A full buffer gives up its oldest.
     fn place(&mut self, packet: Packet, newest: bool, payload: &[u8]) -> Result<(), Discard> {
         let clock_hz = self.codecs[usize::from(packet.format)].clock_hz();
-        let observation = self.delay.observe(packet.arrival, packet.timestamp, clock_hz, newest);
+        let observation = self
+            .delay
+            .observe(packet.arrival, packet.timestamp, clock_hz, newest);
         self.stats.jitter_ms = self.delay.jitter_ms();
         if self.packets.is_full() {
-            if self.packets.head().is_some_and(|(head, _)| packet.sequence < head.sequence) {
+            if self
+                .packets
+                .head()
+                .is_some_and(|(head, _)| packet.sequence < head.sequence)
+            {
                 return Err(Discard::Overflow);
             }
             self.give_up_head();
         }
-        let Observation { relative_delay_us, fresh } = observation;
-        self.packets.insert(Packet { relative_delay_us, fresh, ..packet }, payload);
+        let Observation {
+            relative_delay_us,
+            fresh,
+        } = observation;
+        self.packets.insert(
+            Packet {
+                relative_delay_us,
+                fresh,
+                ..packet
+            },
+            payload,
+        );
         Ok(())
     }
 
@@ -309,7 +344,14 @@ impl Playout {
         self.forget_waiting();
         let stream = self.turn_to(packet.arrival, ssrc, sequence);
         // The buffer has just been emptied, but for one slot aside.
-        let _ = self.place(Packet { sequence: stream.newest_sequence, ..packet }, true, payload);
+        let _ = self.place(
+            Packet {
+                sequence: stream.newest_sequence,
+                ..packet
+            },
+            true,
+            payload,
+        );
     }
 
     fn turn_to(&mut self, arrival: Time, ssrc: u32, sequence: u16) -> Stream {
@@ -329,7 +371,10 @@ impl Playout {
     /// that is played to run dry. So one stray packet changes nothing.
     fn consider(&mut self, packet: Packet, ssrc: u32, sequence: u16, payload: &[u8]) -> Result<(), Discard> {
         let known = self.former_ssrc == Some(ssrc);
-        if self.candidate.is_some_and(|candidate| !known && candidate.is_followed_by(ssrc, sequence)) {
+        if self
+            .candidate
+            .is_some_and(|candidate| !known && candidate.is_followed_by(ssrc, sequence))
+        {
             self.follow_candidate();
             return self.admit(packet, ssrc, sequence, payload);
         }
@@ -339,14 +384,26 @@ impl Playout {
         }
         let same = self.stream.is_some_and(|stream| stream.ssrc == ssrc);
         let patience_ticks = if same || known { 3 } else { 1 };
-        self.candidate = Some(Candidate { ssrc, sequence, patience_ticks });
+        self.candidate = Some(Candidate {
+            ssrc,
+            sequence,
+            patience_ticks,
+        });
         let extended = Stream::new(packet.arrival, ssrc, sequence).newest_sequence;
-        self.packets.set_aside(Packet { sequence: extended, ..packet }, payload);
+        self.packets.set_aside(
+            Packet {
+                sequence: extended,
+                ..packet
+            },
+            payload,
+        );
         Ok(())
     }
 
     fn follow_candidate_when_due(&mut self) -> bool {
-        let due = self.candidate.is_some_and(|candidate| self.dry_ticks + 1 >= candidate.patience_ticks);
+        let due = self
+            .candidate
+            .is_some_and(|candidate| self.dry_ticks + 1 >= candidate.patience_ticks);
         if due {
             self.follow_candidate();
         }
@@ -361,11 +418,16 @@ impl Playout {
         self.packets.take_aside();
         self.turn_to(packet.arrival, candidate.ssrc, candidate.sequence);
         let clock_hz = self.codecs[usize::from(packet.format)].clock_hz();
-        self.delay.observe(packet.arrival, packet.timestamp, clock_hz, true);
+        self.delay
+            .observe(packet.arrival, packet.timestamp, clock_hz, true);
     }
 
     fn forget_old_candidate(&mut self, now: Time) {
-        if self.packets.aside().is_some_and(|packet| now.since(packet.arrival) > CANDIDATE_AGE_MAX) {
+        if self
+            .packets
+            .aside()
+            .is_some_and(|packet| now.since(packet.arrival) > CANDIDATE_AGE_MAX)
+        {
             self.forget_candidate();
         }
     }
@@ -411,7 +473,11 @@ impl Playout {
 
     fn is_faded(&self) -> bool {
         let faded = expand::FADED_MS * self.sound.rate().samples_per_ms();
-        if self.expand.is_active() { self.expand.is_faded() } else { self.covered >= faded as u64 }
+        if self.expand.is_active() {
+            self.expand.is_faded()
+        } else {
+            self.covered >= faded as u64
+        }
     }
 
     fn next(&self, now: Time) -> Next {
@@ -421,7 +487,11 @@ impl Playout {
         match self.gap(head) {
             Some(gap) if gap > self.covered => {
                 let rest = (gap - self.covered) as usize;
-                if self.is_next(head) { Next::Pause(rest) } else { Next::Hole(rest) }
+                if self.is_next(head) {
+                    Next::Pause(rest)
+                } else {
+                    Next::Hole(rest)
+                }
             }
             _ if self.is_held(head, now) => Next::Held,
             _ => Next::Packet,
@@ -429,7 +499,8 @@ impl Playout {
     }
 
     fn is_next(&self, head: &Packet) -> bool {
-        self.stream.is_some_and(|stream| stream.next_sequence == head.sequence)
+        self.stream
+            .is_some_and(|stream| stream.next_sequence == head.sequence)
     }
 
     /// Samples between the place in the stream and a packet, where timestamps tell and it is worth while.
@@ -441,7 +512,11 @@ impl Playout {
         }
         let ahead = u32::try_from(head.timestamp.wrapping_sub(self.next_timestamp) as i32).ok()?;
         let samples = u64::from(ahead / codec.clock_per_sample());
-        let least = if self.is_next(head) { PAUSE_MIN_MS * codec.rate().samples_per_ms() } else { 1 };
+        let least = if self.is_next(head) {
+            PAUSE_MIN_MS * codec.rate().samples_per_ms()
+        } else {
+            1
+        };
         (samples >= least as u64).then_some(samples)
     }
 
@@ -451,7 +526,9 @@ impl Playout {
         let delay_us = duration_us(now.since(head.arrival)) + u64::from(head.relative_delay_us);
         let target_us = u64::from(self.delay.target_us().min(HELD_US_MAX)).min(self.max_delay_us);
         let tick_us = duration_us(TICK);
-        self.is_silent() && delay_us + tick_us / 2 < target_us && u64::from(self.held_ticks) * tick_us < target_us
+        self.is_silent()
+            && delay_us + tick_us / 2 < target_us
+            && u64::from(self.held_ticks) * tick_us < target_us
     }
 
     /// Decodes the next packet, or counts it as undecodable: then it was lost.
@@ -503,8 +580,9 @@ impl Playout {
         self.stats.delay_ms = delay + packet.relative_delay_us as f32 * 1.0e-3;
         self.stats.delay_ms_max = self.stats.delay_ms_max.max(self.stats.delay_ms);
 
-        self.next_timestamp =
-            packet.timestamp.wrapping_add((decoded as u32).wrapping_mul(codec.clock_per_sample()));
+        self.next_timestamp = packet
+            .timestamp
+            .wrapping_add((decoded as u32).wrapping_mul(codec.clock_per_sample()));
         self.format = Some(packet.format);
         self.paused = pauses;
         self.jump = false;
@@ -518,7 +596,11 @@ impl Playout {
             return;
         };
         let began = stream.next_sequence == 0;
-        let lost = if began { 0 } else { packet.sequence.saturating_sub(stream.next_sequence) };
+        let lost = if began {
+            0
+        } else {
+            packet.sequence.saturating_sub(stream.next_sequence)
+        };
         stream.next_sequence = packet.sequence + 1;
         self.stats.lost_packets += lost;
         if began {
@@ -578,7 +660,9 @@ impl Playout {
         let rate = self.sound.rate();
         let step = rate.hz() as usize / CONCEAL_STEPS_PER_S;
         let whole = samples.div_ceil(step) * step;
-        let decoder = self.format.and_then(|format| decoders.get_mut(usize::from(format)));
+        let decoder = self
+            .format
+            .and_then(|format| decoders.get_mut(usize::from(format)));
         let Some(decoder) = decoder.filter(|decoder| decoder.codec().rate() == rate) else {
             return false;
         };
@@ -629,7 +713,9 @@ impl Playout {
             return 0;
         };
         let decoder = decoders.get(usize::from(newest.format));
-        let samples = decoder.and_then(|decoder| decoder.samples(payload).ok()).unwrap_or(0);
+        let samples = decoder
+            .and_then(|decoder| decoder.samples(payload).ok())
+            .unwrap_or(0);
         let rate = self.codecs[usize::from(newest.format)].rate();
         let last_us = duration_us(rate.duration(samples));
         let mut total_us = last_us + self.rest_us();
@@ -645,7 +731,10 @@ impl Playout {
 
     /// What is still to be filled before the next packet.
     fn rest_us(&self) -> u64 {
-        let rest = self.packets.head().and_then(|(head, _)| self.gap(head)?.checked_sub(self.covered));
+        let rest = self
+            .packets
+            .head()
+            .and_then(|(head, _)| self.gap(head)?.checked_sub(self.covered));
         // Longer than an hour is as long as an hour.
         let samples = rest.unwrap_or(0).min(3_600 * u64::from(self.sound.rate().hz()));
         duration_us(self.sound.rate().duration(samples as usize))
@@ -686,7 +775,11 @@ impl Playout {
     /// Delay that nothing has needed of late, and that the arrivals before do not counsel to keep.
     fn surplus_us(&self) -> u32 {
         let surplus_us = self.low_water.surplus_us().saturating_sub(self.delay.margin_us());
-        if surplus_us < SURPLUS_MIN_US { 0 } else { surplus_us }
+        if surplus_us < SURPLUS_MIN_US {
+            0
+        } else {
+            surplus_us
+        }
     }
 
     /// Shortens what lies ahead while there is a surplus: gently, but a spike is gone within five seconds.
@@ -738,7 +831,8 @@ impl Playout {
 
     fn count_accelerated(&mut self, samples: usize) {
         self.stats.accelerated_samples += samples as u64;
-        self.low_water.lower(duration_us(self.sound.rate().duration(samples)) as u32);
+        self.low_water
+            .lower(duration_us(self.sound.rate().duration(samples)) as u32);
     }
 }
 

@@ -26,7 +26,10 @@ pub(super) struct Stream {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// To come, with its extended sequence.
-    Ahead { sequence: u64, newest: bool },
+    Ahead {
+        sequence: u64,
+        newest: bool,
+    },
     /// Its turn has passed.
     Late,
     Duplicate,
@@ -62,7 +65,10 @@ impl Stream {
             self.newest_sequence = sequence;
             self.newest_arrival = arrival;
             self.late = (0, 0);
-            return Standing::Ahead { sequence, newest: true };
+            return Standing::Ahead {
+                sequence,
+                newest: true,
+            };
         }
         let bit = 1u64.checked_shl(u32::from(leap.unsigned_abs())).unwrap_or(0);
         if self.seen & bit != 0 {
@@ -70,7 +76,10 @@ impl Stream {
         }
         self.seen |= bit;
         if sequence >= self.next_sequence {
-            return Standing::Ahead { sequence, newest: false };
+            return Standing::Ahead {
+                sequence,
+                newest: false,
+            };
         }
         self.judge_late(arrival, sequence)
     }
@@ -78,10 +87,18 @@ impl Stream {
     /// Three packets late in a row while nothing else has come for 60 ms: the sender has begun again.
     fn judge_late(&mut self, arrival: Time, sequence: u64) -> Standing {
         let (last, run) = self.late;
-        let run = if last.wrapping_add(1) == sequence { run.saturating_add(1) } else { 1 };
+        let run = if last.wrapping_add(1) == sequence {
+            run.saturating_add(1)
+        } else {
+            1
+        };
         self.late = (sequence, run);
         let quiet = arrival.since(self.newest_arrival).as_millis() >= 60;
-        if run >= 3 && quiet { Standing::Rewound } else { Standing::Late }
+        if run >= 3 && quiet {
+            Standing::Rewound
+        } else {
+            Standing::Late
+        }
     }
 }
 
@@ -116,7 +133,10 @@ mod tests {
         let mut stream = Stream::new(AT, 7, 65_534);
         let first = stream.newest_sequence;
         for (n, sequence) in [65_535, 0, 1].into_iter().enumerate() {
-            let expected = Standing::Ahead { sequence: first + n as u64 + 1, newest: true };
+            let expected = Standing::Ahead {
+                sequence: first + n as u64 + 1,
+                newest: true,
+            };
             assert_eq!(judge(&mut stream, sequence), expected);
         }
         assert_eq!(judge(&mut stream, 65_535), Standing::Duplicate);
@@ -127,8 +147,20 @@ mod tests {
         let mut stream = Stream::new(AT, 7, 100);
         assert_eq!(judge(&mut stream, 100), Standing::Duplicate);
         let start = stream.newest_sequence;
-        assert_eq!(judge(&mut stream, 104), Standing::Ahead { sequence: start + 4, newest: true });
-        assert_eq!(judge(&mut stream, 102), Standing::Ahead { sequence: start + 2, newest: false });
+        assert_eq!(
+            judge(&mut stream, 104),
+            Standing::Ahead {
+                sequence: start + 4,
+                newest: true
+            }
+        );
+        assert_eq!(
+            judge(&mut stream, 102),
+            Standing::Ahead {
+                sequence: start + 2,
+                newest: false
+            }
+        );
         assert_eq!(judge(&mut stream, 102), Standing::Duplicate);
         stream.next_sequence = start + 5;
         assert_eq!(judge(&mut stream, 101), Standing::Late);
