@@ -31,6 +31,7 @@ pub mod driver;
 
 pub mod record;
 
+pub mod config;
 pub mod control;
 
 pub mod load;

@@ -1,1 +1,20 @@
+//! The control plane: what may be asked of the daemon, by whom, and what is told of it.
+//!
+//! `service` decides, `http` translates, `events` is the memory of what happened. Everything here is ordinary tokio;
+//! an engine is reached over a bounded queue and never waits for anything on this side.
 
+pub mod auth;
+pub mod daemon;
+pub mod events;
+mod fields;
+pub mod http;
+pub mod ids;
+mod metrics;
+mod negotiation;
+mod process;
+pub mod refusal;
+mod requests;
+pub mod service;
+mod state;
+mod turns;
+mod views;

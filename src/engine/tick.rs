@@ -58,17 +58,8 @@ const SILENCE: FrameBuffer = [0.0; FRAME_SAMPLES_MAX];
 impl Engine {
     /// One 20 ms step of the room. `out` must be empty of datagrams.
     pub fn tick_room(&mut self, id: RoomId, tick: Tick, now: Time, out: &mut Outbox) {
-        let Engine {
-            legs,
-            rooms,
-            room_of,
-            scratch,
-            stats,
-            ..
-        } = self;
-        let Some(room) = rooms[id.0 as usize].as_deref_mut() else {
-            return;
-        };
+        let Engine { legs, rooms, room_of, scratch, stats, .. } = self;
+        let Some(room) = rooms[id.0 as usize].as_deref_mut() else { return };
         let legs = &mut **legs;
         let rate = room.rate.current();
 
@@ -116,13 +107,9 @@ fn hear_all(
     scratch.total[..samples].fill(0.0);
     scratch.music_ready = [false; Music::ALL.len()];
     for seat in &mut room.seats {
-        let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
-            continue;
-        };
+        let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else { continue };
         if seat.progress == Progress::Joining {
-            seat.owed = leg
-                .next_tick
-                .map_or(0, |next| tick.0.saturating_sub(next.0).min(OWED_MAX)) as u8;
+            seat.owed = leg.next_tick.map_or(0, |next| tick.0.saturating_sub(next.0).min(OWED_MAX)) as u8;
         }
         let media = &mut *leg.media;
         let played = media.playout.pull(now, &mut media.decoders, &mut scratch.frame);
@@ -133,10 +120,7 @@ fn hear_all(
         };
         if played.kind == PlayedKind::Voice {
             leg.codec_received = media.playout.format().and_then(|format| {
-                media
-                    .decoders
-                    .get(usize::from(format))
-                    .map(|decoder| decoder.codec())
+                media.decoders.get(usize::from(format)).map(|decoder| decoder.codec())
             });
         }
         needed = needed.max(leg.rate_in_use());
@@ -151,11 +135,7 @@ fn hear_all(
         let contributing = gain > 0.0;
         if contributing != leg.contributing {
             leg.contributing = contributing;
-            out.events.push(Event::Talking {
-                leg: seat.leg,
-                on: contributing,
-                tick,
-            });
+            out.events.push(Event::Talking { leg: seat.leg, on: contributing, tick });
         }
         if leg.inbound.from() != played.rate || leg.inbound.to() != rate {
             leg.inbound = dsp::Resampler::new(played.rate, rate);
@@ -188,9 +168,7 @@ fn hear_all(
 }
 
 fn is_held(legs: &[Option<Box<Leg>>], seat: &Seat) -> bool {
-    legs[seat.leg.0 as usize]
-        .as_deref()
-        .is_none_or(|leg| leg.settings.hold.is_some())
+    legs[seat.leg.0 as usize].as_deref().is_none_or(|leg| leg.settings.hold.is_some())
 }
 
 /// What a leg is to hear. `listening` counts the legs in the room that are not on hold, this one included.
@@ -199,10 +177,9 @@ fn heard_by(leg: &Leg, listening: usize, room_music: Option<Music>) -> Heard {
     match settings.hold {
         Some(hold) => hold.music.map_or(Heard::Silence, Heard::Music),
         None if settings.deaf => Heard::Silence,
-        None if listening == 1 => settings
-            .music_while_alone
-            .or(room_music)
-            .map_or(Heard::Mix, Heard::Music),
+        None if listening == 1 => {
+            settings.music_while_alone.or(room_music).map_or(Heard::Mix, Heard::Music)
+        }
         None => Heard::Mix,
     }
 }
@@ -215,16 +192,9 @@ fn limit_mix(room: &mut Room, rate: Rate, scratch: &mut Scratch) {
 
 /// Seats every leg at a stream for this tick: its own while its signal is its own, else the one it shares.
 fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], tick: Tick) {
-    let Room {
-        seats,
-        shared,
-        limiter,
-        ..
-    } = room;
+    let Room { seats, shared, limiter, .. } = room;
     for seat in seats {
-        let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
-            continue;
-        };
+        let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else { continue };
         let Some(stream) = leg.media.stream.as_deref_mut() else {
             seat.place = Place::None;
             continue;
@@ -274,19 +244,8 @@ fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], tick: Tick) {
 }
 
 /// Encodes once for everybody who hears the same in the same encoding.
-fn run_shared_streams(
-    room: &mut Room,
-    rate: Rate,
-    tick: Tick,
-    scratch: &mut Scratch,
-    stats: &mut EngineStats,
-) {
-    let Scratch {
-        mix,
-        music,
-        music_ready,
-        ..
-    } = scratch;
+fn run_shared_streams(room: &mut Room, rate: Rate, tick: Tick, scratch: &mut Scratch, stats: &mut EngineStats) {
+    let Scratch { mix, music, music_ready, .. } = scratch;
     for (heard, stream) in room.shared.each() {
         let signal = match heard {
             Heard::Mix => &*mix,
@@ -326,9 +285,7 @@ fn feed_all(
     let samples = rate.samples_per_tick();
     let Room { seats, shared, .. } = room;
     for seat in seats {
-        let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
-            continue;
-        };
+        let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else { continue };
         leg.next_tick = Some(tick.next());
         if seat.progress == Progress::Leaving {
             scratch.leaving.push(seat.leg);
@@ -341,15 +298,7 @@ fn feed_all(
                 }
             }
             Place::Private => {
-                let Scratch {
-                    voices,
-                    total,
-                    mix,
-                    music,
-                    music_ready,
-                    own,
-                    ..
-                } = &mut *scratch;
+                let Scratch { voices, total, mix, music, music_ready, own, .. } = &mut *scratch;
                 let own = &mut own[..samples];
                 match (seat.heard, seat.voice) {
                     (Heard::Mix, Some(voice)) => {
@@ -368,9 +317,7 @@ fn feed_all(
                 if seat.progress == Progress::Leaving {
                     dsp::ramp(own, 1.0, 0.0);
                 }
-                let Some(mut stream) = leg.media.stream.take() else {
-                    continue;
-                };
+                let Some(mut stream) = leg.media.stream.take() else { continue };
                 for _ in 0..std::mem::take(&mut seat.owed) {
                     stream.push(&SILENCE[..samples], rate, true);
                     stats.encodes += stream.packets().count() as u64;
@@ -389,9 +336,7 @@ fn feed_all(
 
 /// Puts the stream's packets of this tick into the outbox, on the leg's own timeline.
 fn send(id: LegId, leg: &mut Leg, stream: &Stream, stats: &mut EngineStats, out: &mut Outbox) {
-    let Some(format) = leg.media.sent_format() else {
-        return;
-    };
+    let Some(format) = leg.media.sent_format() else { return };
     let clock = format.encoding.packet_clock();
     let destination = leg.source.destination().filter(|_| leg.media.terms().sends);
     for payload in stream.packets() {
@@ -412,12 +357,7 @@ fn send(id: LegId, leg: &mut Leg, stream: &Stream, stats: &mut EngineStats, out:
 fn record(id: RoomId, room: &mut Room, rate: Rate, tick: Tick, scratch: &Scratch, out: &mut Outbox) {
     let Some(tap) = &mut room.tap else { return };
     if tap.next.is_none() {
-        out.events.push(Event::Recording {
-            room: id,
-            slot: tap.recording.slot,
-            on: true,
-            tick,
-        });
+        out.events.push(Event::Recording { room: id, slot: tap.recording.slot, on: true, tick });
     }
     tap.next = Some(tick.next());
     if tap.resampler.from() != rate {
@@ -425,14 +365,8 @@ fn record(id: RoomId, room: &mut Room, rate: Rate, tick: Tick, scratch: &Scratch
     }
     let mut samples = [0.0; FRAME_SAMPLES_MAX];
     let frame = &mut samples[..tap.recording.rate.samples_per_tick()];
-    tap.resampler
-        .process(&scratch.mix[..rate.samples_per_tick()], frame);
-    out.recorded.push(RecordedMix {
-        recording: tap.recording.slot,
-        tick,
-        rate: tap.recording.rate,
-        samples,
-    });
+    tap.resampler.process(&scratch.mix[..rate.samples_per_tick()], frame);
+    out.recorded.push(RecordedMix { recording: tap.recording.slot, tick, rate: tap.recording.rate, samples });
 }
 
 /// Takes a leg out of its room with all it brought.
@@ -442,22 +376,12 @@ fn unseat(room: &mut Room, legs: &mut [Option<Box<Leg>>], id: LegId, tick: Tick,
     if let Place::Shared(group) = seat.place {
         room.shared.leave(group);
     }
-    let Some(mut leg) = legs[id.0 as usize].take() else {
-        return;
-    };
+    let Some(mut leg) = legs[id.0 as usize].take() else { return };
     if let Some(format) = leg.media.sent_format() {
         leg.media.seat = room.shared.take(format.encoding);
     }
     if std::mem::take(&mut leg.contributing) {
-        out.events.push(Event::Talking {
-            leg: id,
-            on: false,
-            tick,
-        });
+        out.events.push(Event::Talking { leg: id, on: false, tick });
     }
-    out.events.push(Event::Left {
-        leg: id,
-        tick,
-        state: leg,
-    });
+    out.events.push(Event::Left { leg: id, tick, state: leg });
 }

@@ -149,7 +149,8 @@ impl Expand {
         if self.gain <= 0.0 {
             return 0.0;
         }
-        let sample = (self.period[self.at] + self.step) * self.gain;
+        // The step can lift a loud period beyond full scale.
+        let sample = (self.period[self.at] + self.step).clamp(-1.0, 1.0) * self.gain;
         self.at += 1;
         if self.at == self.length {
             self.at = 0;

@@ -130,10 +130,7 @@ impl Leg {
 
     /// The highest rate a codec in use on this leg needs: what it sends us now, and what we send it.
     pub(crate) fn rate_in_use(&self) -> Rate {
-        let sent = self
-            .media
-            .sent_format()
-            .map(|format| format.encoding.codec.rate());
+        let sent = self.media.sent_format().map(|format| format.encoding.codec.rate());
         let received = self.codec_received.map(Codec::rate);
         sent.max(received).unwrap_or(Rate::Hz8000)
     }

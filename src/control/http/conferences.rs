@@ -1,0 +1,59 @@
+//! `/v1/conferences` and the platform's routes below it.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::App;
+use super::body::BodyFields;
+use super::errors::Failure;
+use super::legs::done;
+use super::paths::{Call, Conference};
+use crate::control::requests::{ChangeConference, platform_command};
+use crate::control::views::Page;
+
+pub async fn list(State(app): State<App>, page: Page) -> Json<Value> {
+    let listed = app.service.conferences(page);
+    Json(json!({ "conferences": listed.items, "page": page.page, "pageSize": page.size, "total": listed.total }))
+}
+
+pub async fn one(State(app): State<App>, Conference(id): Conference) -> Result<Response, Failure> {
+    Ok(Json(app.service.conference(&id)?).into_response())
+}
+
+pub async fn change(
+    State(app): State<App>,
+    Conference(id): Conference,
+    BodyFields(fields): BodyFields,
+) -> Result<Response, Failure> {
+    let change = ChangeConference::parse(fields)?;
+    Ok(Json(app.service.change_conference(&id, change)?).into_response())
+}
+
+pub async fn clear(State(app): State<App>, Conference(id): Conference) -> Result<StatusCode, Failure> {
+    done(async move { app.service.clear_conference(&id, "kicked").await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The platform's mute, unmute, onhold and resume: 200 without a body, again and again.
+pub async fn command(
+    State(app): State<App>,
+    Conference(id): Conference,
+    Call(call): Call,
+    BodyFields(fields): BodyFields,
+) -> Result<StatusCode, Failure> {
+    let change = platform_command(fields)?;
+    done(async move { app.service.change_leg(&call, change, Some(&id)).await }).await?;
+    Ok(StatusCode::OK)
+}
+
+pub async fn kick(
+    State(app): State<App>,
+    Conference(id): Conference,
+    Call(call): Call,
+) -> Result<StatusCode, Failure> {
+    done(async move { app.service.end_leg(&call, "kicked", Some(&id)).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

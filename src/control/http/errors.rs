@@ -1,0 +1,58 @@
+//! The one form of everything that goes wrong: `{"errorCode", "message", "reference"}`.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::control::refusal::{METHOD_NOT_ALLOWED, REQUEST_TIMEOUT, Refusal, TOO_LARGE};
+
+/// A refusal on its way out. The reference stands in the log beside it.
+#[derive(Debug)]
+pub struct Failure(pub Refusal);
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Failure {
+        Failure(refusal)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let Failure(refusal) = self;
+        let reference = format!("{:016x}", fastrand::u64(..));
+        if refusal.status() >= 500 {
+            tracing::warn!(code = refusal.code, message = refusal.message, reference, "request failed");
+        } else {
+            tracing::debug!(code = refusal.code, message = refusal.message, reference, "request refused");
+        }
+        let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = json!({ "errorCode": refusal.code, "message": refusal.message, "reference": reference });
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = refusal.retry_after_s {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"mixminus\""));
+        }
+        // What the client has not finished sending is not read on.
+        if matches!(refusal.code, TOO_LARGE | REQUEST_TIMEOUT) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+pub async fn no_such_path() -> Failure {
+    Refusal::not_found("There is nothing at this path.").into()
+}
+
+/// The router adds `Allow`.
+pub async fn wrong_method() -> Failure {
+    Refusal::new(METHOD_NOT_ALLOWED, "This path does not have this method; `Allow` lists those it has.").into()
+}
+
+pub async fn empty_conference_id() -> Failure {
+    Refusal::bad("`conferenceId` must be 1 to 64 characters.").into()
+}

@@ -1,0 +1,67 @@
+//! `GET /v1/events`: what happens, as server-sent events.
+//!
+//! A stream holds one batch at a time and reads on when the client has taken it: a slow client costs nothing, and
+//! learns what it missed.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::App;
+use super::errors::Failure;
+use super::paths::parameters;
+use crate::control::events::Message;
+use crate::control::ids::ConferenceId;
+use crate::control::refusal::Refusal;
+
+/// So often a comment goes out, for proxies that close what is silent.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Messages between the log and the socket.
+const AHEAD: usize = 16;
+
+pub async fn stream(State(app): State<App>, request: Request) -> Result<Response, Failure> {
+    let (mut parts, _) = request.into_parts();
+    let query = parameters(&mut parts, &app).await?;
+    let conference = query.get("conferenceId").map(|id| ConferenceId::parse(id)).transpose()?;
+    // A browser that reconnects says how far it came in a header, and repeats the old query.
+    let resumed = parts.headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let after = match resumed.or(query.get("after").map(String::as_str)) {
+        None => None,
+        Some(after) => Some(after.parse().map_err(|_| Refusal::bad("`after` must be the number of an event."))?),
+    };
+    let mut reader = app.service.events().reader(conference, after);
+    let mut stopping = app.stopping.clone();
+    let (events, stream) = mpsc::channel::<Result<Event, Infallible>>(AHEAD);
+    tokio::spawn(async move {
+        loop {
+            let messages = tokio::select! {
+                biased;
+                messages = reader.next() => messages,
+                () = events.closed() => return,
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            };
+            for message in messages {
+                let sent = tokio::select! {
+                    sent = events.send(Ok(written(&message))) => sent.is_ok(),
+                    _ = stopping.wait_for(|stopping| *stopping) => false,
+                };
+                if !sent {
+                    return;
+                }
+            }
+        }
+    });
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+    Ok(Sse::new(ReceiverStream::new(stream)).keep_alive(keep_alive).into_response())
+}
+
+/// Without a name of its own, so that a browser's `onmessage` hears every type.
+fn written(message: &Message) -> Event {
+    Event::default().id(message.id.to_string()).data(&*message.json)
+}

@@ -1,0 +1,63 @@
+//! `/v1/legs`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::App;
+use super::body::BodyFields;
+use super::errors::Failure;
+use super::paths::Call;
+use crate::control::requests::{ChangeLeg, CreateLeg};
+use crate::control::views::Page;
+
+pub async fn create(State(app): State<App>, BodyFields(fields): BodyFields) -> Result<Response, Failure> {
+    let request = CreateLeg::parse(fields)?;
+    let service = app.service;
+    let created = done(async move { service.create_leg(request).await }).await?;
+    let status = if created.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(created.leg)).into_response())
+}
+
+pub async fn list(State(app): State<App>, page: Page) -> Json<Value> {
+    let listed = app.service.legs(page);
+    Json(json!({ "legs": listed.items, "page": page.page, "pageSize": page.size, "total": listed.total }))
+}
+
+pub async fn one(State(app): State<App>, Call(call): Call) -> Result<Response, Failure> {
+    Ok(Json(app.service.leg(&call).await?).into_response())
+}
+
+pub async fn change(
+    State(app): State<App>,
+    Call(call): Call,
+    BodyFields(fields): BodyFields,
+) -> Result<Response, Failure> {
+    let change = ChangeLeg::parse(fields)?;
+    let leg = done(async move { app.service.change_leg(&call, change, None).await }).await?;
+    Ok(Json(leg).into_response())
+}
+
+pub async fn end(State(app): State<App>, Call(call): Call) -> Result<StatusCode, Failure> {
+    done(async move { app.service.end_leg(&call, "ended", None).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Does it to the end, also when the client hangs up in the middle.
+pub async fn done<T: Send + 'static>(
+    work: impl Future<Output = Result<T, crate::control::refusal::Refusal>> + Send + 'static,
+) -> Result<T, Failure> {
+    match tokio::spawn(work).await {
+        Ok(outcome) => outcome.map_err(Failure),
+        Err(error) => {
+            tracing::error!(%error, "a request failed");
+            Err(crate::control::refusal::Refusal::new(
+                crate::control::refusal::INTERNAL,
+                "The request failed inside the daemon.",
+            )
+            .into())
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Recordings: start, pause, stop, list, and the sound itself with byte ranges (RFC 9110 §14).
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::App;
+use super::body::BodyFields;
+use super::errors::Failure;
+use super::legs::done;
+use super::paths::{Conference, RecordingId};
+use crate::control::refusal::{RANGE_NOT_SATISFIABLE, Refusal};
+use crate::control::requests::{RecordingCommand, RecordingOptions};
+use crate::control::views::Page;
+use crate::record::Audio;
+
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Chunks read ahead of a slow client.
+const CHUNKS_AHEAD: usize = 4;
+
+pub async fn start(
+    State(app): State<App>,
+    Conference(id): Conference,
+    BodyFields(fields): BodyFields,
+) -> Result<Response, Failure> {
+    let options = RecordingOptions::parse(fields)?;
+    let started = done(async move { app.service.start_recording(&id, options).await }).await?;
+    let status = if started.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let mut body = serde_json::to_value(started.status).unwrap_or_default();
+    if !started.notes.is_empty() {
+        body["notes"] = started.notes.into();
+    }
+    Ok((status, Json(body)).into_response())
+}
+
+pub async fn command(
+    State(app): State<App>,
+    Conference(id): Conference,
+    BodyFields(fields): BodyFields,
+) -> Result<Response, Failure> {
+    let command = RecordingCommand::parse(fields)?;
+    let status = done(async move { app.service.change_recording(&id, command).await }).await?;
+    Ok(Json(status).into_response())
+}
+
+pub async fn stop(State(app): State<App>, Conference(id): Conference) -> Result<Response, Failure> {
+    let status = done(async move { app.service.stop_recording(&id).await }).await?;
+    Ok(Json(status).into_response())
+}
+
+pub async fn list(State(app): State<App>, page: Page) -> Json<Value> {
+    let listed = app.service.recordings(page);
+    Json(json!({ "recordings": listed.items, "page": page.page, "pageSize": page.size, "total": listed.total }))
+}
+
+pub async fn one(State(app): State<App>, RecordingId(id): RecordingId) -> Result<Response, Failure> {
+    Ok(Json(app.service.recording(&id)?).into_response())
+}
+
+pub async fn audio(
+    State(app): State<App>,
+    RecordingId(id): RecordingId,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let audio = app.service.recording_audio(&id)?;
+    let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let span = match asked.map_or(Asked::All, |range| Asked::parse(range, audio.bytes)) {
+        Asked::All => None,
+        Asked::Part { first, last } => Some((first, last)),
+        Asked::Nothing => {
+            let refusal = Refusal::new(RANGE_NOT_SATISFIABLE, "The range lies behind the end of the recording.");
+            let total = format!("bytes */{}", audio.bytes);
+            return Ok(([(header::CONTENT_RANGE, total)], Failure(refusal)).into_response());
+        }
+    };
+    let (first, length) = span.map_or((0, audio.bytes), |(first, last)| (first, last - first + 1));
+    let content_type = audio.content_type;
+    let total = audio.bytes;
+    let body = stream(audio, first, length).await?;
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    headers.insert(header::ACCEPT_RANGES, header::HeaderValue::from_static("bytes"));
+    headers.insert(header::CONTENT_LENGTH, length.into());
+    if let Some((first, last)) = span {
+        let range = format!("bytes {first}-{last}/{total}");
+        headers.insert(header::CONTENT_RANGE, range.parse().expect("digits and a slash are a header value"));
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    Ok(response)
+}
+
+/// What a `Range` header asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    /// No range, several, or one we do not know: the whole is a right answer to each.
+    All,
+    Part {
+        first: u64,
+        /// Inclusive.
+        last: u64,
+    },
+    Nothing,
+}
+
+impl Asked {
+    fn parse(range: &str, total: u64) -> Asked {
+        let digits = |text: &str| -> Option<Option<u64>> {
+            match text.trim() {
+                "" => Some(None),
+                text if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok().map(Some),
+                _ => None,
+            }
+        };
+        let Some((from, to)) = range.strip_prefix("bytes=").and_then(|span| span.split_once('-')) else {
+            return Asked::All;
+        };
+        match (digits(from), digits(to)) {
+            (Some(Some(first)), Some(to)) if to.is_none_or(|last| last >= first) => match first < total {
+                true => Asked::Part { first, last: to.unwrap_or(u64::MAX).min(total - 1) },
+                false => Asked::Nothing,
+            },
+            // The last so many bytes.
+            (Some(None), Some(Some(count))) => match count > 0 && total > 0 {
+                true => Asked::Part { first: total.saturating_sub(count), last: total - 1 },
+                false => Asked::Nothing,
+            },
+            _ => Asked::All,
+        }
+    }
+}
+
+/// Reads `length` bytes from `first` on, on a thread that may block, no faster than the client takes them.
+async fn stream(audio: Audio, first: u64, length: u64) -> Result<Body, Refusal> {
+    let opened = tokio::task::spawn_blocking(move || -> std::io::Result<File> {
+        let mut file = File::open(&audio.path)?;
+        file.seek(SeekFrom::Start(first))?;
+        Ok(file)
+    });
+    let Ok(Ok(file)) = opened.await else {
+        return Err(Refusal::not_found("The recording's file is gone."));
+    };
+    let (chunks, body) = mpsc::channel::<std::io::Result<Bytes>>(CHUNKS_AHEAD);
+    tokio::spawn(async move {
+        let mut file = Some(file);
+        let mut left = length;
+        while left > 0 {
+            let Some(mut reading) = file.take() else { break };
+            let wanted = left.min(CHUNK_BYTES as u64) as usize;
+            let read = tokio::task::spawn_blocking(move || {
+                let mut chunk = vec![0; wanted];
+                reading.read_exact(&mut chunk).map(|()| (reading, chunk))
+            });
+            let sent = match read.await.map_err(std::io::Error::other).flatten() {
+                Ok((reading, chunk)) => {
+                    file = Some(reading);
+                    left -= chunk.len() as u64;
+                    chunks.send(Ok(chunk.into())).await
+                }
+                Err(error) => chunks.send(Err(error)).await,
+            };
+            if sent.is_err() {
+                break;
+            }
+        }
+    });
+    Ok(Body::from_stream(ReceiverStream::new(body)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_first_to_last_or_the_end() {
+        for (range, asked) in [
+            ("bytes=0-99", Asked::Part { first: 0, last: 99 }),
+            ("bytes=10-", Asked::Part { first: 10, last: 999 }),
+            ("bytes=900-5000", Asked::Part { first: 900, last: 999 }),
+            ("bytes=-100", Asked::Part { first: 900, last: 999 }),
+            ("bytes=-5000", Asked::Part { first: 0, last: 999 }),
+            ("bytes=999-999", Asked::Part { first: 999, last: 999 }),
+            ("bytes=1000-", Asked::Nothing),
+            ("bytes=-0", Asked::Nothing),
+            ("bytes=5-4", Asked::All),
+            ("bytes=0-1,5-6", Asked::All),
+            ("bytes=a-b", Asked::All),
+            ("bytes=+1-2", Asked::All),
+            ("lines=1-2", Asked::All),
+        ] {
+            assert_eq!(Asked::parse(range, 1000), asked, "{range}");
+        }
+        assert_eq!(Asked::parse("bytes=0-", 0), Asked::Nothing);
+    }
+}

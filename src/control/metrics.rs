@@ -1,0 +1,172 @@
+//! Figures in Prometheus' text form (version 0.0.4). Every series is there from the start, at zero.
+
+use std::fmt::{Display, Write};
+
+use crate::control::process;
+use crate::control::service::Figures;
+use crate::engine::EngineStats;
+use crate::engine::stats::Histogram;
+use crate::leg::Dropped;
+
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub fn render(figures: &Figures) -> String {
+    let mut page = Page::default();
+    let engines = &figures.engines;
+
+    page.histogram("mixminus_tick_lateness_seconds", "How late each phase of each tick began.", engines, |engine| {
+        &engine.tick_lateness
+    });
+    page.histogram("mixminus_tick_duration_seconds", "How long each phase of each tick took.", engines, |engine| {
+        &engine.tick_duration
+    });
+
+    page.family("mixminus_packets_total", "counter", "RTP and RTCP datagrams.");
+    page.sample("mixminus_packets_total", &[("direction", "received")], sum(engines, |engine| engine.packets_received));
+    page.sample("mixminus_packets_total", &[("direction", "sent")], sum(engines, |engine| engine.packets_sent));
+
+    page.family("mixminus_dropped_total", "counter", "Datagrams that were not heard or not sent, by reason.");
+    for (index, reason) in Dropped::ALL.iter().enumerate() {
+        let count = sum(engines, |engine| engine.dropped[index]);
+        page.sample("mixminus_dropped_total", &[("reason", reason.name())], count);
+    }
+
+    page.one("mixminus_rooms", "gauge", "Rooms there are.", figures.rooms);
+    page.family("mixminus_legs", "gauge", "Legs there are, by the codec sent to them.");
+    for (codec, count) in &figures.legs_by_codec {
+        page.sample("mixminus_legs", &[("codec", codec)], count);
+    }
+
+    type Figure = fn(&EngineStats) -> u64;
+    let by_engine: [(&str, &str, &str, Figure); 9] = [
+        ("mixminus_engine_legs", "gauge", "Legs seated.", |engine| engine.legs.into()),
+        ("mixminus_contributing", "gauge", "Legs whose voice is in a mix now.", |engine| engine.contributing.into()),
+        ("mixminus_encodes_total", "counter", "Encoder runs, shared ones counted once.", |engine| engine.encodes),
+        ("mixminus_concealed_samples_total", "counter", "Samples made up for missing ones.", |engine| {
+            engine.samples_concealed
+        }),
+        ("mixminus_ticks_skipped_total", "counter", "Ticks left out because the thread was held up.", |engine| {
+            engine.ticks_skipped
+        }),
+        ("mixminus_events_lost_total", "counter", "Events of an engine that found its queue full.", |engine| {
+            engine.events_lost
+        }),
+        ("mixminus_recorded_frames_lost_total", "counter", "Frames that found the recorder's queue full.", |engine| {
+            engine.recorded_frames_lost
+        }),
+        ("mixminus_send_errors_total", "counter", "Packets that the socket did not take.", |engine| engine.send_errors),
+        ("mixminus_engine_rooms", "gauge", "Rooms open in the engine.", |engine| engine.rooms.into()),
+    ];
+    for (name, kind, help, figure) in by_engine {
+        page.family(name, kind, help);
+        for (index, engine) in engines.iter().enumerate() {
+            page.sample(name, &[("engine", &index.to_string())], figure(engine));
+        }
+    }
+
+    page.family("mixminus_realtime", "gauge", "1 where the media thread has real-time priority.");
+    for (index, realtime) in figures.realtime.iter().enumerate() {
+        page.sample("mixminus_realtime", &[("engine", &index.to_string())], u8::from(*realtime));
+    }
+    page.one("mixminus_memory_locked", "gauge", "1 where touched memory is never paged out.", u8::from(figures.memory_locked));
+    page.one("mixminus_recordings", "gauge", "Rooms being recorded.", figures.recordings);
+    page.one("mixminus_ports_free", "gauge", "Pairs of media ports that no leg has.", figures.ports_free);
+    page.one("mixminus_draining", "gauge", "1 while no new rooms are made.", u8::from(figures.is_draining));
+
+    page.one("process_cpu_seconds_total", "counter", "User and system time of the process.", process::cpu_seconds());
+    page.one("process_resident_memory_bytes", "gauge", "Memory in use.", process::resident_bytes());
+    page.one("process_open_fds", "gauge", "Open file descriptors.", process::open_fds());
+    page.family("mixminus_process_info", "gauge", "Which process and version answers.");
+    let pid = std::process::id().to_string();
+    page.sample("mixminus_process_info", &[("pid", &pid), ("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.text
+}
+
+fn sum(engines: &[EngineStats], figure: impl Fn(&EngineStats) -> u64) -> u64 {
+    engines.iter().map(figure).sum()
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// Labels are names of ours: nothing in them needs escaping.
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let labels: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let _ = writeln!(self.text, "{name}{labels} {value}");
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.family(name, kind, help);
+        self.sample(name, &[], value);
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, engines: &[EngineStats], of: impl Fn(&EngineStats) -> &Histogram) {
+        self.family(name, "histogram", help);
+        let bucket = format!("{name}_bucket");
+        for (index, engine) in engines.iter().enumerate() {
+            let histogram = of(engine);
+            let index = index.to_string();
+            let mut count = 0;
+            for (edge, observed) in Histogram::EDGES_MICROS.iter().zip(&histogram.counts) {
+                count += observed;
+                let edge = (*edge as f64 / 1e6).to_string();
+                self.sample(&bucket, &[("engine", &index), ("le", &edge)], count);
+            }
+            count += histogram.counts[Histogram::EDGES_MICROS.len()];
+            self.sample(&bucket, &[("engine", &index), ("le", "+Inf")], count);
+            let sum = histogram.sum_nanos as f64 / 1e9;
+            self.sample(&format!("{name}_sum"), &[("engine", &index)], sum);
+            self.sample(&format!("{name}_count"), &[("engine", &index)], count);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn histograms_are_cumulative_and_every_reason_is_there() {
+        let mut engine = EngineStats::default();
+        for nanos in [10_000, 40_000, 900_000, 1_000_000, 50_000_000] {
+            engine.tick_lateness.observe(nanos);
+        }
+        engine.dropped[0] = 7;
+        let figures = Figures {
+            engines: vec![engine.clone(), engine],
+            realtime: vec![true, false],
+            memory_locked: false,
+            rooms: 3,
+            legs_by_codec: BTreeMap::from([("PCMU", 2)]),
+            recordings: 0,
+            ports_free: 1,
+            is_draining: false,
+        };
+        let page = render(&figures);
+        for line in [
+            "mixminus_tick_lateness_seconds_bucket{engine=\"0\",le=\"0.00005\"} 2",
+            "mixminus_tick_lateness_seconds_bucket{engine=\"0\",le=\"0.0005\"} 2",
+            "mixminus_tick_lateness_seconds_bucket{engine=\"0\",le=\"0.001\"} 4",
+            "mixminus_tick_lateness_seconds_bucket{engine=\"1\",le=\"+Inf\"} 5",
+            "mixminus_tick_lateness_seconds_count{engine=\"1\"} 5",
+            "mixminus_dropped_total{reason=\"too_short\"} 14",
+            "mixminus_dropped_total{reason=\"late\"} 0",
+            "mixminus_legs{codec=\"PCMU\"} 2",
+            "mixminus_rooms 3",
+            "mixminus_realtime{engine=\"1\"} 0",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+        }
+        assert_eq!(page.lines().filter(|line| line.starts_with("mixminus_dropped_total{")).count(), Dropped::COUNT);
+        assert!(!page.contains("NaN"));
+    }
+}

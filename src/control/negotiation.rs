@@ -1,0 +1,165 @@
+//! Offer and answer of one leg over its life: whose turn it is, what was agreed, what the engine is told of it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::codec::Codec;
+use crate::control::refusal::Refusal;
+use crate::control::requests::CreateLeg;
+use crate::config::Config;
+use crate::driver::ports::Family;
+use crate::leg::{Format, MediaTerms};
+use crate::sdp::{self, Agreed, Codecs, LocalMedia, Order, SdpError};
+
+/// What has been said so far.
+#[derive(Debug, Clone)]
+pub struct Negotiation {
+    local: LocalMedia,
+    /// Our answer, or our offer.
+    pub ours: String,
+    /// `None` while our offer waits for its answer.
+    agreed: Option<Agreed>,
+}
+
+impl Negotiation {
+    /// The family of address that a new leg's sockets need, and the address to tell in SDP.
+    pub fn family(request: &CreateLeg, config: &Config) -> Result<(Family, IpAddr), Refusal> {
+        let offered = request.sdp.as_deref().and_then(sdp::offered_family).map(|family| match family {
+            sdp::Family::Ipv4 => Family::V4,
+            sdp::Family::Ipv6 => Family::V6,
+        });
+        let family = offered
+            .or(request.advertise.as_ref().map(Family::of))
+            .unwrap_or_else(|| Family::of(&config.rtp.bind[0]));
+        let ours = config.rtp.advertise.iter().find(|address| Family::of(address) == family);
+        let Some(ours) = ours else {
+            return Err(Refusal::bad(format!("`sdp`: the daemon has no {} address for media.", name(family))));
+        };
+        match request.advertise {
+            Some(other) if Family::of(&other) != family => {
+                Err(Refusal::bad(format!("`advertise` must be an {} address, as the offer's is.", name(family))))
+            }
+            Some(advertised) => Ok((family, advertised)),
+            None => Ok((family, *ours)),
+        }
+    }
+
+    /// The beginning, on the port given: our answer where there is an offer, else our offer.
+    pub fn begin(
+        request: &CreateLeg,
+        config: &Config,
+        address: IpAddr,
+        rtp_port: u16,
+    ) -> Result<(Negotiation, MediaTerms), Refusal> {
+        let local = LocalMedia {
+            address,
+            rtp_port,
+            // RFC 8866 §5.2: numeric; kept below 2^63 for those who read it signed.
+            session_id: fastrand::u64(1..1 << 62),
+            session_version: 1,
+            codecs: request.codecs.clone().unwrap_or_else(Codecs::supported),
+            order: if request.codecs.is_some() { Order::OursFirst } else { Order::OffererFirst },
+            ptime_ms: request.offer_ptime_ms,
+            opus_bitrate: config.opus.bitrate,
+            opus_complexity: config.opus.complexity,
+        };
+        match &request.sdp {
+            Some(offer) => {
+                let (ours, agreed) = sdp::answer(offer, &local).map_err(refused)?;
+                let terms = terms(&agreed);
+                Ok((Negotiation { local, ours, agreed: Some(agreed) }, terms))
+            }
+            None => {
+                let ours = sdp::offer(&local);
+                Ok((Negotiation { local, ours, agreed: None }, nothing_agreed()))
+            }
+        }
+    }
+
+    /// The remote's next word: the answer to our offer, or a new offer, which is answered at once.
+    pub fn go_on(&self, remote: &str) -> Result<(Negotiation, MediaTerms), Refusal> {
+        let mut next = self.clone();
+        let agreed = if self.agreed.is_none() {
+            sdp::accept(&self.local, remote).map_err(refused)?
+        } else {
+            next.local.session_version += 1;
+            let (ours, agreed) = sdp::answer(remote, &next.local).map_err(refused)?;
+            next.ours = ours;
+            agreed
+        };
+        let reachable = agreed.remote.is_none_or(|remote| remote.is_ipv4() == self.local.address.is_ipv4());
+        if !reachable {
+            let family = name(Family::of(&self.local.address));
+            return Err(Refusal::bad(format!("`sdp`: this leg's port is {family}, the remote address is not.")));
+        }
+        let terms = terms(&agreed);
+        next.agreed = Some(agreed);
+        Ok((next, terms))
+    }
+
+    pub fn is_agreed(&self) -> bool {
+        self.agreed.is_some()
+    }
+
+    /// What we send, as soon as something is agreed.
+    pub fn codec(&self) -> Option<Codec> {
+        self.agreed.as_ref()?.formats.first().map(|format| format.encoding.codec)
+    }
+
+    pub fn remote(&self) -> Option<SocketAddr> {
+        self.agreed.as_ref()?.remote
+    }
+
+    /// A sentence for each choice that was made.
+    pub fn sentences(&self) -> &[String] {
+        self.agreed.as_ref().map_or(&[], |agreed| &agreed.negotiation)
+    }
+}
+
+fn terms(agreed: &Agreed) -> MediaTerms {
+    MediaTerms {
+        remote: agreed.remote,
+        remote_rtcp: agreed.remote_rtcp,
+        rtcp_mux: agreed.rtcp_mux,
+        sends: agreed.direction.sends(),
+        receives: agreed.direction.receives(),
+        symmetric: true,
+        formats: agreed
+            .formats
+            .iter()
+            .map(|format| Format {
+                receive_as: format.payload_type_receive,
+                send_as: format.payload_type_send,
+                encoding: format.encoding,
+            })
+            .collect(),
+    }
+}
+
+fn nothing_agreed() -> MediaTerms {
+    MediaTerms {
+        remote: None,
+        remote_rtcp: None,
+        rtcp_mux: true,
+        sends: false,
+        receives: false,
+        symmetric: true,
+        formats: Vec::new(),
+    }
+}
+
+fn refused(error: SdpError) -> Refusal {
+    Refusal::bad(format!("`sdp`: {error}."))
+}
+
+fn name(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "IPv4",
+        Family::V6 => "IPv6",
+    }
+}
+
+/// The name under which a codec stands in SDP.
+pub fn registered_name(codec: Codec) -> String {
+    let channels = if matches!(codec, Codec::Opus(_)) { "/2" } else { "" };
+    format!("{}/{}{channels}", codec.name(), codec.clock_hz())
+}

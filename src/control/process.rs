@@ -1,0 +1,63 @@
+//! What the kernel says of this process, and what we ask of it at the start.
+
+use std::fs;
+
+/// User and system time since the start.
+pub fn cpu_seconds() -> f64 {
+    // SAFETY: an all-zero rusage is a valid one, and the call writes to it.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
+        usage
+    };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    seconds(usage.ru_utime) + seconds(usage.ru_stime)
+}
+
+/// Zero where /proc is not mounted.
+pub fn resident_bytes() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|statm| statm.split(' ').nth(1)?.parse::<u64>().ok())
+        .unwrap_or(0);
+    // SAFETY: sysconf only reads a constant of the system.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    pages * u64::try_from(page_bytes).unwrap_or(0)
+}
+
+/// Zero where /proc is not mounted.
+pub fn open_fds() -> usize {
+    // The directory being read is one of them.
+    fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1))
+}
+
+/// Raises the soft limit of file descriptors to the hard one: a leg takes two. Gives the limit in force.
+pub fn raise_fd_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid rlimit to write to and to read from.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && limit.rlim_cur < limit.rlim_max {
+            let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
+            if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) == 0 {
+                limit = raised;
+            }
+        }
+    }
+    limit.rlim_cur
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_knows_its_own_size() {
+        assert!(resident_bytes() > 100_000);
+        assert!(cpu_seconds() > 0.0);
+        let before = open_fds();
+        let file = fs::File::open("/proc/self/statm").unwrap();
+        assert!(open_fds() > before.saturating_sub(8));
+        drop(file);
+        assert!(raise_fd_limit() >= 64);
+    }
+}

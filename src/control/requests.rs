@@ -1,0 +1,388 @@
+//! What may be asked, parsed once from JSON into types that cannot be wrong.
+//!
+//! Our own requests refuse fields they do not know and name those that are not available yet; the platform's
+//! commands ignore what they do not know. Every spelling that the platform documents is taken.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::control::fields::Fields;
+use crate::control::ids::{CallId, ConferenceId};
+use crate::control::refusal::Refusal;
+use crate::dsp::Music;
+use crate::frame::Rate;
+use crate::record::{Destination, DestinationError};
+use crate::sdp::Codecs;
+
+const CLI_CHARS_MAX: usize = 256;
+/// A longer description is refused where it is parsed; this only bounds the string.
+const SDP_CHARS_MAX: usize = 64 * 1024;
+const CUSTOM_BYTES_MAX: usize = 1024;
+const GAIN_DB: std::ops::RangeInclusive<f64> = -60.0..=24.0;
+const MAX_DELAY_MS: std::ops::RangeInclusive<u64> = 20..=2000;
+pub const PARTICIPANTS_MAX: u64 = 1_000_000;
+
+const MUSIC: &str = "ring, music1, music2 or music3";
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateLeg {
+    pub conference: ConferenceId,
+    pub call: Option<CallId>,
+    pub cli: Option<String>,
+    /// The remote's offer; without it the offer is ours.
+    pub sdp: Option<String>,
+    pub muted: bool,
+    pub deaf: bool,
+    pub gain_db: f64,
+    pub music: Option<Music>,
+    pub end_on_exit: bool,
+    pub record: Option<RecordingOptions>,
+    pub max_delay: Option<Duration>,
+    pub advertise: Option<IpAddr>,
+    /// In order of preference.
+    pub codecs: Option<Codecs>,
+    /// Packet time of our own offer, in milliseconds.
+    pub offer_ptime_ms: u8,
+    pub custom: Option<Value>,
+}
+
+impl CreateLeg {
+    pub fn parse(mut fields: Fields) -> Result<CreateLeg, Refusal> {
+        let f = &mut fields;
+        let conference = conference_id(f)?.ok_or_else(|| Refusal::missing("conferenceId"))?;
+        let call = f.text("callId", usize::MAX)?.map(|id| CallId::parse(&id)).transpose()?;
+        if f.flag("startOnEnter")? == Some(false) {
+            return Err(Refusal::not_available_yet("startOnEnter: false"));
+        }
+        digits_are_ignored(f)?;
+        refuse_later(f, &["mediaTimeoutS"])?;
+        let recording_options = f.object("recordingOptions")?.map(RecordingOptions::parse).transpose()?;
+        let record = match f.flag("record")? {
+            Some(true) => Some(recording_options.unwrap_or_default()),
+            _ => None,
+        };
+        let advertise = f.text("advertise", 64)?.map(|text| address(&text)).transpose()?;
+        let codecs = f.texts("codecs", 16)?.map(|names| codecs(&names)).transpose()?;
+        let request = CreateLeg {
+            conference,
+            call,
+            cli: f.text("cli", CLI_CHARS_MAX)?,
+            sdp: f.text("sdp", SDP_CHARS_MAX)?,
+            muted: f.flag("muted")?.unwrap_or(false),
+            deaf: f.flag("deaf")?.unwrap_or(false),
+            gain_db: f.decimal("gainDb", GAIN_DB)?.unwrap_or(0.0),
+            music: music(f)?,
+            end_on_exit: f.flag("endOnExit")?.unwrap_or(false),
+            record,
+            max_delay: max_delay(f)?,
+            advertise,
+            codecs,
+            offer_ptime_ms: offer_ptime_ms(f)?,
+            custom: f.any("custom", CUSTOM_BYTES_MAX)?,
+        };
+        fields.finish()?;
+        Ok(request)
+    }
+}
+
+/// What is absent stays as it is.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ChangeLeg {
+    /// Our offer's answer, or a new offer.
+    pub sdp: Option<String>,
+    pub conference: Option<ConferenceId>,
+    pub muted: Option<bool>,
+    pub deaf: Option<bool>,
+    pub gain_db: Option<f64>,
+    pub onhold: Option<bool>,
+    /// With a held leg what it hears, else what it hears while it is alone.
+    pub music: Option<Option<Music>>,
+}
+
+impl ChangeLeg {
+    pub fn parse(mut fields: Fields) -> Result<ChangeLeg, Refusal> {
+        let f = &mut fields;
+        let change = ChangeLeg {
+            sdp: f.text("sdp", SDP_CHARS_MAX)?,
+            conference: conference_id(f)?,
+            muted: f.flag("muted")?,
+            deaf: f.flag("deaf")?,
+            gain_db: f.decimal("gainDb", GAIN_DB)?,
+            onhold: f.flag("onhold")?,
+            music: f.clearable("moh", music)?,
+        };
+        fields.finish()?;
+        Ok(change)
+    }
+}
+
+/// A command of the platform's PATCH, as the change of the leg that it is.
+pub fn platform_command(mut fields: Fields) -> Result<ChangeLeg, Refusal> {
+    enum Command {
+        Mute(bool),
+        Hold(bool),
+    }
+    let command = fields
+        .word("command", "mute, unmute, onhold or resume", |word| match word {
+            "mute" => Some(Command::Mute(true)),
+            "unmute" => Some(Command::Mute(false)),
+            "onhold" => Some(Command::Hold(true)),
+            "resume" => Some(Command::Hold(false)),
+            _ => None,
+        })?
+        .ok_or_else(|| Refusal::missing("command"))?;
+    Ok(match command {
+        Command::Mute(muted) => ChangeLeg { muted: Some(muted), ..ChangeLeg::default() },
+        // The music counts only here; a hold that names none is silent.
+        Command::Hold(true) => {
+            let music = music(&mut fields)?;
+            ChangeLeg { onhold: Some(true), music: Some(music), ..ChangeLeg::default() }
+        }
+        Command::Hold(false) => ChangeLeg { onhold: Some(false), ..ChangeLeg::default() },
+    })
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ChangeConference {
+    pub locked: Option<bool>,
+    pub participants_max: Option<Option<u64>>,
+    pub music: Option<Option<Music>>,
+    pub max_delay: Option<Option<Duration>>,
+    /// `Some(None)`: the highest rate that a codec in use needs.
+    pub sample_rate: Option<Option<Rate>>,
+    pub activity_detection: Option<bool>,
+}
+
+impl ChangeConference {
+    pub fn parse(mut fields: Fields) -> Result<ChangeConference, Refusal> {
+        let f = &mut fields;
+        refuse_later(f, &["maxTalkers"])?;
+        let change = ChangeConference {
+            locked: f.flag("locked")?,
+            participants_max: f.clearable("maxParticipants", |f| f.whole("maxParticipants", 1..=PARTICIPANTS_MAX))?,
+            music: f.clearable("moh", music)?,
+            max_delay: f.clearable("maxDelayMs", max_delay)?,
+            sample_rate: f.clearable("sampleRate", sample_rate)?,
+            activity_detection: f.word("activity", "auto or off", |word| match word {
+                "auto" => Some(true),
+                "off" => Some(false),
+                _ => None,
+            })?,
+        };
+        fields.finish()?;
+        Ok(change)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordingOptions {
+    pub destination: Destination,
+    pub rate: Rate,
+    /// What was accepted and has no effect.
+    pub notes: Vec<String>,
+}
+
+impl RecordingOptions {
+    pub fn parse(mut fields: Fields) -> Result<RecordingOptions, Refusal> {
+        let f = &mut fields;
+        let url = f.text("destinationUrl", 4096)?.or(f.text("destination", 4096)?);
+        let format = f.text("format", 16)?;
+        f.word("tracks", "mix (mix+legs is not available yet)", |word| (word == "mix").then_some(()))?;
+        f.flag("notificationEvents")?;
+        let mut notes = Vec::new();
+        if f.object("transcriptionOptions")?.is_some() {
+            notes.push("`transcriptionOptions` is accepted and ignored.".to_owned());
+        }
+        if f.text("credentials", 4096)?.is_some() {
+            notes.push("`credentials` are ignored: the destination needs none.".to_owned());
+        }
+        let rate = sample_rate(f)?.unwrap_or(Rate::Hz16000);
+        let destination = Destination::parse(url.as_deref(), format.as_deref()).map_err(|error| refused(&error))?;
+        fields.finish()?;
+        Ok(RecordingOptions { destination, rate, notes })
+    }
+}
+
+impl Default for RecordingOptions {
+    fn default() -> RecordingOptions {
+        let destination = Destination::parse(None, None).expect("the daemon's own destination is valid");
+        RecordingOptions { destination, rate: Rate::Hz16000, notes: Vec::new() }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordingCommand {
+    Pause,
+    Resume,
+}
+
+impl RecordingCommand {
+    pub fn parse(mut fields: Fields) -> Result<RecordingCommand, Refusal> {
+        let command = fields
+            .word("command", "pause or resume", |word| match word {
+                "pause" => Some(RecordingCommand::Pause),
+                "resume" => Some(RecordingCommand::Resume),
+                _ => None,
+            })?
+            .ok_or_else(|| Refusal::missing("command"))?;
+        fields.finish()?;
+        Ok(command)
+    }
+}
+
+fn refused(error: &DestinationError) -> Refusal {
+    Refusal::bad(format!("`recordingOptions.{}`: {error}.", error.field()))
+}
+
+fn conference_id(fields: &mut Fields) -> Result<Option<ConferenceId>, Refusal> {
+    fields.text("conferenceId", usize::MAX)?.map(|id| ConferenceId::parse(&id)).transpose()
+}
+
+fn music(fields: &mut Fields) -> Result<Option<Music>, Refusal> {
+    fields.word("moh", MUSIC, Music::from_name)
+}
+
+fn max_delay(fields: &mut Fields) -> Result<Option<Duration>, Refusal> {
+    Ok(fields.whole("maxDelayMs", MAX_DELAY_MS)?.map(Duration::from_millis))
+}
+
+fn sample_rate(fields: &mut Fields) -> Result<Option<Rate>, Refusal> {
+    match fields.whole("sampleRate", 0..=u64::MAX)? {
+        None => Ok(None),
+        Some(hz) => u32::try_from(hz)
+            .ok()
+            .and_then(Rate::from_hz)
+            .map(Some)
+            .ok_or_else(|| Refusal::bad("`sampleRate` must be 8000, 16000 or 48000.")),
+    }
+}
+
+fn address(text: &str) -> Result<IpAddr, Refusal> {
+    text.parse()
+        .ok()
+        .filter(|address: &IpAddr| !address.is_unspecified() && !address.is_multicast())
+        .ok_or_else(|| Refusal::bad("`advertise` must be the IP address of one host."))
+}
+
+fn codecs(names: &[String]) -> Result<Codecs, Refusal> {
+    Codecs::named(names.iter().map(String::as_str)).map_err(|error| Refusal::bad(format!("`codecs`: {error}.")))
+}
+
+fn offer_ptime_ms(fields: &mut Fields) -> Result<u8, Refusal> {
+    let Some(mut offer) = fields.object("offer")? else {
+        return Ok(20);
+    };
+    offer.word("srtp", "off (sdes and dtls are not available yet)", |word| (word == "off").then_some(()))?;
+    let ptime_ms = offer.whole("ptimeMs", 10..=60)?.unwrap_or(20);
+    if !ptime_ms.is_multiple_of(10) {
+        return Err(Refusal::bad("`offer.ptimeMs` must be 10, 20, 30, 40, 50 or 60."));
+    }
+    offer.finish()?;
+    Ok(ptime_ms as u8)
+}
+
+/// Digits are left alone until they can be sent on or collected.
+fn digits_are_ignored(fields: &mut Fields) -> Result<(), Refusal> {
+    let Some(mut options) = fields.object("conferenceDtmfOptions")? else {
+        return Ok(());
+    };
+    let allowed = "ignore (forward and detect are not available yet)";
+    options.word("mode", allowed, |word| (word == "ignore").then_some(()))?;
+    options.whole("maxDigits", 1..=1000)?;
+    // The platform's own examples have the second spelling.
+    options.whole("timeoutMills", 0..=3_600_000)?;
+    options.whole("timoutMills", 0..=3_600_000)?;
+    options.finish()
+}
+
+fn refuse_later(fields: &Fields, names: &[&str]) -> Result<(), Refusal> {
+    match names.iter().find(|name| fields.has(name)) {
+        Some(name) => Err(Refusal::not_available_yet(name)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(body: &str) -> Fields {
+        Fields::parse(body.as_bytes()).unwrap()
+    }
+
+    fn create(body: &str) -> Result<CreateLeg, Refusal> {
+        CreateLeg::parse(fields(body))
+    }
+
+    #[test]
+    fn a_leg_needs_a_conference_and_takes_every_documented_field() {
+        assert_eq!(create("{}").unwrap_err().code, 40002);
+        let leg = create(
+            r#"{"conferenceId":"r","callId":"c","cli":"+46","muted":true,"deaf":true,"gainDb":-6,"moh":"music2",
+                "startOnEnter":true,"endOnExit":true,"record":true,"recordingOptions":{"format":"wav","tracks":"mix",
+                "sampleRate":8000,"notificationEvents":false,"transcriptionOptions":{"enabled":true}},
+                "conferenceDtmfOptions":{"mode":"ignore","maxDigits":2,"timoutMills":10},"maxDelayMs":200,
+                "advertise":"192.0.2.1","codecs":["PCMA"],"offer":{"srtp":"off","ptimeMs":30},"custom":{"any":[1]}}"#,
+        )
+        .unwrap();
+        assert!(leg.muted && leg.deaf && leg.end_on_exit);
+        assert_eq!((leg.gain_db, leg.offer_ptime_ms, leg.music), (-6.0, 30, Some(Music::Music2)));
+        let record = leg.record.unwrap();
+        assert_eq!((record.rate, record.notes.len()), (Rate::Hz8000, 1));
+    }
+
+    #[test]
+    fn what_is_wrong_unknown_or_not_there_yet_is_named() {
+        for (body, says) in [
+            (r#""extra":1"#, "`extra` is not a field"),
+            (r#""moh":"music9""#, "`moh` is music9, but must be ring, music1, music2 or music3."),
+            (r#""muted":1"#, "`muted`"),
+            (r#""startOnEnter":false"#, "`startOnEnter: false` is not available yet"),
+            (r#""mediaTimeoutS":5"#, "`mediaTimeoutS` is not available yet"),
+            (r#""conferenceDtmfOptions":{"mode":"detect"}"#, "`conferenceDtmfOptions.mode` is detect"),
+            (r#""conferenceDtmfOptions":{"x":1}"#, "`conferenceDtmfOptions.x`"),
+            (r#""offer":{"srtp":"sdes"}"#, "`offer.srtp` is sdes"),
+            (r#""offer":{"ptimeMs":25}"#, "`offer.ptimeMs`"),
+            (r#""advertise":"0.0.0.0""#, "`advertise`"),
+            (r#""codecs":["none"]"#, "`codecs`"),
+            (r#""gainDb":99"#, "`gainDb` must be a number from -60 to 24"),
+            (r#""callId":"play""#, "`callId`"),
+            (r#""recordingOptions":{"format":"mp3"}"#, "`recordingOptions.format`"),
+            (r#""recordingOptions":{"destinationUrl":"s3://b/k"}"#, "`recordingOptions.destinationUrl`"),
+            (r#""recordingOptions":{"tracks":"mix+legs"}"#, "`recordingOptions.tracks`"),
+        ] {
+            let refusal = create(&format!(r#"{{"conferenceId":"r",{body}}}"#)).unwrap_err();
+            assert_eq!(refusal.code / 100, 400, "{body}");
+            assert!(refusal.message.contains(says), "{body}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn a_platform_command_is_a_change_of_the_leg_and_ignores_what_it_does_not_know() {
+        let command = |body: &str| platform_command(fields(body));
+        assert_eq!(command(r#"{"command":"mute","x":1,"moh":"bad"}"#).unwrap().muted, Some(true));
+        assert_eq!(command(r#"{"command":"unmute"}"#).unwrap().muted, Some(false));
+        let hold = command(r#"{"command":"onhold","moh":"ring"}"#).unwrap();
+        assert_eq!((hold.onhold, hold.music), (Some(true), Some(Some(Music::Ring))));
+        assert_eq!(command(r#"{"command":"onhold"}"#).unwrap().music, Some(None));
+        assert_eq!(command(r#"{"command":"resume"}"#).unwrap().onhold, Some(false));
+        assert_eq!(command("{}").unwrap_err().code, 40002);
+        assert_eq!(command(r#"{"command":"sing"}"#).unwrap_err().code, 40001);
+        assert_eq!(command(r#"{"command":"onhold","moh":"bad"}"#).unwrap_err().code, 40001);
+    }
+
+    #[test]
+    fn a_change_of_a_room_tells_clearing_from_leaving() {
+        let change = |body: &str| ChangeConference::parse(fields(body));
+        let cleared = change(r#"{"maxParticipants":null,"sampleRate":null,"moh":null,"activity":"off"}"#).unwrap();
+        assert_eq!(cleared.participants_max, Some(None));
+        assert_eq!((cleared.sample_rate, cleared.music), (Some(None), Some(None)));
+        assert_eq!((cleared.locked, cleared.activity_detection), (None, Some(false)));
+        assert_eq!(change(r#"{"sampleRate":48000}"#).unwrap().sample_rate, Some(Some(Rate::Hz48000)));
+        for bad in [r#"{"sampleRate":44100}"#, r#"{"maxTalkers":3}"#, r#"{"maxParticipants":0}"#, r#"{"activity":1}"#] {
+            assert_eq!(change(bad).unwrap_err().code, 40001, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Figures of the whole daemon, for metrics.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::{Service, locked};
+use crate::driver::Command;
+use crate::engine::{self, EngineStats};
+
+/// An engine that has not answered by then shows its last figures.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub struct Figures {
+    pub engines: Vec<EngineStats>,
+    /// Whether each engine's thread has real-time priority.
+    pub realtime: Vec<bool>,
+    pub memory_locked: bool,
+    pub rooms: usize,
+    /// By the codec we send; `none` where nothing is agreed.
+    pub legs_by_codec: BTreeMap<&'static str, usize>,
+    pub recordings: usize,
+    pub ports_free: usize,
+    pub is_draining: bool,
+}
+
+impl Service {
+    pub async fn figures(&self) -> Figures {
+        let inner = &self.inner;
+        let engines = inner.driver.engines();
+        let mut asked = Vec::with_capacity(engines);
+        {
+            let mut state = inner.state();
+            for engine in 0..engines {
+                let (request, answer) = oneshot::channel();
+                let number = inner.answers.number();
+                locked(&inner.answers.engines).insert(number, request);
+                let report = Box::new(EngineStats::default());
+                let command = engine::Command::Report { request: number, report };
+                // Where the queue is full the last figures have to do.
+                let _ = inner.send(&mut state, engine, vec![Command::Engine(command)]);
+                asked.push((number, answer));
+            }
+        }
+        inner.awaited.notify_one();
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        for (engine, (number, answer)) in asked.into_iter().enumerate() {
+            if let Ok(Ok(report)) = tokio::time::timeout_at(deadline, answer).await {
+                locked(&inner.last_figures)[engine] = *report;
+            }
+            locked(&inner.answers.engines).remove(&number);
+        }
+        let state = inner.state();
+        let mut legs_by_codec = BTreeMap::from([("PCMU", 0), ("PCMA", 0), ("opus", 0), ("L16", 0), ("none", 0)]);
+        for leg in state.legs.values() {
+            *legs_by_codec.entry(leg.negotiation.codec().map_or("none", |codec| codec.name())).or_default() += 1;
+        }
+        Figures {
+            engines: locked(&inner.last_figures).clone(),
+            realtime: (0..engines).map(|engine| inner.driver.realtime(engine)).collect(),
+            memory_locked: inner.driver.memory_locked(),
+            rooms: state.rooms.len(),
+            legs_by_codec,
+            recordings: state.rooms.values().filter(|room| room.recording.is_some()).count(),
+            ports_free: inner.ports.free(),
+            is_draining: state.is_draining,
+        }
+    }
+}

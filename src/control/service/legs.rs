@@ -1,0 +1,562 @@
+//! Legs: create, change, move, end. Each request about a leg waits for its turn, and then for the leg to sit still.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::Map;
+use tokio::sync::oneshot;
+
+use super::{Inner, Service, locked};
+use crate::control::ids::{CallId, ConferenceId};
+use crate::control::negotiation::Negotiation;
+use crate::control::refusal::{INTERNAL, Refusal};
+use crate::control::requests::{ChangeLeg, CreateLeg};
+use crate::control::state::{LegEntry, Motion, Place, RoomEntry, State};
+use crate::control::turns::PATIENCE;
+use crate::control::views::{LegView, Listed, Page, media};
+use crate::driver::Command;
+use crate::driver::ports::{PortsError, Sockets};
+use crate::engine;
+use crate::id::{LegId, RoomId};
+use crate::leg::{DEFAULT_MAX_DELAY, Hold, Identity, Leg, LegChange, LegMedia, LegReport, LegSettings};
+use crate::room::{Room, RoomSettings};
+
+/// A leg, and whether the request made it or found it.
+pub struct Created {
+    pub leg: LegView,
+    pub is_new: bool,
+}
+
+impl Service {
+    pub async fn create_leg(&self, request: CreateLeg) -> Result<Created, Refusal> {
+        let inner = &self.inner;
+        let call = request.call.clone().unwrap_or_else(CallId::made);
+        let _turn = inner.legs_in_turn.take(&call).await?;
+        inner.settled(&call).await?;
+        {
+            let state = inner.state();
+            if let Some(leg) = state.legs.get(&call) {
+                return match leg.request == request {
+                    true => Ok(Created { leg: LegView::new(&call, leg), is_new: false }),
+                    false => Err(Refusal::conflict("There is a leg of this `callId`, made by another request.")),
+                };
+            }
+            inner.admit(&state, &request.conference)?;
+        }
+        let conference = request.conference.clone();
+        let record = request.record.clone();
+        let (entry, leg, sockets) = inner.make(request)?;
+        let view = inner.seat(&call, entry, leg, sockets)?;
+        if let Some(options) = record
+            && let Err(refusal) = self.start_recording(&conference, options).await
+        {
+            // The caller asked for a recorded leg and gets none at all.
+            inner.end(&call, "failed").await?;
+            return Err(refusal);
+        }
+        Ok(Created { leg: view, is_new: true })
+    }
+
+    pub fn legs(&self, page: Page) -> Listed<LegView> {
+        page.of(&self.inner.state().legs, LegView::new)
+    }
+
+    /// The leg with its media figures.
+    pub async fn leg(&self, call: &CallId) -> Result<LegView, Refusal> {
+        let inner = &self.inner;
+        let _turn = inner.legs_in_turn.take(call).await?;
+        inner.settled(call).await?;
+        let (number, answer) = {
+            let mut state = inner.state();
+            let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
+            let place = leg.place.clone();
+            let (request, answer) = oneshot::channel();
+            let number = inner.answers.number();
+            locked(&inner.answers.legs).insert(number, request);
+            let report = Box::<LegReport>::default();
+            let command = engine::Command::ReportLeg { leg: place.slot, request: number, report };
+            let sent = inner.send(&mut state, place.engine, vec![Command::Engine(command)]);
+            if let Err(refusal) = sent {
+                locked(&inner.answers.legs).remove(&number);
+                return Err(refusal);
+            }
+            (number, answer)
+        };
+        let report = inner.answer(answer).await.inspect_err(|_| {
+            locked(&inner.answers.legs).remove(&number);
+        })?;
+        let state = inner.state();
+        let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
+        Ok(LegView::new(call, leg).with_media(media(leg, &report)))
+    }
+
+    /// Does all of the change or none of it. `within` names the room in which the leg has to be.
+    pub async fn change_leg(
+        &self,
+        call: &CallId,
+        change: ChangeLeg,
+        within: Option<&ConferenceId>,
+    ) -> Result<LegView, Refusal> {
+        let inner = &self.inner;
+        let _turn = inner.legs_in_turn.take(call).await?;
+        inner.settled(call).await?;
+        let negotiated = match &change.sdp {
+            None => None,
+            Some(remote) => {
+                let negotiation = inner.leg_within(&inner.state(), call, within)?.negotiation.clone();
+                let (next, terms) = negotiation.go_on(remote)?;
+                Some((next, LegMedia::new(terms).map_err(no_codec)?))
+            }
+        };
+        let moved = {
+            let mut state = inner.state();
+            inner.leg_within(&state, call, within)?;
+            inner.decide_change(&mut state, call, change, negotiated)?
+        };
+        if let Some(moved) = moved {
+            inner.answer(moved).await?;
+        }
+        let state = inner.state();
+        let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
+        Ok(LegView::new(call, leg))
+    }
+
+    /// Ends a leg; returns when it has left.
+    pub async fn end_leg(
+        &self,
+        call: &CallId,
+        reason: &'static str,
+        within: Option<&ConferenceId>,
+    ) -> Result<(), Refusal> {
+        let inner = &self.inner;
+        let _turn = inner.legs_in_turn.take(call).await?;
+        inner.settled(call).await?;
+        inner.leg_within(&inner.state(), call, within)?;
+        inner.end(call, reason).await
+    }
+}
+
+impl Inner {
+    /// Waits until the leg is neither leaving nor moving.
+    async fn settled(&self, call: &CallId) -> Result<(), Refusal> {
+        loop {
+            let still = {
+                let mut state = self.state();
+                match state.legs.get_mut(call) {
+                    Some(leg) if leg.motion.is_some() => {
+                        let (waiting, still) = oneshot::channel();
+                        leg.waiting.push(waiting);
+                        still
+                    }
+                    _ => return Ok(()),
+                }
+            };
+            self.answer(still).await?;
+        }
+    }
+
+    fn leg_within<'a>(
+        &self,
+        state: &'a State,
+        call: &CallId,
+        within: Option<&ConferenceId>,
+    ) -> Result<&'a LegEntry, Refusal> {
+        if let Some(conference) = within
+            && !state.rooms.contains_key(conference)
+        {
+            return Err(Refusal::not_found("There is no such conference."));
+        }
+        let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
+        match within.is_none_or(|conference| leg.place.conference == *conference) {
+            true => Ok(leg),
+            false => Err(Refusal::not_found("There is no such leg in this conference.")),
+        }
+    }
+
+    /// Whether a leg may come into this room, which may not be there yet.
+    fn admit(&self, state: &State, conference: &ConferenceId) -> Result<(), Refusal> {
+        match state.rooms.get(conference) {
+            None if state.is_draining => Err(Refusal::unavailable("The daemon is draining and makes no rooms.", 30)),
+            None => Ok(()),
+            Some(room) if room.is_locked => Err(Refusal::conflict("The conference is locked.")),
+            Some(room) if room.participants_max.is_some_and(|max| room.members.len() as u64 >= max) => {
+                Err(Refusal::conflict("The conference has as many participants as `maxParticipants` allows."))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Ports, SDP and all memory of a leg; what is made is gone again when it is dropped.
+    fn make(&self, request: CreateLeg) -> Result<(LegEntry, Box<Leg>, Sockets), Refusal> {
+        let (family, address) = Negotiation::family(&request, &self.config)?;
+        let sockets = self.ports.open(family).map_err(no_port)?;
+        let local = sockets.local();
+        let (negotiation, terms) = Negotiation::begin(&request, &self.config, address, local.port())?;
+        let settings = LegSettings {
+            muted: request.muted,
+            deaf: request.deaf,
+            hold: None,
+            gain: factor(request.gain_db),
+            music_while_alone: request.music,
+            max_delay: request.max_delay.unwrap_or(DEFAULT_MAX_DELAY),
+        };
+        let media = LegMedia::new(terms).map_err(no_codec)?;
+        let identity = Identity {
+            ssrc: fastrand::u32(..),
+            // RFC 3550 §5.1: random; the upper half is left out so that no one meets a wrap in the first ten minutes.
+            sequence: fastrand::u16(..1 << 15),
+            timestamp: fastrand::u32(..),
+        };
+        let leg = Leg::new(identity, settings, media);
+        let entry = LegEntry {
+            gain_db: request.gain_db,
+            settings,
+            negotiation,
+            local,
+            // Known once it is seated.
+            place: Place { conference: request.conference.clone(), engine: 0, slot: LegId(0) },
+            created: SystemTime::now(),
+            since: Instant::now(),
+            is_contributing: false,
+            has_joined: false,
+            untold: Vec::new(),
+            motion: None,
+            waiting: Vec::new(),
+            is_muted_in_recording: false,
+            request,
+        };
+        Ok((entry, leg, sockets))
+    }
+
+    /// Gives a leg its slot, in a room that is made for it if need be.
+    fn seat(
+        &self,
+        call: &CallId,
+        mut entry: LegEntry,
+        leg: Box<Leg>,
+        sockets: Sockets,
+    ) -> Result<LegView, Refusal> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let conference = entry.request.conference.clone();
+        self.admit(state, &conference)?;
+        let mut reserved = self.reserve(state, call, &conference, None)?;
+        let slot = reserved.place.slot;
+        let mut commands: Vec<Command> = reserved.open.take().into_iter().collect();
+        commands.push(Command::Seat { leg: slot, state: leg, sockets, room: reserved.room });
+        if entry.request.max_delay.is_none()
+            && let Some(max_delay) = state.rooms.get(&conference).and_then(|room| room.max_delay)
+        {
+            entry.settings.max_delay = max_delay;
+            commands.push(change(slot, LegChange::MaxDelayMs(millis(max_delay))));
+        }
+        let engine = reserved.place.engine;
+        if let Err(refusal) = self.send(state, engine, commands) {
+            self.unreserve(state, reserved);
+            return Err(refusal);
+        }
+        entry.place = reserved.place.clone();
+        self.occupy(state, call, reserved);
+        let view = LegView::new(call, &entry);
+        state.legs.insert(call.clone(), entry);
+        Ok(view)
+    }
+
+    /// A seat in a room: its slots are taken, nothing is sent and nobody is counted yet. A leg that stays on its
+    /// engine keeps its slot.
+    fn reserve(
+        &self,
+        state: &mut State,
+        call: &CallId,
+        conference: &ConferenceId,
+        current: Option<&Place>,
+    ) -> Result<Reserved, Refusal> {
+        let full = || Refusal::unavailable("No media engine has a free slot for this leg.", 5);
+        let (engine, new_room) = match state.rooms.get(conference) {
+            Some(room) => (room.engine, None),
+            None => {
+                let (engine, phase) = state.place_for_room().ok_or_else(full)?;
+                let slot = state.engines[engine].rooms.take(conference.clone()).map(RoomId).ok_or_else(full)?;
+                (engine, Some((slot, phase)))
+            }
+        };
+        let slot = match current {
+            Some(place) if place.engine == engine => Some(place.slot),
+            _ => state.engines[engine].legs.take(call.clone()).map(LegId),
+        };
+        let Some(slot) = slot else {
+            if let Some((room, _)) = new_room {
+                state.engines[engine].rooms.release(room.0);
+            }
+            return Err(full());
+        };
+        let room = new_room.map(|(room, _)| room).or(state.rooms.get(conference).map(|room| room.slot));
+        let room = room.expect("the room is there or its slot was just taken");
+        let open = new_room.map(|(room, phase)| {
+            let settings = RoomSettings { phase, ..RoomSettings::default() };
+            Command::Engine(engine::Command::Open { room, state: Room::new(settings) })
+        });
+        Ok(Reserved {
+            place: Place { conference: conference.clone(), engine, slot },
+            room,
+            new_room_phase: new_room.map(|(_, phase)| phase),
+            keeps_slot: current.is_some_and(|place| place.engine == engine),
+            open,
+        })
+    }
+
+    fn unreserve(&self, state: &mut State, reserved: Reserved) {
+        let engine = &mut state.engines[reserved.place.engine];
+        if !reserved.keeps_slot {
+            engine.legs.release(reserved.place.slot.0);
+        }
+        if reserved.new_room_phase.is_some() {
+            engine.rooms.release(reserved.room.0);
+        }
+    }
+
+    /// Makes the room, where it is new, and counts the leg into it.
+    fn occupy(&self, state: &mut State, call: &CallId, reserved: Reserved) {
+        let Place { conference, engine, .. } = reserved.place;
+        if let Some(phase) = reserved.new_room_phase {
+            let room = RoomEntry {
+                engine,
+                slot: reserved.room,
+                phase,
+                members: Vec::new(),
+                since: SystemTime::now(),
+                is_locked: false,
+                participants_max: None,
+                music: None,
+                max_delay: None,
+                sample_rate: None,
+                activity_detection: true,
+                recording: None,
+            };
+            state.rooms.insert(conference.clone(), room);
+            tracing::info!(conference = %conference, engine, "room started");
+            self.tell(&conference, None, "room.started", Map::new());
+        }
+        state.enter(&conference, call.clone());
+    }
+
+    /// Queues what a change takes; gives what to wait for when the leg moves.
+    fn decide_change(
+        &self,
+        state: &mut State,
+        call: &CallId,
+        change_leg: ChangeLeg,
+        negotiated: Option<(Negotiation, Box<LegMedia>)>,
+    ) -> Result<Option<oneshot::Receiver<()>>, Refusal> {
+        let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
+        if leg.motion.is_some() {
+            return Err(Refusal::not_found("The leg is leaving."));
+        }
+        let place = leg.place.clone();
+        let (before, gain_db_before) = (leg.settings, leg.gain_db);
+        let (settings, gain_db) = settings_after(before, gain_db_before, &change_leg);
+        let mut commands = Vec::new();
+        let mut negotiation = None;
+        if let Some((next, media)) = negotiated {
+            commands.push(Command::Engine(engine::Command::Renegotiate { leg: place.slot, media }));
+            negotiation = Some(next);
+        }
+        commands.extend(differences(&before, &settings).map(|difference| change(place.slot, difference)));
+
+        let to = change_leg.conference.filter(|conference| *conference != place.conference);
+        let mut reserved = None;
+        if let Some(conference) = &to {
+            self.admit(state, conference)?;
+            reserved = Some(self.reserve(state, call, conference, Some(&place))?);
+            commands.push(Command::Engine(engine::Command::Leave { leg: place.slot }));
+        }
+        if let Err(refusal) = self.send(state, place.engine, commands) {
+            if let Some(reserved) = reserved {
+                self.unreserve(state, reserved);
+            }
+            return Err(refusal);
+        }
+
+        if let Some(leg) = state.legs.get_mut(call) {
+            leg.settings = settings;
+            leg.gain_db = gain_db;
+            if let Some(negotiation) = negotiation {
+                leg.negotiation = negotiation;
+            }
+        }
+        self.tell_of_settings(state, call, &before, &settings);
+        let Some(mut reserved) = reserved else {
+            return Ok(None);
+        };
+        if let Some(open) = reserved.open.take() {
+            self.send_surely(state, reserved.place.engine, open);
+        }
+        let to = reserved.place.clone();
+        self.occupy(state, call, reserved);
+        let (waiting, moved) = oneshot::channel();
+        if let Some(leg) = state.legs.get_mut(call) {
+            leg.motion = Some(Motion::Moving { to });
+            leg.waiting.push(waiting);
+        }
+        Ok(Some(moved))
+    }
+
+    fn tell_of_settings(&self, state: &mut State, call: &CallId, before: &LegSettings, after: &LegSettings) {
+        let mut told = Vec::new();
+        if before.muted != after.muted {
+            told.push(if after.muted { "leg.muted" } else { "leg.unmuted" });
+        }
+        if before.hold.is_some() != after.hold.is_some() {
+            told.push(if after.hold.is_some() { "leg.held" } else { "leg.resumed" });
+        }
+        for kind in told {
+            match state.legs.get_mut(call) {
+                Some(leg) if !leg.has_joined => leg.untold.push((kind, Map::new())),
+                _ => self.tell_of_leg(state, call, kind, Map::new()),
+            }
+        }
+    }
+
+    /// Tells the engine to let a leg go, unless it was told already.
+    pub(super) fn let_go(&self, state: &mut State, call: &CallId, reason: &'static str) {
+        let Some(leg) = state.legs.get_mut(call) else {
+            return;
+        };
+        if leg.motion.is_none() {
+            leg.motion = Some(Motion::Leaving { reason });
+            let Place { engine, slot, .. } = leg.place;
+            self.send_surely(state, engine, Command::Engine(engine::Command::Leave { leg: slot }));
+        }
+    }
+
+    pub(super) async fn end(&self, call: &CallId, reason: &'static str) -> Result<(), Refusal> {
+        let left = {
+            let mut state = self.state();
+            self.let_go(&mut state, call, reason);
+            let Some(leg) = state.legs.get_mut(call) else {
+                return Err(no_such_leg());
+            };
+            let (waiting, left) = oneshot::channel();
+            leg.waiting.push(waiting);
+            left
+        };
+        self.answer(left).await
+    }
+}
+
+/// Slots taken for a leg that is about to sit there.
+struct Reserved {
+    place: Place,
+    room: RoomId,
+    /// The phase of a room that is not there yet.
+    new_room_phase: Option<usize>,
+    keeps_slot: bool,
+    open: Option<Command>,
+}
+
+pub(super) fn change(leg: LegId, change: LegChange) -> Command {
+    Command::Engine(engine::Command::Change { leg, change })
+}
+
+pub(super) fn millis(duration: Duration) -> u16 {
+    u16::try_from(duration.as_millis()).unwrap_or(u16::MAX)
+}
+
+fn settings_after(before: LegSettings, gain_db: f64, change: &ChangeLeg) -> (LegSettings, f64) {
+    let mut after = before;
+    after.muted = change.muted.unwrap_or(before.muted);
+    after.deaf = change.deaf.unwrap_or(before.deaf);
+    let gain_db = change.gain_db.unwrap_or(gain_db);
+    after.gain = factor(gain_db);
+    match (change.onhold, before.hold) {
+        (Some(true), held) | (None, held @ Some(_)) => {
+            let music = change.music.unwrap_or(held.and_then(|hold| hold.music));
+            after.hold = Some(Hold { music });
+        }
+        (Some(false), _) | (None, None) => {
+            after.hold = None;
+            after.music_while_alone = change.music.unwrap_or(before.music_while_alone);
+        }
+    }
+    (after, gain_db)
+}
+
+/// The commands that lead from one to the other.
+fn differences(before: &LegSettings, after: &LegSettings) -> impl Iterator<Item = LegChange> {
+    [
+        (before.muted != after.muted).then_some(LegChange::Muted(after.muted)),
+        (before.deaf != after.deaf).then_some(LegChange::Deaf(after.deaf)),
+        (before.hold != after.hold).then_some(LegChange::Hold(after.hold)),
+        (before.gain != after.gain).then_some(LegChange::Gain(after.gain)),
+        (before.music_while_alone != after.music_while_alone)
+            .then_some(LegChange::MusicWhileAlone(after.music_while_alone)),
+        (before.max_delay != after.max_delay).then_some(LegChange::MaxDelayMs(millis(after.max_delay))),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// Decibels as a factor.
+fn factor(gain_db: f64) -> f32 {
+    10f64.powf(gain_db / 20.0) as f32
+}
+
+fn no_such_leg() -> Refusal {
+    Refusal::not_found("There is no such leg.")
+}
+
+fn no_codec(error: crate::codec::CodecError) -> Refusal {
+    tracing::error!(%error, "a codec could not be made");
+    Refusal::new(INTERNAL, "A codec could not be made.")
+}
+
+fn no_port(error: PortsError) -> Refusal {
+    match error {
+        PortsError::NoAddress(_) => Refusal::bad(format!("`sdp`: {error}.")),
+        PortsError::NoFreePort | PortsError::NoFileDescriptor => {
+            Refusal::unavailable(format!("No port for another leg: {error}."), 5)
+        }
+        PortsError::Io(error) => {
+            tracing::error!(%error, "a media socket could not be made");
+            Refusal::unavailable("A media socket could not be made.", 5)
+        }
+    }
+}
+
+// A request waits no longer for an engine than a client waits for us.
+const _: () = assert!(PATIENCE.as_secs() < 30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dsp::Music;
+
+    #[test]
+    fn music_is_for_the_hold_of_a_held_leg_and_for_being_alone_otherwise() {
+        let free = LegSettings::default();
+        let ring = ChangeLeg { music: Some(Some(Music::Ring)), ..ChangeLeg::default() };
+        assert_eq!(settings_after(free, 0.0, &ring).0.music_while_alone, Some(Music::Ring));
+        let hold = ChangeLeg { onhold: Some(true), ..ring.clone() };
+        let held = settings_after(free, 0.0, &hold).0;
+        assert_eq!(held.hold, Some(Hold { music: Some(Music::Ring) }));
+        assert_eq!(held.music_while_alone, None);
+        // A second hold that says nothing of music keeps it; one that clears it is silent.
+        let again = ChangeLeg { onhold: Some(true), ..ChangeLeg::default() };
+        assert_eq!(settings_after(held, 0.0, &again).0, held);
+        let silent = ChangeLeg { music: Some(None), ..again };
+        assert_eq!(settings_after(held, 0.0, &silent).0.hold, Some(Hold { music: None }));
+        let resume = ChangeLeg { onhold: Some(false), ..ChangeLeg::default() };
+        assert_eq!(settings_after(held, 0.0, &resume).0, free);
+    }
+
+    #[test]
+    fn only_what_differs_is_sent() {
+        let before = LegSettings::default();
+        let change = ChangeLeg { muted: Some(true), deaf: Some(false), gain_db: Some(6.0), ..ChangeLeg::default() };
+        let (after, gain_db) = settings_after(before, 0.0, &change);
+        let sent: Vec<LegChange> = differences(&before, &after).collect();
+        assert_eq!(sent.len(), 2);
+        assert_eq!(sent[0], LegChange::Muted(true));
+        assert!(matches!(sent[1], LegChange::Gain(gain) if (gain - 1.995).abs() < 0.001));
+        assert_eq!(gain_db, 6.0);
+    }
+}

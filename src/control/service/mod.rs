@@ -1,0 +1,208 @@
+//! Decides everything that may be asked: legs, rooms, recordings, figures. HTTP (and later gRPC) only translate.
+//!
+//! ```text
+//! request ─▶ its turn ─▶ decision under the lock ─▶ commands ─▶ engine ─▶ events ─▶ pump ─▶ state, waiters, log
+//! ```
+//!
+//! Commands are queued under the same lock as the decision, so an engine sees decisions in their order. The lock is
+//! never held across an await. A request either is done or leaves nothing behind: the first command of a group may be
+//! refused by a full queue, the rest then waits in the outbox and cannot be lost.
+
+mod figures;
+mod legs;
+mod pump;
+mod recordings;
+mod rooms;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use serde_json::{Map, Value};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+pub use figures::Figures;
+pub use pump::pump;
+
+use crate::config::Config;
+use crate::control::events::{EventLog, Happening};
+use crate::control::ids::{CallId, ConferenceId};
+use crate::control::refusal::Refusal;
+use crate::control::state::State;
+use crate::control::turns::{PATIENCE, Turns};
+use crate::driver::ports::Ports;
+use crate::driver::{self, Driver, DriverConfig, DriverError};
+use crate::engine::EngineStats;
+use crate::leg::LegReport;
+use crate::record::{Recorder, RecordingStatus};
+
+/// Changes of recordings that may wait for the pump: more than can run at once, each with its few states.
+const RECORDING_NEWS_MAX: usize = 8_192;
+
+#[derive(Clone)]
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    driver: Driver,
+    ports: Ports,
+    recorder: Recorder,
+    events: EventLog,
+    state: Mutex<State>,
+    legs_in_turn: Turns<CallId>,
+    recordings_in_turn: Turns<ConferenceId>,
+    answers: Answers,
+    /// What engines said last, for when one is too busy to answer.
+    last_figures: Mutex<Vec<EngineStats>>,
+    /// Rung when an answer is awaited, so that the pump looks more often.
+    awaited: Notify,
+}
+
+/// Requests to engines that wait for what comes back.
+#[derive(Default)]
+struct Answers {
+    next: AtomicU64,
+    legs: Mutex<HashMap<u64, oneshot::Sender<Box<LegReport>>>>,
+    engines: Mutex<HashMap<u64, oneshot::Sender<Box<EngineStats>>>>,
+    recordings_off: Mutex<HashMap<u32, oneshot::Sender<()>>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    #[error("recording.dir {dir} cannot be used: {error}")]
+    Recorder { dir: String, error: std::io::Error },
+}
+
+impl Service {
+    /// Starts media threads and recorder. Whoever has the second half drives the service by handing it to [`pump`].
+    pub fn start(config: Config) -> Result<(Service, mpsc::Receiver<RecordingStatus>), StartError> {
+        let engines = config.engine.threads;
+        let driver = Driver::start(&DriverConfig {
+            engines,
+            legs_per_engine: config.engine.legs,
+            rooms_per_engine: config.engine.rooms,
+        })?;
+        let taps = (0..engines).map(|engine| driver.tap(engine)).collect();
+        let (news, recording_news) = mpsc::channel(RECORDING_NEWS_MAX);
+        let recorder = Recorder::start(config.recording.dir.clone(), taps, move |status| {
+            if news.try_send(status.clone()).is_err() {
+                tracing::warn!(recording = status.recording_id, "news of a recording found no room");
+            }
+        })
+        .map_err(|error| StartError::Recorder { dir: config.recording.dir.display().to_string(), error })?;
+        let inner = Inner {
+            driver,
+            ports: Ports::new(config.rtp.ports.clone(), config.rtp.bind.clone(), config.rtp.dscp),
+            recorder,
+            events: EventLog::new(config.events.ring),
+            state: Mutex::new(State::new(engines, config.engine.legs, config.engine.rooms)),
+            legs_in_turn: Turns::new(),
+            recordings_in_turn: Turns::new(),
+            answers: Answers::default(),
+            last_figures: Mutex::new(vec![EngineStats::default(); engines]),
+            awaited: Notify::new(),
+            config,
+        };
+        Ok((Service { inner: Arc::new(inner) }, recording_news))
+    }
+
+    pub fn events(&self) -> &EventLog {
+        &self.inner.events
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.inner.state().is_draining
+    }
+
+    /// From here on no room is made.
+    pub fn drain(&self) {
+        self.inner.state().is_draining = true;
+    }
+
+    pub fn rooms(&self) -> usize {
+        self.inner.state().rooms.len()
+    }
+
+    /// Closes every recording; returns when the last receipt is written.
+    pub fn stop_recordings(&self) {
+        self.inner.recorder.stop();
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends commands that belong together: all of them, or none and a refusal.
+    fn send(&self, state: &mut State, engine: usize, commands: Vec<driver::Command>) -> Result<(), Refusal> {
+        let mut commands = commands.into_iter();
+        let Some(first) = commands.next() else {
+            return Ok(());
+        };
+        let is_full = !state.engines[engine].outbox.is_empty() || self.driver.send(engine, first).is_err();
+        if is_full {
+            return Err(Refusal::unavailable("The media engine has too many commands waiting.", 1));
+        }
+        for command in commands {
+            self.send_surely(state, engine, command);
+        }
+        Ok(())
+    }
+
+    /// Sends a command that must not be lost, now or as soon as the queue has room.
+    fn send_surely(&self, state: &mut State, engine: usize, command: driver::Command) {
+        let outbox = &mut state.engines[engine].outbox;
+        if !outbox.is_empty() {
+            outbox.push_back(command);
+        } else if let Err(driver::QueueFull(command)) = self.driver.send(engine, command) {
+            outbox.push_back(command);
+        }
+    }
+
+    /// Tells all who listen. Called under the state's lock, so that numbers stand in the order of decisions.
+    fn tell(&self, conference: &ConferenceId, call: Option<&CallId>, kind: &'static str, fields: Map<String, Value>) {
+        self.events.append(Happening {
+            conference: conference.clone(),
+            call: call.cloned(),
+            kind,
+            at: SystemTime::now(),
+            fields,
+        });
+    }
+
+    /// Tells of a leg, with what its maker wants echoed.
+    fn tell_of_leg(&self, state: &State, call: &CallId, kind: &'static str, mut fields: Map<String, Value>) {
+        let Some(leg) = state.legs.get(call) else {
+            return;
+        };
+        if let Some(custom) = &leg.request.custom {
+            fields.insert("custom".into(), custom.clone());
+        }
+        self.tell(&leg.place.conference, Some(call), kind, fields);
+    }
+
+    /// Waits for what an engine was asked for.
+    async fn answer<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, Refusal> {
+        self.awaited.notify_one();
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            _ => Err(Refusal::engine_silent()),
+        }
+    }
+}
+
+impl Answers {
+    fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

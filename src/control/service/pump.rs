@@ -1,0 +1,310 @@
+//! Carries what engines and recorder say into the state, to those who wait for it, and to the log of events.
+
+use std::any::Any;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+
+use super::legs::{change, millis};
+use super::{Inner, Service, locked};
+use crate::control::ids::{CallId, ConferenceId};
+use crate::control::negotiation::registered_name;
+use crate::control::state::{Motion, Place, RoomEntry, State};
+use crate::control::views::final_report;
+use crate::driver::ports::Sockets;
+use crate::driver::{Command, Event};
+use crate::engine;
+use crate::id::{LegId, RecordingSlot};
+use crate::leg::{DEFAULT_MAX_DELAY, Leg, LegChange};
+use crate::record::{RecordingState, RecordingStatus};
+use crate::time::Tick;
+
+/// How often engines are listened to.
+const INTERVAL: Duration = Duration::from_millis(5);
+
+/// How often while somebody waits for an answer, and for how long after it was asked for.
+const INTERVAL_AWAITED: Duration = Duration::from_millis(2);
+const AWAITED: Duration = Duration::from_millis(40);
+
+/// Events taken from an engine before the lock is given to others.
+const BATCH: usize = 256;
+
+/// What comes back from a media thread to be freed: done after the lock is released.
+type Returned = Vec<Box<dyn Any + Send>>;
+
+/// Runs for as long as the service is to do anything.
+pub async fn pump(service: Service, mut recording_news: mpsc::Receiver<RecordingStatus>) {
+    let inner = &service.inner;
+    let mut awaited_until = Instant::now();
+    loop {
+        let interval = if Instant::now() < awaited_until { INTERVAL_AWAITED } else { INTERVAL };
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            () = inner.awaited.notified() => awaited_until = Instant::now() + AWAITED,
+            Some(status) = recording_news.recv() => inner.tell_of_recording(&status),
+        }
+        for engine in 0..inner.driver.engines() {
+            while inner.listen(engine) == BATCH {}
+        }
+    }
+}
+
+impl Inner {
+    /// Gives an engine what waits for it and takes what it has to say; gives how many events those were.
+    fn listen(&self, engine: usize) -> usize {
+        let events: Vec<Event> = std::iter::from_fn(|| self.driver.poll(engine)).take(BATCH).collect();
+        let count = events.len();
+        let mut returned = Returned::new();
+        let mut state = self.state();
+        while let Some(command) = state.engines[engine].outbox.pop_front() {
+            if let Err(full) = self.driver.send(engine, command) {
+                state.engines[engine].outbox.push_front(full.0);
+                break;
+            }
+        }
+        for event in events {
+            self.hear(&mut state, engine, event, &mut returned);
+        }
+        drop(state);
+        count
+    }
+
+    fn hear(&self, state: &mut State, engine: usize, event: Event, returned: &mut Returned) {
+        let event = match event {
+            Event::Left { leg, tick, state: leg_state, sockets } => {
+                return self.left(state, engine, leg, tick, leg_state, sockets, returned);
+            }
+            Event::Engine(event) => event,
+        };
+        match event {
+            engine::Event::Joined { leg, tick } => self.joined(state, engine, leg, tick),
+            // The driver gives the sockets along, as its own event.
+            engine::Event::Left { state, .. } => returned.push(state),
+            engine::Event::Closed { room, state: room_state } => {
+                state.engines[engine].rooms.release(room.0);
+                returned.push(room_state);
+            }
+            engine::Event::Talking { leg, on, .. } => self.talking(state, engine, leg, on),
+            engine::Event::Renegotiated { before, .. } => returned.push(before),
+            engine::Event::Recording { slot, on, tick, .. } => {
+                if !on {
+                    self.recording_off(slot, tick);
+                }
+            }
+            engine::Event::Changed { leg, tick } => self.changed(state, engine, leg, tick),
+            engine::Event::LegReported { request, report, .. } => {
+                if let Some(waiting) = locked(&self.answers.legs).remove(&request) {
+                    let _ = waiting.send(report);
+                }
+            }
+            engine::Event::Reported { request, report } => {
+                if let Some(waiting) = locked(&self.answers.engines).remove(&request) {
+                    let _ = waiting.send(report);
+                }
+            }
+        }
+    }
+
+    fn joined(&self, state: &mut State, engine: usize, slot: LegId, tick: Tick) {
+        let Some(call) = state.leg_at(engine, slot) else {
+            return;
+        };
+        let Some(leg) = state.legs.get_mut(&call) else {
+            return;
+        };
+        leg.has_joined = true;
+        let untold = std::mem::take(&mut leg.untold);
+        let is_muted = leg.settings.muted;
+        let fields = Map::from_iter([
+            ("cli".to_owned(), leg.request.cli.clone().into()),
+            ("codec".to_owned(), leg.negotiation.codec().map(registered_name).into()),
+            ("muted".to_owned(), is_muted.into()),
+        ]);
+        tracing::info!(conference = %leg.place.conference, call = %call, engine, "leg joined");
+        self.tell_of_leg(state, &call, "leg.joined", fields);
+        for (kind, fields) in untold {
+            self.tell_of_leg(state, &call, kind, fields);
+        }
+        if let Some(recording) = state.recording_of(&call) {
+            self.attend(state, &call, recording, tick);
+        }
+    }
+
+    /// Writes a leg into the recording's attendance.
+    pub(super) fn attend(&self, state: &mut State, call: &CallId, recording: RecordingSlot, tick: Tick) {
+        let Some(leg) = state.legs.get_mut(call) else {
+            return;
+        };
+        // What fails here was said of a recording that has just ended.
+        let _ = self.recorder.joined(recording, call.as_str(), leg.request.cli.as_deref(), tick);
+        leg.is_muted_in_recording = leg.settings.muted;
+        if leg.settings.muted {
+            let _ = self.recorder.muted(recording, call.as_str(), tick);
+        }
+    }
+
+    fn changed(&self, state: &mut State, engine: usize, slot: LegId, tick: Tick) {
+        let Some(call) = state.leg_at(engine, slot) else {
+            return;
+        };
+        let Some(recording) = state.recording_of(&call) else {
+            return;
+        };
+        let Some(leg) = state.legs.get_mut(&call) else {
+            return;
+        };
+        if leg.is_muted_in_recording != leg.settings.muted {
+            leg.is_muted_in_recording = leg.settings.muted;
+            let _ = match leg.settings.muted {
+                true => self.recorder.muted(recording, call.as_str(), tick),
+                false => self.recorder.unmuted(recording, call.as_str(), tick),
+            };
+        }
+    }
+
+    fn talking(&self, state: &mut State, engine: usize, slot: LegId, on: bool) {
+        let Some(call) = state.leg_at(engine, slot) else {
+            return;
+        };
+        if let Some(leg) = state.legs.get_mut(&call) {
+            leg.is_contributing = on;
+            self.tell_of_leg(state, &call, "leg.talking", Map::from_iter([("on".to_owned(), on.into())]));
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn left(
+        &self,
+        state: &mut State,
+        engine: usize,
+        slot: LegId,
+        tick: Tick,
+        leg_state: Box<Leg>,
+        sockets: Sockets,
+        returned: &mut Returned,
+    ) {
+        let Some(call) = state.leg_at(engine, slot) else {
+            returned.extend([leg_state as Box<dyn Any + Send>, Box::new(sockets)]);
+            return;
+        };
+        let Some(leg) = state.legs.get_mut(&call) else {
+            return;
+        };
+        let motion = leg.motion.take();
+        let waiting = std::mem::take(&mut leg.waiting);
+        let from = leg.place.clone();
+        let untold = std::mem::take(&mut leg.untold);
+        let reason = match &motion {
+            Some(Motion::Moving { .. }) => "moved",
+            Some(Motion::Leaving { reason }) => reason,
+            // Nobody asked for it: the engine gave the leg up.
+            None => "failed",
+        };
+        let fields = final_report(leg, reason, &leg_state.report());
+        let ends_room = leg.request.end_on_exit;
+        tracing::info!(conference = %from.conference, call = %call, reason, "leg left");
+        for (kind, fields) in untold {
+            self.tell_of_leg(state, &call, kind, fields);
+        }
+        if let Some(recording) = state.recording_of(&call) {
+            let _ = self.recorder.left(recording, call.as_str(), tick);
+        }
+        self.tell_of_leg(state, &call, "leg.left", fields);
+
+        match motion {
+            Some(Motion::Moving { to }) => self.arrive(state, &call, &from, to, leg_state, sockets),
+            _ => {
+                state.legs.remove(&call);
+                state.engines[engine].legs.release(slot.0);
+                returned.extend([leg_state as Box<dyn Any + Send>, Box::new(sockets)]);
+            }
+        }
+        if let Some(room) = state.exit(&from.conference, &call) {
+            self.end_room(state, &from.conference, room);
+        } else if ends_room && let Some(room) = state.rooms.get(&from.conference) {
+            let members = room.members.clone();
+            self.let_all_go(state, &from.conference, &members, "conference_ended");
+        }
+        for waiting in waiting {
+            // Whoever waited may have lost patience.
+            let _ = waiting.send(());
+        }
+    }
+
+    /// The second half of a move: the leg sits down where its slots were kept.
+    fn arrive(
+        &self,
+        state: &mut State,
+        call: &CallId,
+        from: &Place,
+        to: Place,
+        leg_state: Box<Leg>,
+        sockets: Sockets,
+    ) {
+        let (engine, slot) = (to.engine, to.slot);
+        if engine != from.engine {
+            state.engines[from.engine].legs.release(from.slot.0);
+        }
+        let Some(room) = state.rooms.get(&to.conference) else {
+            return;
+        };
+        let (room_slot, room_max_delay) = (room.slot, room.max_delay);
+        self.send_surely(state, engine, Command::Seat { leg: slot, state: leg_state, sockets, room: room_slot });
+        let Some(leg) = state.legs.get_mut(call) else {
+            return;
+        };
+        leg.place = to;
+        leg.since = Instant::now();
+        leg.has_joined = false;
+        leg.is_contributing = false;
+        leg.is_muted_in_recording = false;
+        let max_delay = leg.request.max_delay.or(room_max_delay).unwrap_or(DEFAULT_MAX_DELAY);
+        if leg.settings.max_delay != max_delay {
+            leg.settings.max_delay = max_delay;
+            self.send_surely(state, engine, change(slot, LegChange::MaxDelayMs(millis(max_delay))));
+        }
+    }
+
+    fn end_room(&self, state: &mut State, id: &ConferenceId, room: RoomEntry) {
+        // Closing takes the recording's tap off, which the engine tells.
+        let close = Command::Engine(engine::Command::Close { room: room.slot });
+        self.send_surely(state, room.engine, close);
+        tracing::info!(conference = %id, "room ended");
+        self.tell(id, None, "room.ended", Map::new());
+    }
+
+    fn tell_of_recording(&self, status: &RecordingStatus) {
+        let kind = match status.state {
+            RecordingState::Recording => return,
+            RecordingState::Finishing => "recording.finished",
+            RecordingState::Available => "recording.available",
+            RecordingState::Failed => "recording.failed",
+        };
+        let Ok(conference) = ConferenceId::parse(&status.conference_id) else {
+            return;
+        };
+        tracing::info!(conference = %conference, recording = status.recording_id, kind, "recording");
+        let mut fields = Map::from_iter([
+            ("recordingId".to_owned(), Value::from(status.recording_id.clone())),
+            ("destination".to_owned(), format!("file://{}", status.key).into()),
+        ]);
+        if let Some(error) = &status.error {
+            fields.insert("error".into(), error.clone().into());
+        }
+        if let Some(receipt) = &status.receipt {
+            fields.insert("receipt".into(), serde_json::to_value(receipt).unwrap_or_default());
+        }
+        let _in_order = self.state();
+        self.tell(&conference, None, kind, fields);
+    }
+}
+
+impl State {
+    /// The recording that runs where the leg is.
+    fn recording_of(&self, call: &CallId) -> Option<RecordingSlot> {
+        let leg = self.legs.get(call)?;
+        let room = self.rooms.get(&leg.place.conference)?;
+        room.recording.as_ref().map(|recording| recording.slot)
+    }
+}

@@ -1,0 +1,195 @@
+//! What the service knows: which leg and which room sits in which slot of which engine, and what was asked of them.
+//!
+//! Plain data behind one lock. The invariants: a slot is taken as long as its engine may still speak of it; a room is
+//! here exactly as long as it has a member; a member is a leg that sits in the room, or is on its way in or out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Instant, SystemTime};
+
+use serde_json::{Map, Value};
+use tokio::sync::oneshot;
+
+use crate::control::ids::{CallId, ConferenceId};
+use crate::control::negotiation::Negotiation;
+use crate::control::requests::CreateLeg;
+use crate::driver;
+use crate::dsp::Music;
+use crate::frame::Rate;
+use crate::id::{LegId, RecordingSlot, RoomId};
+use crate::leg::LegSettings;
+use crate::time::PHASES;
+
+pub struct State {
+    pub legs: BTreeMap<CallId, LegEntry>,
+    pub rooms: BTreeMap<ConferenceId, RoomEntry>,
+    pub engines: Vec<EngineEntry>,
+    pub is_draining: bool,
+}
+
+pub struct LegEntry {
+    /// As it was asked for: the same request again means this leg.
+    pub request: CreateLeg,
+    pub place: Place,
+    pub settings: LegSettings,
+    /// Gain as it was asked for; the settings hold it as a factor.
+    pub gain_db: f64,
+    pub negotiation: Negotiation,
+    /// The bound address of its RTP socket.
+    pub local: SocketAddr,
+    pub created: SystemTime,
+    /// Since when it is in its room.
+    pub since: Instant,
+    pub is_contributing: bool,
+    /// The engine has mixed it in its present room.
+    pub has_joined: bool,
+    /// What happened to it before that, to be told after.
+    pub untold: Vec<(&'static str, Map<String, Value>)>,
+    pub motion: Option<Motion>,
+    /// Woken when the motion is over.
+    pub waiting: Vec<oneshot::Sender<()>>,
+    /// What the recording of its room was told last.
+    pub is_muted_in_recording: bool,
+}
+
+/// Where a leg sits, or will.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub conference: ConferenceId,
+    pub engine: usize,
+    pub slot: LegId,
+}
+
+/// Why an engine was told to let a leg go.
+pub enum Motion {
+    Leaving { reason: &'static str },
+    Moving { to: Place },
+}
+
+pub struct RoomEntry {
+    pub engine: usize,
+    pub slot: RoomId,
+    pub phase: usize,
+    /// In the order of coming.
+    pub members: Vec<CallId>,
+    pub since: SystemTime,
+    pub is_locked: bool,
+    pub participants_max: Option<u64>,
+    pub music: Option<Music>,
+    pub max_delay: Option<std::time::Duration>,
+    pub sample_rate: Option<Rate>,
+    pub activity_detection: bool,
+    pub recording: Option<RoomRecording>,
+}
+
+/// The recording that runs in a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomRecording {
+    pub id: String,
+    pub slot: RecordingSlot,
+}
+
+pub struct EngineEntry {
+    pub legs: Slots<CallId>,
+    pub rooms: Slots<ConferenceId>,
+    legs_by_phase: [usize; PHASES],
+    /// Commands that must not be lost and found the queue full; at most a few for each leg and room.
+    pub outbox: VecDeque<driver::Command>,
+}
+
+impl State {
+    pub fn new(engines: usize, legs: usize, rooms: usize) -> State {
+        let engine = |_| EngineEntry {
+            legs: Slots::new(legs),
+            rooms: Slots::new(rooms),
+            legs_by_phase: [0; PHASES],
+            outbox: VecDeque::new(),
+        };
+        State {
+            legs: BTreeMap::new(),
+            rooms: BTreeMap::new(),
+            engines: (0..engines).map(engine).collect(),
+            is_draining: false,
+        }
+    }
+
+    /// The engine with the fewest legs that has a slot for another leg and another room, and its quietest phase.
+    pub fn place_for_room(&self) -> Option<(usize, usize)> {
+        let (index, engine) = self
+            .engines
+            .iter()
+            .enumerate()
+            .filter(|(_, engine)| engine.legs.has_free() && engine.rooms.has_free())
+            .min_by_key(|(_, engine)| engine.legs.taken())?;
+        let phase = (0..PHASES).min_by_key(|phase| engine.legs_by_phase[*phase])?;
+        Some((index, phase))
+    }
+
+    /// Counts a leg into a room, which then stays until it is counted out.
+    pub fn enter(&mut self, conference: &ConferenceId, call: CallId) {
+        if let Some(room) = self.rooms.get_mut(conference) {
+            room.members.push(call);
+            self.engines[room.engine].legs_by_phase[room.phase] += 1;
+        }
+    }
+
+    /// Counts a leg out of a room; gives the room when that was its last.
+    pub fn exit(&mut self, conference: &ConferenceId, call: &CallId) -> Option<RoomEntry> {
+        let room = self.rooms.get_mut(conference)?;
+        if let Some(index) = room.members.iter().position(|member| member == call) {
+            room.members.remove(index);
+            let legs = &mut self.engines[room.engine].legs_by_phase[room.phase];
+            *legs = legs.saturating_sub(1);
+        }
+        match room.members.is_empty() {
+            true => self.rooms.remove(conference),
+            false => None,
+        }
+    }
+
+    pub fn leg_at(&self, engine: usize, slot: LegId) -> Option<CallId> {
+        self.engines[engine].legs.occupant(slot.0).cloned()
+    }
+}
+
+impl LegEntry {
+    pub fn is_on_hold(&self) -> bool {
+        self.settings.hold.is_some()
+    }
+}
+
+/// Numbered places, each free or taken by somebody.
+pub struct Slots<T> {
+    occupants: Vec<Option<T>>,
+    free: Vec<u32>,
+}
+
+impl<T> Slots<T> {
+    fn new(count: usize) -> Slots<T> {
+        Slots { occupants: (0..count).map(|_| None).collect(), free: (0..count as u32).rev().collect() }
+    }
+
+    pub fn take(&mut self, occupant: T) -> Option<u32> {
+        let slot = self.free.pop()?;
+        self.occupants[slot as usize] = Some(occupant);
+        Some(slot)
+    }
+
+    pub fn release(&mut self, slot: u32) {
+        if self.occupants.get_mut(slot as usize).and_then(Option::take).is_some() {
+            self.free.push(slot);
+        }
+    }
+
+    pub fn occupant(&self, slot: u32) -> Option<&T> {
+        self.occupants.get(slot as usize)?.as_ref()
+    }
+
+    pub fn has_free(&self) -> bool {
+        !self.free.is_empty()
+    }
+
+    pub fn taken(&self) -> usize {
+        self.occupants.len() - self.free.len()
+    }
+}

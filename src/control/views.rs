@@ -1,0 +1,253 @@
+//! What the service shows of legs and rooms: plain values, in the form they have in JSON.
+
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::control::events::timestamp;
+use crate::control::ids::{CallId, ConferenceId};
+use crate::control::negotiation::registered_name;
+use crate::control::state::{LegEntry, RoomEntry, State};
+use crate::leg::{Dropped, LegReport};
+
+/// A page of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// The first is 1.
+    pub page: usize,
+    pub size: usize,
+}
+
+#[derive(Debug)]
+pub struct Listed<T> {
+    pub items: Vec<T>,
+    pub page: Page,
+    pub total: usize,
+}
+
+impl Page {
+    pub fn of<K, V, T>(
+        self,
+        all: &std::collections::BTreeMap<K, V>,
+        view: impl Fn(&K, &V) -> T,
+    ) -> Listed<T> {
+        let skipped = (self.page - 1).saturating_mul(self.size);
+        let items = all.iter().skip(skipped).take(self.size).map(|(key, value)| view(key, value)).collect();
+        Listed { items, page: self, total: all.len() }
+    }
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LegView {
+    pub call_id: String,
+    pub conference_id: String,
+    /// `offered` while our offer waits for its answer, then `connected`; `leaving` or `moving` on the way out.
+    pub state: &'static str,
+    pub sdp: String,
+    /// What we send; `None` while nothing is agreed.
+    pub codec: Option<String>,
+    pub cli: Option<String>,
+    pub muted: bool,
+    pub deaf: bool,
+    pub onhold: bool,
+    pub gain_db: f64,
+    pub moh: Option<&'static str>,
+    pub contributing: bool,
+    pub negotiation: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub custom: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media: Option<Value>,
+}
+
+impl LegView {
+    pub fn new(call: &CallId, leg: &LegEntry) -> LegView {
+        use crate::control::state::Motion;
+        let state = match (&leg.motion, leg.negotiation.is_agreed()) {
+            (Some(Motion::Leaving { .. }), _) => "leaving",
+            (Some(Motion::Moving { .. }), _) => "moving",
+            (None, true) => "connected",
+            (None, false) => "offered",
+        };
+        let music = match leg.settings.hold {
+            Some(hold) => hold.music,
+            None => leg.settings.music_while_alone,
+        };
+        LegView {
+            call_id: call.to_string(),
+            conference_id: leg.place.conference.to_string(),
+            state,
+            sdp: leg.negotiation.ours.clone(),
+            codec: leg.negotiation.codec().map(registered_name),
+            cli: leg.request.cli.clone(),
+            muted: leg.settings.muted,
+            deaf: leg.settings.deaf,
+            onhold: leg.is_on_hold(),
+            gain_db: leg.gain_db,
+            moh: music.map(|music| music.name()),
+            contributing: leg.is_contributing,
+            negotiation: leg.negotiation.sentences().to_vec(),
+            custom: leg.request.custom.clone(),
+            media: None,
+        }
+    }
+
+    pub fn with_media(mut self, media: Value) -> LegView {
+        self.media = Some(media);
+        self
+    }
+}
+
+/// A leg's figures, with the engine and the port it lives on.
+pub fn media(leg: &LegEntry, report: &LegReport) -> Value {
+    let mut media = figures(report);
+    media.insert("engine".into(), leg.place.engine.into());
+    media.insert("local".into(), leg.local.to_string().into());
+    media.insert("signalledRemote".into(), leg.negotiation.remote().map(|remote| remote.to_string()).into());
+    Value::Object(media)
+}
+
+/// The figures alone, as the final report of a leg has them too.
+pub fn figures(report: &LegReport) -> Map<String, Value> {
+    let dropped: Map<String, Value> = Dropped::ALL
+        .iter()
+        .zip(report.dropped)
+        .map(|(reason, count)| (reason.name().to_owned(), count.into()))
+        .collect();
+    let figures = json!({
+        "codecReceived": report.codec_received.map(registered_name),
+        "codecSent": report.codec_sent.map(registered_name),
+        "remote": report.remote.map(|remote| remote.to_string()),
+        "contributing": report.contributing,
+        "levelDbfs": tenths(report.level_dbfs),
+        "noiseFloorDbfs": tenths(report.noise_floor_dbfs),
+        "packetsReceived": report.packets_received,
+        "bytesReceived": report.bytes_received,
+        "packetsSent": report.packets_sent,
+        "bytesSent": report.bytes_sent,
+        "rtcpReceived": report.rtcp_received,
+        "packetsLost": report.packets_lost,
+        "samplesConcealed": report.samples_concealed,
+        "samplesAccelerated": report.samples_accelerated,
+        "delayMs": tenths(report.delay_ms),
+        "delayTargetMs": tenths(report.delay_target_ms),
+        "delayMsMax": tenths(report.delay_ms_max),
+        "jitterMs": tenths(report.jitter_ms),
+        "dropped": dropped,
+        "lastArrivalNanos": report.last_arrival_nanos,
+    });
+    match figures {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+/// Numbers that are measured to about a tenth should not show nine digits.
+fn tenths(value: f32) -> f64 {
+    (f64::from(value) * 10.0).round() / 10.0
+}
+
+/// One participant in the platform's form, plus what we add.
+#[derive(Debug, Clone, Serialize)]
+pub struct ParticipantView {
+    pub cli: String,
+    pub id: String,
+    /// Whole seconds since the leg joined.
+    pub duration: u64,
+    pub muted: bool,
+    pub onhold: bool,
+    pub deaf: bool,
+    pub contributing: bool,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConferenceView {
+    pub participants: Vec<ParticipantView>,
+    pub conference_id: String,
+    pub since: String,
+    pub talkers: usize,
+    pub locked: bool,
+    pub max_participants: Option<u64>,
+    pub moh: Option<&'static str>,
+    pub max_delay_ms: Option<u64>,
+    /// `None`: the highest rate that a codec in use needs.
+    pub sample_rate: Option<u32>,
+    pub activity: &'static str,
+    /// The running recording's id.
+    pub recording: Option<String>,
+    pub engine: usize,
+}
+
+impl ConferenceView {
+    pub fn new(id: &ConferenceId, room: &RoomEntry, state: &State) -> ConferenceView {
+        let participants: Vec<ParticipantView> = room
+            .members
+            .iter()
+            .filter_map(|call| Some((call, state.legs.get(call)?)))
+            // On its way here from another room: still there.
+            .filter(|(_, leg)| leg.place.conference == *id)
+            .map(|(call, leg)| ParticipantView {
+                cli: leg.request.cli.clone().unwrap_or_default(),
+                id: call.to_string(),
+                duration: leg.since.elapsed().as_secs(),
+                muted: leg.settings.muted,
+                onhold: leg.is_on_hold(),
+                deaf: leg.settings.deaf,
+                contributing: leg.is_contributing,
+            })
+            .collect();
+        ConferenceView {
+            talkers: participants.iter().filter(|participant| participant.contributing).count(),
+            participants,
+            conference_id: id.to_string(),
+            since: timestamp(room.since),
+            locked: room.is_locked,
+            max_participants: room.participants_max,
+            moh: room.music.map(|music| music.name()),
+            max_delay_ms: room.max_delay.map(|delay| delay.as_millis() as u64),
+            sample_rate: room.sample_rate.map(|rate| rate.hz()),
+            activity: if room.activity_detection { "auto" } else { "off" },
+            recording: room.recording.as_ref().map(|recording| recording.id.clone()),
+            engine: room.engine,
+        }
+    }
+}
+
+/// A room in the list of rooms.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConferenceSummary {
+    pub id: String,
+    pub participants: usize,
+    pub talkers: usize,
+    pub since: String,
+    pub recording: Option<String>,
+}
+
+impl ConferenceSummary {
+    pub fn new(id: &ConferenceId, room: &RoomEntry, state: &State) -> ConferenceSummary {
+        let view = ConferenceView::new(id, room, state);
+        ConferenceSummary {
+            id: view.conference_id,
+            participants: view.participants.len(),
+            talkers: view.talkers,
+            since: view.since,
+            recording: view.recording,
+        }
+    }
+}
+
+/// The fields of `leg.left`: why, from when to when, and the final figures.
+pub fn final_report(leg: &LegEntry, reason: &str, report: &LegReport) -> Map<String, Value> {
+    let now = SystemTime::now();
+    let duration = now.duration_since(leg.created).unwrap_or(Duration::ZERO);
+    let mut report = figures(report);
+    report.insert("from".into(), timestamp(leg.created).into());
+    report.insert("to".into(), timestamp(now).into());
+    report.insert("durationS".into(), duration.as_secs().into());
+    report.insert("codec".into(), leg.negotiation.codec().map(registered_name).into());
+    Map::from_iter([("reason".to_owned(), reason.into()), ("report".to_owned(), Value::Object(report))])
+}
