@@ -7,13 +7,13 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::check::{Match, RATE, compare, flattened};
-use super::script::{self, LAG_MAX, PARTIES, Scene, TURNS, Turn};
+use super::script::{self, LAG_MAX, PARTIES, Scene, TURNS, Texts, Turn};
 use crate::load::speech::SpeechError;
 
 /// A voice alone: Opus at its lowest rate here still gives 0.8.
 const LIKENESS_MIN_ALONE: f32 = 0.5;
 
-/// One of four at once: at least 0.28 where it is there, at most 0.12 where it is not.
+/// One of four at once: at least 0.28 where it is there, at most 0.16 where it is not.
 const LIKENESS_MIN_TOGETHER: f32 = 0.2;
 
 /// Quieter than this is not heard; a correct mixer gives −45 or less (what noise correlates by chance).
@@ -21,9 +21,6 @@ const LEVEL_DB_MAX_UNHEARD: f32 = -28.0;
 
 /// A voice that should be heard is not heard more quietly than this.
 const LEVEL_DB_MIN_HEARD: f32 = -10.0;
-
-/// While all speak, how far from its lag alone a voice's lag is looked for.
-const LAG_CHANGE: Duration = Duration::from_millis(60);
 
 /// How late, or early, a recording may begin against what is said: it is found by the first turn.
 const RECORDING_SHIFT: Duration = Duration::from_millis(1_500);
@@ -56,9 +53,10 @@ impl Verdict {
 
 /// Judges what the five heard and what the recording has.
 pub fn judge(heard: &[Timeline], recording: Option<&Timeline>) -> Result<Verdict, SpeechError> {
-    let said = (0..TURNS.len())
-        .map(|turn| script::said(turn, RATE).map(|said| flattened(&said)))
-        .collect::<Result<Vec<Vec<f32>>, SpeechError>>()?;
+    let texts = Texts::decode(RATE)?;
+    let said: Vec<Vec<f32>> = (0..TURNS.len())
+        .map(|turn| flattened(&texts.said(turn)))
+        .collect();
     let mut verdict = Verdict {
         matrix: Vec::new(),
         checks: Vec::new(),
@@ -98,16 +96,8 @@ fn listen(
     hears: impl Fn(&Turn) -> bool,
 ) {
     let mut row = [ear.hear(&TURNS[0], &said[0], ear.lags.clone()); PARTIES];
-    let change = RATE.samples(LAG_CHANGE);
     for (turn, said) in TURNS.iter().zip(said) {
-        let alone = RATE.samples(row[turn.speaker].lag);
-        let lags = match turn.scene {
-            Scene::Together => {
-                alone.saturating_sub(change).max(ear.lags.start)..(alone + change).min(ear.lags.end)
-            }
-            _ => ear.lags.clone(),
-        };
-        let found = ear.hear(turn, said, lags);
+        let found = ear.hear(turn, said, ear.lags.clone());
         if turn.scene == Scene::InTurn {
             row[turn.speaker] = found;
         }
@@ -198,18 +188,20 @@ impl Ear {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::load::track::noise;
 
     /// What a perfect mixer lets be heard by one for whom `gain` says how loud each turn is.
     fn timeline(start_ms: f64, lag_ms: f64, gain: impl Fn(&Turn) -> f32) -> Timeline {
+        static TEXTS: LazyLock<Texts> = LazyLock::new(|| Texts::decode(RATE).expect("the speech decodes"));
         let length = Duration::from_millis(script::END_MS as u64 + 3_000);
         let mut sound = noise(RATE, length, -70.0, &mut fastrand::Rng::with_seed(9));
         for (index, turn) in TURNS.iter().enumerate() {
             let start = ((turn.at_ms as f64 + lag_ms - start_ms) * 8.0) as usize;
             let gain = gain(turn);
-            let said = script::said(index, RATE).expect("the speech decodes");
-            for (sample, said) in sound[start..].iter_mut().zip(said) {
+            for (sample, said) in sound[start..].iter_mut().zip(TEXTS.said(index)) {
                 *sample += gain * said;
             }
         }

@@ -216,17 +216,23 @@ pub struct Texts {
 
 impl Texts {
     pub fn decode(rate: Rate) -> Result<Texts, SpeechError> {
-        let voices = VOICES[..PARTIES].iter().map(|voice| voice.decode(rate)).collect::<Result<_, SpeechError>>()?;
+        let voices = VOICES[..PARTIES]
+            .iter()
+            .map(|voice| voice.decode(rate))
+            .collect::<Result<_, SpeechError>>()?;
         Ok(Texts { rate, voices })
     }
 
     /// What is said in a turn. Each speaker goes on in his text where his last turn ended.
     pub fn said(&self, index: usize) -> Vec<f32> {
         let turn = TURNS[index];
-        let before = TURNS[..index].iter().filter(|before| before.speaker == turn.speaker);
+        let before = TURNS[..index]
+            .iter()
+            .filter(|before| before.speaker == turn.speaker);
         let from_ms: usize = before.map(|before| before.length_ms).sum();
         let from = from_ms * self.rate.samples_per_ms();
-        let mut said = self.voices[turn.speaker][from..from + turn.length_ms * self.rate.samples_per_ms()].to_vec();
+        let mut said =
+            self.voices[turn.speaker][from..from + turn.length_ms * self.rate.samples_per_ms()].to_vec();
         let fade = FADE_MS * self.rate.samples_per_ms();
         let last = said.len() - 1;
         for n in 0..fade {
