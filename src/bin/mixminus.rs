@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use mixminus::config::Config;
 use mixminus::control::daemon::{ServeError, serve};
-use mixminus::load;
 use mixminus::record::{list_spool, recover};
+use mixminus::{demo, load};
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -33,6 +33,8 @@ enum Command {
     },
     /// Synthetic RTP load against a running daemon.
     Load(load::LoadArgs),
+    /// The main job end to end: a daemon, five speaking parties, a recording, and checks by signal.
+    Demo(demo::DemoArgs),
     /// Look after recordings on disk.
     Recordings {
         #[command(flatten)]
@@ -71,15 +73,29 @@ const MISUSE: u8 = 2;
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Serve { configuration, ready_file } => run_daemon(&configuration, ready_file),
+        Command::Serve {
+            configuration,
+            ready_file,
+        } => run_daemon(&configuration, ready_file),
         Command::Load(args) => {
             return load::run(args).unwrap_or_else(|error| {
                 eprintln!("{error}");
                 error.exit_code()
             });
         }
-        Command::Config { configuration } => configuration.load().map(|config| print!("{}", config.describe())),
-        Command::Recordings { configuration, command } => configuration.load().and_then(|config| match command {
+        Command::Demo(args) => {
+            return demo::run(args).unwrap_or_else(|error| {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            });
+        }
+        Command::Config { configuration } => {
+            configuration.load().map(|config| print!("{}", config.describe()))
+        }
+        Command::Recordings {
+            configuration,
+            command,
+        } => configuration.load().and_then(|config| match command {
             Recordings::List => list_recordings(&config),
             Recordings::Recover => recover_recordings(&config),
         }),
@@ -99,15 +115,26 @@ fn run_daemon(configuration: &Configuration, ready_file: Option<PathBuf>) -> Res
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failed { status: 1, sentence: format!("The runtime cannot be started: {error}.") })?;
-    runtime.block_on(serve(config, ready_file)).map_err(|error| Failed {
-        status: if matches!(error, ServeError::Configuration(_)) { MISUSE } else { 1 },
-        sentence: error.to_string(),
-    })
+        .map_err(|error| Failed {
+            status: 1,
+            sentence: format!("The runtime cannot be started: {error}."),
+        })?;
+    runtime
+        .block_on(serve(config, ready_file))
+        .map_err(|error| Failed {
+            status: if matches!(error, ServeError::Configuration(_)) {
+                MISUSE
+            } else {
+                1
+            },
+            sentence: error.to_string(),
+        })
 }
 
 fn log_to_stderr(config: &Config) {
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(config.log.level);
+    let log = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(config.log.level);
     match config.log.json {
         true => log.json().init(),
         false => log.with_target(false).init(),
@@ -126,7 +153,10 @@ fn recover_recordings(config: &Config) -> Result<(), Failed> {
     let mut failed = 0;
     for recording in &recovered {
         match &recording.outcome {
-            Ok(receipt) => println!("{}  {} samples at {} Hz", recording.key, receipt.samples, receipt.rate),
+            Ok(receipt) => println!(
+                "{}  {} samples at {} Hz",
+                recording.key, receipt.samples, receipt.rate
+            ),
             Err(error) => {
                 failed += 1;
                 println!("{}  not recovered: {error}", recording.key);
@@ -135,18 +165,26 @@ fn recover_recordings(config: &Config) -> Result<(), Failed> {
     }
     match failed {
         0 => Ok(()),
-        _ => Err(Failed { status: 1, sentence: format!("{failed} recordings could not be recovered.") }),
+        _ => Err(Failed {
+            status: 1,
+            sentence: format!("{failed} recordings could not be recovered."),
+        }),
     }
 }
 
 fn unreadable(config: &Config, error: &std::io::Error) -> Failed {
     let dir = config.recording.dir.display();
-    Failed { status: 1, sentence: format!("recording.dir {dir} cannot be read: {error}.") }
+    Failed {
+        status: 1,
+        sentence: format!("recording.dir {dir} cannot be read: {error}."),
+    }
 }
 
 impl Configuration {
     fn load(&self) -> Result<Config, Failed> {
-        Config::load(self.config.clone(), std::env::vars(), &self.sets)
-            .map_err(|error| Failed { status: MISUSE, sentence: error.to_string() })
+        Config::load(self.config.clone(), std::env::vars(), &self.sets).map_err(|error| Failed {
+            status: MISUSE,
+            sentence: error.to_string(),
+        })
     }
 }
