@@ -13,6 +13,7 @@ pub mod stats;
 mod tick;
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use command::Command;
 pub use event::Event;
@@ -89,8 +90,11 @@ impl Engine {
     pub fn receive(&mut self, arrival: Time, leg: LegId, from: SocketAddr, datagram: &[u8]) {
         if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
             self.stats.packets_received += 1;
-            let outcome = leg.receive(arrival, from, datagram);
-            self.stats.note(outcome);
+            // A panic here is a defect of ours; the sender of the packet must not stop a media thread with it.
+            match catch_unwind(AssertUnwindSafe(|| leg.receive(arrival, from, datagram))) {
+                Ok(outcome) => self.stats.note(outcome),
+                Err(_) => self.stats.panics += 1,
+            }
         }
     }
 

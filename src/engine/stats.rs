@@ -18,6 +18,8 @@ pub struct EngineStats {
     pub encodes: u64,
     /// Ticks that were left out because the thread was held up too long.
     pub ticks_skipped: u64,
+    /// Panics that were caught and cost a room or a packet: defects of ours.
+    pub panics: u64,
     /// Events that found the queue full.
     pub events_lost: u64,
     /// Recorded frames that found the recorder's queue full.
@@ -42,6 +44,7 @@ impl Default for EngineStats {
             samples_concealed: 0,
             encodes: 0,
             ticks_skipped: 0,
+            panics: 0,
             events_lost: 0,
             recorded_frames_lost: 0,
             send_errors: 0,
