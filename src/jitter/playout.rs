@@ -424,6 +424,11 @@ impl Playout {
         }
         if self.covered > gap {
             self.low_water.note(0);
+            self.low_water.count_noted();
+        } else if lost == 0 && gap > 0 {
+            self.low_water.forget_noted();
+        } else {
+            self.low_water.count_noted();
         }
     }
 

@@ -401,3 +401,102 @@ fn unfit_packets_are_refused_by_name_and_undecodable_ones_are_concealed() {
     assert_eq!((stats.received_packets, stats.played_packets), (6, 2));
     assert_eq!(stats.concealed_samples, 320);
 }
+
+#[test]
+fn a_new_stream_begins_with_the_delay_that_the_network_is_known_to_ask_for() {
+    let mut sender = Sender::new();
+    sender.say(300, 20);
+    for _ in 0..40 {
+        sender.pause(200).say(50, 20);
+    }
+    let sender = sender.delayed(uniform(3, 40_000));
+    let mut line = Line::new(&[L16]);
+    let (learning, spurts) = sender.sent.split_at(300);
+    line.play(learning.to_vec());
+    let learned = line.stats();
+    for spurt in spurts.chunks(50) {
+        line.playout.flush();
+        line.play(spurt.to_vec());
+    }
+    let concealed_ms = (line.stats().concealed_samples - learned.concealed_samples) / 8;
+    println!("40 streams under 40 ms of jitter: concealed {concealed_ms} ms");
+    assert!(concealed_ms <= 40 * 12, "{concealed_ms}");
+}
+
+#[test]
+fn the_delay_of_one_stream_says_nothing_about_the_next() {
+    let mut old = Sender::new();
+    old.say(50, 20);
+    let mut new = Sender::new();
+    new.pause(1_300).say(50, 20);
+    for (n, sent) in new.sent.iter_mut().enumerate() {
+        // It goes on where the old one stopped, 300 ms later.
+        sent.ssrc = 0xbeef;
+        sent.timestamp = old.timestamp.wrapping_add(n as u32 * 160);
+    }
+    let line = Line::heard(Sender {
+        sent: [old.sent, new.sent].concat(),
+        ..Sender::new()
+    });
+    assert!(line.stats().delay_ms_max < 30.0, "{}", line.stats().delay_ms_max);
+}
+
+#[test]
+fn delay_that_is_needed_again_and_again_is_kept() {
+    // Every two and a half seconds the path stops for 120 ms.
+    let stops = |n: usize| {
+        if n % 125 < 6 && n > 125 {
+            (6 - n as u64 % 125) * 20_000
+        } else {
+            0
+        }
+    };
+    let line = Line::heard(Sender::talk(120_000).delayed(stops));
+    let (early, late) = (line.ticks[1_000].stats, line.stats());
+    let concealed_ms = (late.concealed_samples - early.concealed_samples) / 8;
+    println!(
+        "stops of 120 ms every 2.5 s: concealed {concealed_ms} of {} ms",
+        40 * 120
+    );
+    assert!(concealed_ms < 40 * 120 * 7 / 10, "{concealed_ms}");
+}
+
+#[test]
+fn a_pause_takes_surplus_delay_at_once() {
+    let mut sender = Sender::new();
+    sender.say(72, 20).pause(200).say(100, 20);
+    let burst = |n: usize| if n < 12 { (12 - n as u64) * 20_000 } else { 0 };
+    let line = Line::heard(sender.delayed(burst));
+    let most = line
+        .ticks
+        .windows(2)
+        .map(|pair| pair[1].stats.accelerated_samples - pair[0].stats.accelerated_samples)
+        .fold(0, u64::max);
+    assert!(most / 8 > 30, "{} ms", most / 8);
+}
+
+#[test]
+fn delay_falls_in_short_talk_spurts_too() {
+    let mut sender = Sender::new();
+    for _ in 0..12 {
+        // The pauses are not long enough to be known while the surplus lasts: shortening has to do it.
+        sender.say(30, 20).pause(60);
+    }
+    let burst = |n: usize| if n < 12 { (12 - n as u64) * 20_000 } else { 0 };
+    let line = Line::heard(sender.delayed(burst));
+    assert!(line.stats().delay_ms <= 12.5, "{}", line.stats().delay_ms);
+}
+
+#[test]
+fn a_sender_that_stops_its_clock_while_it_is_silent_has_lost_nothing() {
+    let mut sender = Sender::talk(2_000);
+    let timestamp = sender.timestamp;
+    sender.pause(900);
+    sender.timestamp = timestamp;
+    sender.say(100, 20);
+    let line = Line::heard(sender);
+    let soon_after = line.ticks[145 + 5].stats;
+    assert!(soon_after.delay_ms < 30.0, "{}", soon_after.delay_ms);
+    assert_eq!(line.stats().target_delay_ms, 0.0);
+    assert_eq!(line.stats().concealed_samples, 120 * 8);
+}

@@ -120,6 +120,22 @@ const ROWS: &[Row] = &[
         ..CLEAN
     },
     Row {
+        name: "three packets on a slower path, beside which others flow",
+        sender: || {
+            Sender::talk(5_000).delayed(|n| {
+                if (100..103).contains(&n) {
+                    150_000 - 19_000 * (n as u64 - 100)
+                } else {
+                    0
+                }
+            })
+        },
+        concealed_ms: (60, 60),
+        lost: 3,
+        late: 3,
+        ..CLEAN
+    },
+    Row {
         name: "a burst after 200 ms of nothing",
         sender: || {
             Sender::talk(8_000).delayed(|n| {
