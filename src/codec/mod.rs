@@ -6,6 +6,7 @@
 pub mod g711;
 pub mod l16;
 pub mod opus;
+mod opus_lull;
 
 use thiserror::Error;
 
@@ -243,6 +244,19 @@ impl Decoder {
             Decoder::Opus(decoder) => decoder.decode(payload, pcm)?,
         }
         Ok(samples)
+    }
+
+    /// Tells whether the sound is in nobody's mix. An Opus decoder then passes over packets that hold nothing to be
+    /// heard, and gives silence in their place.
+    pub fn set_unheard(&mut self, unheard: bool) {
+        if let Decoder::Opus(decoder) = self {
+            decoder.set_unheard(unheard);
+        }
+    }
+
+    /// Whether the last payload was passed over.
+    pub fn has_passed(&self) -> bool {
+        matches!(self, Decoder::Opus(decoder) if decoder.has_passed())
     }
 
     /// Fills `pcm` with the codec's own guess at a lost stretch of that length, where it has one: Opus, for multiples

@@ -9,6 +9,7 @@ use std::ptr;
 use opusic_sys as ffi;
 
 use super::{CodecError, Encoding, PAYLOAD_MS_MAX, PayloadError, saturate};
+use super::opus_lull::Lull;
 use crate::frame::Rate;
 
 pub(super) const BITRATE_MIN: u32 = 6_000;
@@ -205,6 +206,7 @@ impl Encoder {
 pub struct Decoder {
     rate: Rate,
     state: State,
+    lull: Lull,
 }
 
 impl Decoder {
@@ -214,6 +216,7 @@ impl Decoder {
         let mut decoder = Decoder {
             rate,
             state: State::zeroed(bytes),
+            lull: Lull::new(),
         };
         // SAFETY: the state has the size the library asked for with the same number of channels.
         let error = unsafe { ffi::opus_decoder_init(decoder.state.as_mut_ptr(), rate.hz() as i32, CHANNELS) };
@@ -265,8 +268,37 @@ impl Decoder {
         Ok(samples)
     }
 
+    pub(super) fn set_unheard(&mut self, unheard: bool) {
+        self.lull.set_unheard(unheard);
+    }
+
+    /// Whether the last payload was passed over, and silence put in its place.
+    pub(super) fn has_passed(&self) -> bool {
+        self.lull.has_passed()
+    }
+
     /// `pcm` has the length that `samples` told.
     pub(super) fn decode(&mut self, payload: &[u8], pcm: &mut [f32]) -> Result<(), PayloadError> {
+        if self.lull.passes(payload) {
+            pcm.fill(0.0);
+            return Ok(());
+        }
+        if self.lull.has_passed() {
+            let (before, len) = self.lull.end();
+            let before = &before[..len];
+            // Only the state that it leaves behind counts.
+            if let Ok(samples) = self.samples(before)
+                && samples <= pcm.len()
+            {
+                let _ = self.run(before, &mut pcm[..samples]);
+            }
+        }
+        self.run(payload, pcm)?;
+        self.lull.hear(pcm);
+        Ok(())
+    }
+
+    fn run(&mut self, payload: &[u8], pcm: &mut [f32]) -> Result<(), PayloadError> {
         let bytes = i32::try_from(payload.len()).map_err(|_| PayloadError::Corrupt)?;
         // SAFETY: the state was initialised for mono; the library reads `bytes` bytes and writes at most `pcm.len()` samples.
         let decoded = unsafe {
@@ -312,6 +344,7 @@ impl Decoder {
     }
 
     pub(super) fn reset(&mut self) {
+        self.lull.reset();
         // Not by a new start: that asks the processor for its abilities, which under a hypervisor costs far more.
         // SAFETY: the state was initialised, and this request takes no argument.
         unsafe { ffi::opus_decoder_ctl(self.state.as_mut_ptr(), ffi::OPUS_RESET_STATE) };

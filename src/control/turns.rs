@@ -64,7 +64,7 @@ impl<K: Eq + Hash> Drop for Turn<K> {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn one_name_waits_for_itself_alone_and_leaves_nothing_behind() {
         let turns: Turns<&str> = Turns::new();
         let a = turns.take(&"a").await.unwrap();

@@ -137,6 +137,10 @@ fn hear_all(
             seat.owed = leg.next_tick.map_or(0, |next| tick.0.saturating_sub(next.0).min(OWED_MAX)) as u8;
         }
         let media = &mut *leg.media;
+        let unheard = room.settings.activity_detection && !leg.contributing && seat.gain == 0.0;
+        if let Some(decoder) = media.playout.format().and_then(|format| media.decoders.get_mut(usize::from(format))) {
+            decoder.set_unheard(unheard);
+        }
         let played = media.playout.pull(now, &mut media.decoders, &mut scratch.frame);
         let frame = &scratch.frame[..played.rate.samples_per_tick()];
         let active = match played.kind {

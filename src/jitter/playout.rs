@@ -377,9 +377,12 @@ impl Playout {
         let Some((_, payload)) = self.packets.head() else {
             return;
         };
-        let decoded = match decoders.get_mut(usize::from(packet.format)) {
-            Some(decoder) if decoder.codec() == codec => decoder.decode(payload, room).unwrap_or(0),
-            _ => 0,
+        let (decoded, audible) = match decoders.get_mut(usize::from(packet.format)) {
+            Some(decoder) if decoder.codec() == codec => {
+                let decoded = decoder.decode(payload, room).unwrap_or(0);
+                (decoded, !decoder.has_passed())
+            }
+            _ => (0, false),
         };
         let pauses = matches!(codec, Codec::Opus(_)) && payload.len() <= OPUS_PAUSE_BYTES_MAX;
         self.packets.drop_head();
@@ -390,7 +393,7 @@ impl Playout {
         if self.expand.is_active() {
             self.expand.merge(&mut room[..decoded]);
         }
-        self.sound.extend(decoded, true);
+        self.sound.extend(decoded, audible);
         self.heard = true;
         self.settle(&packet, gap);
         self.stats.played_packets += 1;
