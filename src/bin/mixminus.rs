@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use mixminus::config::Config;
 use mixminus::control::daemon::{ServeError, serve};
+use mixminus::load;
 use mixminus::record::{list_spool, recover};
 
 #[derive(Parser)]
@@ -30,6 +31,8 @@ enum Command {
         #[command(flatten)]
         configuration: Configuration,
     },
+    /// Synthetic RTP load against a running daemon.
+    Load(load::LoadArgs),
     /// Look after recordings on disk.
     Recordings {
         #[command(flatten)]
@@ -69,6 +72,12 @@ const MISUSE: u8 = 2;
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve { configuration, ready_file } => run_daemon(&configuration, ready_file),
+        Command::Load(args) => {
+            return load::run(args).unwrap_or_else(|error| {
+                eprintln!("{error}");
+                error.exit_code()
+            });
+        }
         Command::Config { configuration } => configuration.load().map(|config| print!("{}", config.describe())),
         Command::Recordings { configuration, command } => configuration.load().and_then(|config| match command {
             Recordings::List => list_recordings(&config),

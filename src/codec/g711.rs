@@ -54,7 +54,8 @@ fn compress(code: impl Fn(f32) -> u8, pcm: &[f32], payload: &mut [u8]) -> usize 
 /// The exponent and the first four bits of the mantissa of a magnitude, counted from those of 32.0.
 #[inline]
 fn segment_and_step(magnitude: f32) -> u32 {
-    (magnitude.to_bits() >> 19) - (32.0f32.to_bits() >> 19)
+    // No magnitude is below 32; a checked difference would keep the loop around this from being vectorised.
+    (magnitude.to_bits() >> 19).wrapping_sub(32.0f32.to_bits() >> 19)
 }
 
 /// G.711 Table 2a: with a bias of 33 the eight segments begin at 32, 64, … 4096, sixteen steps in each. All bits of the
@@ -79,7 +80,7 @@ fn a_code(sample: f32) -> u8 {
     let code = if magnitude < 32.0 {
         segment_and_step(magnitude + 32.0)
     } else {
-        segment_and_step(magnitude) + 0x10
+        segment_and_step(magnitude).wrapping_add(0x10)
     };
     let sign = if sample < 0.0 { 0 } else { 0x80 };
     ((sign | code) ^ 0x55) as u8

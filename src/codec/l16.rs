@@ -7,7 +7,7 @@ const FULL_SCALE: f32 = 32_768.0;
 
 /// How many samples the payload holds; half a sample is an error.
 pub(super) fn samples(payload: &[u8]) -> Result<usize, PayloadError> {
-    if payload.len() % 2 != 0 {
+    if !payload.len().is_multiple_of(2) {
         return Err(PayloadError::Partial);
     }
     Ok(payload.len() / 2)

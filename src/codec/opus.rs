@@ -440,7 +440,7 @@ mod tests {
     #[test]
     fn every_setting_makes_packets_of_the_whole_packet_time_within_the_room_lent() {
         for rate in Rate::ALL {
-            let sound = voice(rate, rate.hz() as usize, 5);
+            let sound = voice(rate, 360 * rate.samples_per_ms(), 5);
             for ptime_ms in [10, 20, 30, 40, 50, 60] {
                 for bitrate in [6_000, 9_000, 12_000, 16_000, 24_000, 40_000, 64_000, 510_000] {
                     for complexity in [0, 5, 10] {

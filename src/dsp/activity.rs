@@ -156,7 +156,8 @@ impl NoiseFloor {
     }
 
     fn observe(&mut self, power: f32) {
-        self.smoothed = power + NoiseFloor::SMOOTHING * (self.smoothed - power);
+        // Bounded here already: left to itself it would fade into numbers too small to be calculated with quickly.
+        self.smoothed = (power + NoiseFloor::SMOOTHING * (self.smoothed - power)).max(self.bounds.0);
         self.ticks += 1;
         if self.ticks > NoiseFloor::TICKS_PER_PART {
             self.ticks = 1;
@@ -180,7 +181,6 @@ const DETECTOR_SAMPLES_MAX: usize = Rate::Hz16000.samples_per_tick();
 
 struct SpeechDetector {
     vad: Vad,
-    rate: Rate,
 }
 
 // SAFETY: the raw pointer in `Vad` owns a block of plain C data from malloc; nothing in it belongs to a thread, and
@@ -191,23 +191,18 @@ impl SpeechDetector {
     fn new() -> SpeechDetector {
         // The strictest mode: it misses no speech that matters here (the level finds it), and the others take the
         // first ticks of idle noise for speech.
-        let vad = Vad::new_with_rate_and_mode(SampleRate::Rate8kHz, VadMode::VeryAggressive);
         SpeechDetector {
-            vad,
-            rate: Rate::Hz8000,
+            vad: Vad::new_with_mode(VadMode::VeryAggressive),
         }
     }
 
     /// One tick. Allocates nothing.
     fn hears_speech(&mut self, pcm: &[f32], rate: Rate) -> bool {
-        if rate != self.rate {
-            self.vad.set_sample_rate(match rate {
-                Rate::Hz8000 => SampleRate::Rate8kHz,
-                // The library's own way down from 48 kHz reads the first 10 ms of each frame twice.
-                Rate::Hz16000 | Rate::Hz48000 => SampleRate::Rate16kHz,
-            });
-            self.rate = rate;
-        }
+        self.vad.set_sample_rate(match rate {
+            Rate::Hz8000 => SampleRate::Rate8kHz,
+            // The library's own way down from 48 kHz reads the first 10 ms of each frame twice.
+            Rate::Hz16000 | Rate::Hz48000 => SampleRate::Rate16kHz,
+        });
         let mut samples = [0; DETECTOR_SAMPLES_MAX];
         let len = match rate {
             Rate::Hz8000 | Rate::Hz16000 => {

@@ -57,7 +57,10 @@ mod tests {
             let said = sound.clone();
             let removed = shorten(&mut sound, rate, 15 * ms, 0.9);
             assert_eq!(removed, Some(period));
-            let difference = sound[period..].iter().zip(&said).map(|(heard, said)| (heard - said).abs());
+            let difference = sound[period..]
+                .iter()
+                .zip(&said)
+                .map(|(heard, said)| (heard - said).abs());
             assert!(difference.fold(0.0, f32::max) < 1.0e-3, "{rate:?}");
         }
     }

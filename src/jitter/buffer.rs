@@ -81,9 +81,10 @@ impl PacketBuffer {
 
     /// Puts a packet in its place. It must fit a slot, one must be free, and its sequence must be new.
     pub fn insert(&mut self, packet: Packet, payload: &[u8]) {
-        let place = self.order.iter().rposition(|&slot| {
-            self.packets[usize::from(slot)].sequence < packet.sequence
-        });
+        let place = self
+            .order
+            .iter()
+            .rposition(|&slot| self.packets[usize::from(slot)].sequence < packet.sequence);
         if let Some(slot) = self.fill(packet, payload) {
             self.order.insert(place.map_or(0, |before| before + 1), slot);
         }
@@ -135,7 +136,10 @@ impl PacketBuffer {
         }
         let slot = self.free.trailing_zeros() as u8;
         self.free &= !(1 << slot);
-        self.packets[usize::from(slot)] = Packet { length: payload.len() as u16, ..packet };
+        self.packets[usize::from(slot)] = Packet {
+            length: payload.len() as u16,
+            ..packet
+        };
         let start = usize::from(slot) * self.slot_bytes;
         self.payloads[start..start + payload.len()].copy_from_slice(payload);
         Some(slot)
@@ -151,7 +155,10 @@ mod tests {
     use super::*;
 
     fn packet(sequence: u64) -> Packet {
-        Packet { sequence, ..Packet::default() }
+        Packet {
+            sequence,
+            ..Packet::default()
+        }
     }
 
     #[test]

@@ -87,18 +87,26 @@ impl DelayEstimator {
         let Some(last) = self.last else {
             self.restart_timeline(arrival, timestamp, clock_hz);
             self.weigh(0);
-            return Observation { relative_delay_us: 0, fresh: true };
+            return Observation {
+                relative_delay_us: 0,
+                fresh: true,
+            };
         };
         let stuck = newest && timestamp.wrapping_sub(last.newest) as i32 <= 0;
-        let deviation_ns = nanos_between(last.arrival, arrival)
-            .saturating_sub(timestamp_nanos(timestamp.wrapping_sub(last.timestamp) as i32, clock_hz));
+        let deviation_ns = nanos_between(last.arrival, arrival).saturating_sub(timestamp_nanos(
+            timestamp.wrapping_sub(last.timestamp) as i32,
+            clock_hz,
+        ));
         let transit_ns = self.transit_ns.saturating_add(deviation_ns);
         let fastest_ns = self.fastest_ns.min(self.fastest_before_ns);
         let ahead = newest && transit_ns < fastest_ns.saturating_sub(FORWARD_JUMP_NS);
         if stuck || ahead || clock_hz != last.clock_hz {
             self.restart_timeline(arrival, timestamp, clock_hz);
             self.weigh(0);
-            return Observation { relative_delay_us: 0, fresh: true };
+            return Observation {
+                relative_delay_us: 0,
+                fresh: true,
+            };
         }
         self.last = Some(Last {
             arrival,
@@ -111,20 +119,29 @@ impl DelayEstimator {
         self.jitter_ns += (deviation_ns.unsigned_abs() as f32 - self.jitter_ns) / 16.0;
         self.keep_fastest(arrival);
 
-        let relative_us = micros(self.transit_ns.saturating_sub(self.fastest_ns.min(self.fastest_before_ns)));
+        let relative_us = micros(
+            self.transit_ns
+                .saturating_sub(self.fastest_ns.min(self.fastest_before_ns)),
+        );
         if relative_us >= BIN_US * BINS as u32 {
             // No delay to plan for: it is beyond what a buffer may hold.
             self.beyond += 1;
             if self.beyond >= BEYOND_MAX {
                 self.restart_fastest(arrival);
-                return Observation { relative_delay_us: 0, fresh: false };
+                return Observation {
+                    relative_delay_us: 0,
+                    fresh: false,
+                };
             }
         } else {
             self.beyond = 0;
             self.slowest_us = self.slowest_us.max(relative_us);
             self.weigh(relative_us);
         }
-        Observation { relative_delay_us: relative_us, fresh: false }
+        Observation {
+            relative_delay_us: relative_us,
+            fresh: false,
+        }
     }
 
     /// Measures afresh from the next packet on; what was learned about the network stays.
@@ -138,7 +155,8 @@ impl DelayEstimator {
 
     /// How much more delay is wise than the last one to two seconds have asked for.
     pub fn margin_us(&self) -> u32 {
-        self.target_us.saturating_sub(self.slowest_us.max(self.slowest_before_us))
+        self.target_us
+            .saturating_sub(self.slowest_us.max(self.slowest_before_us))
     }
 
     pub fn jitter_ms(&self) -> f32 {
@@ -146,7 +164,12 @@ impl DelayEstimator {
     }
 
     fn restart_timeline(&mut self, arrival: Time, timestamp: u32, clock_hz: u32) {
-        self.last = Some(Last { arrival, timestamp, clock_hz, newest: timestamp });
+        self.last = Some(Last {
+            arrival,
+            timestamp,
+            clock_hz,
+            newest: timestamp,
+        });
         self.transit_ns = 0;
         self.restart_fastest(arrival);
     }
@@ -281,7 +304,11 @@ mod tests {
     fn the_target_is_what_97_in_100_packets_need_and_falls_when_the_network_calms_down() {
         let mut estimator = DelayEstimator::new();
         observe(&mut estimator, 0..1_000, |n| n * 7_919 % 40_000);
-        assert!((35_000..=40_000).contains(&estimator.target_us()), "{}", estimator.target_us());
+        assert!(
+            (35_000..=40_000).contains(&estimator.target_us()),
+            "{}",
+            estimator.target_us()
+        );
         observe(&mut estimator, 1_000..1_100, |_| 0);
         assert!(estimator.target_us() > 20_000, "not forgotten at once");
         observe(&mut estimator, 1_100..3_000, |_| 0);
@@ -299,7 +326,11 @@ mod tests {
     fn jitter_is_that_of_rfc_3550() {
         let mut estimator = DelayEstimator::new();
         observe(&mut estimator, 0..1_000, |n| n % 2 * 8_000);
-        assert!((estimator.jitter_ms() - 8.0).abs() < 0.1, "{}", estimator.jitter_ms());
+        assert!(
+            (estimator.jitter_ms() - 8.0).abs() < 0.1,
+            "{}",
+            estimator.jitter_ms()
+        );
     }
 
     #[test]

@@ -83,8 +83,12 @@ impl Expand {
     pub fn start(&mut self, history: &[f32], rate: Rate) {
         let per_ms = rate.samples_per_ms();
         let lag = pitch::lag_of_end(history, rate, WINDOW_MS * per_ms);
-        let length =
-            if lag.correlation >= VOICED { lag.samples } else { UNVOICED_MS * per_ms }.min(self.period.len());
+        let length = if lag.correlation >= VOICED {
+            lag.samples
+        } else {
+            UNVOICED_MS * per_ms
+        }
+        .min(self.period.len());
         let end = history.len();
         let seam = length / 4;
         self.period[..length].copy_from_slice(&history[end - length..]);
@@ -117,7 +121,9 @@ impl Expand {
     /// Goes silent within 5 ms from here on.
     pub fn release(&mut self) {
         self.hold = 0;
-        self.decay = self.decay.max(1.0 / (RELEASE_MS * self.rate.samples_per_ms()) as f32);
+        self.decay = self
+            .decay
+            .max(1.0 / (RELEASE_MS * self.rate.samples_per_ms()) as f32);
     }
 
     /// The next samples of made-up sound.
@@ -143,12 +149,17 @@ impl Expand {
         if self.gain <= 0.0 {
             return 0.0;
         }
-        let sample = (self.period[self.at] + self.step) * self.gain;
+        // The step can lift a loud period beyond full scale.
+        let sample = (self.period[self.at] + self.step).clamp(-1.0, 1.0) * self.gain;
         self.at += 1;
         if self.at == self.length {
             self.at = 0;
         }
-        self.step = if self.step.abs() > self.step_ramp.abs() { self.step - self.step_ramp } else { 0.0 };
+        self.step = if self.step.abs() > self.step_ramp.abs() {
+            self.step - self.step_ramp
+        } else {
+            0.0
+        };
         if self.hold > 0 {
             self.hold -= 1;
         } else {
@@ -166,7 +177,9 @@ mod tests {
     use super::*;
 
     fn tone(rate: Rate, samples: std::ops::Range<usize>) -> Vec<f32> {
-        samples.map(|n| 0.5 * (std::f32::consts::TAU * 170.0 * n as f32 / rate.hz() as f32).sin()).collect()
+        samples
+            .map(|n| 0.5 * (std::f32::consts::TAU * 170.0 * n as f32 / rate.hz() as f32).sin())
+            .collect()
     }
 
     fn rms(sound: &[f32]) -> f32 {
@@ -182,8 +195,16 @@ mod tests {
             let mut sound = vec![0.0; 140 * ms];
             expand.fill(&mut sound);
             let expected = tone(rate, 40 * ms..60 * ms);
-            let error: Vec<f32> = sound.iter().zip(&expected).map(|(heard, said)| heard - said).collect();
-            assert!(rms(&error) < 0.1 * rms(&expected), "{rate:?}: {}", rms(&error) / rms(&expected));
+            let error: Vec<f32> = sound
+                .iter()
+                .zip(&expected)
+                .map(|(heard, said)| heard - said)
+                .collect();
+            assert!(
+                rms(&error) < 0.1 * rms(&expected),
+                "{rate:?}: {}",
+                rms(&error) / rms(&expected)
+            );
             assert!(rms(&sound[60 * ms..80 * ms]) < 0.6 * rms(&expected));
             assert!(sound[120 * ms..].iter().all(|sample| *sample == 0.0));
             assert!(expand.is_faded());
@@ -195,7 +216,8 @@ mod tests {
         let rate = Rate::Hz8000;
         let mut noise = fastrand::Rng::with_seed(3);
         let mut said: Vec<f32> = tone(rate, 0..320);
-        said.iter_mut().for_each(|sample| *sample += 0.01 * (noise.f32() - 0.5));
+        said.iter_mut()
+            .for_each(|sample| *sample += 0.01 * (noise.f32() - 0.5));
         let mut expand = Expand::new(rate);
         expand.start(&said, rate);
         let mut line = said.clone();
@@ -204,7 +226,10 @@ mod tests {
         let mut after: Vec<f32> = tone(rate, 500..660).iter().map(|sample| -sample).collect();
         expand.merge(&mut after);
         line.extend(after);
-        let steepest = line.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max);
+        let steepest = line
+            .windows(2)
+            .map(|pair| (pair[1] - pair[0]).abs())
+            .fold(0.0, f32::max);
         // The tone alone rises by 0.067 a sample.
         assert!(steepest < 0.12, "{steepest}");
     }

@@ -11,8 +11,10 @@
 //! change it at will. Nothing here knows RTP headers, rooms or rates other than the codec's own.
 
 mod accelerate;
+mod arrival;
 mod buffer;
 mod delay;
+mod depth;
 mod expand;
 mod pitch;
 mod playout;

@@ -26,9 +26,11 @@ pub(super) struct Lag {
 /// Compares the first `window` samples of `sound` with those that start later, up to `lag_limit`.
 /// `sound` holds at least `window + lag_limit` samples.
 pub(super) fn lag_of_start(sound: &[f32], rate: Rate, window: usize, lag_limit: usize) -> Lag {
-    best(rate, lag_limit.min(sound.len().saturating_sub(window)), |lag, stride| {
-        correlation(&sound[..window], &sound[lag..lag + window], stride)
-    })
+    best(
+        rate,
+        lag_limit.min(sound.len().saturating_sub(window)),
+        |lag, stride| correlation(&sound[..window], &sound[lag..lag + window], stride),
+    )
 }
 
 /// Compares the last `window` samples of `sound` with those that end earlier.
@@ -43,7 +45,10 @@ pub(super) fn lag_of_end(sound: &[f32], rate: Rate, window: usize) -> Lag {
 fn best(rate: Rate, lag_limit: usize, correlation_at: impl Fn(usize, usize) -> f32) -> Lag {
     let stride = rate.samples_per_ms() / Rate::Hz8000.samples_per_ms();
     let among = |lags: std::ops::RangeInclusive<usize>, step: usize, stride: usize| {
-        let mut best = Lag { samples: *lags.start(), correlation: f32::MIN };
+        let mut best = Lag {
+            samples: *lags.start(),
+            correlation: f32::MIN,
+        };
         for samples in lags.step_by(step) {
             let correlation = correlation_at(samples, stride);
             if correlation > best.correlation {
@@ -54,7 +59,10 @@ fn best(rate: Rate, lag_limit: usize, correlation_at: impl Fn(usize, usize) -> f
     };
     let (least, most) = (lag_min(rate), lag_limit.min(lag_max(rate)));
     if most < least {
-        return Lag { samples: most, correlation: 0.0 };
+        return Lag {
+            samples: most,
+            correlation: 0.0,
+        };
     }
     let coarse = among(least..=most, stride, stride);
     let from = coarse.samples.saturating_sub(stride - 1).max(least);
@@ -63,7 +71,11 @@ fn best(rate: Rate, lag_limit: usize, correlation_at: impl Fn(usize, usize) -> f
 
 /// Normalised correlation of two windows of one length, on every `stride`th sample.
 fn correlation(a: &[f32], b: &[f32], stride: usize) -> f32 {
-    let (ab, aa, bb) = if stride == 1 { products(a, b) } else { products_strided(a, b, stride) };
+    let (ab, aa, bb) = if stride == 1 {
+        products(a, b)
+    } else {
+        products_strided(a, b, stride)
+    };
     // A sum of squares below this is silence, and a number too small to divide by.
     let energy = aa * bb;
     if energy > 1.0e-12 { ab / energy.sqrt() } else { 0.0 }
@@ -88,7 +100,9 @@ fn products(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
 
 fn products_strided(a: &[f32], b: &[f32], stride: usize) -> (f32, f32, f32) {
     let pairs = a.iter().step_by(stride).zip(b.iter().step_by(stride));
-    pairs.fold((0.0, 0.0, 0.0), |(ab, aa, bb), (a, b)| (ab + a * b, aa + a * a, bb + b * b))
+    pairs.fold((0.0, 0.0, 0.0), |(ab, aa, bb), (a, b)| {
+        (ab + a * b, aa + a * a, bb + b * b)
+    })
 }
 
 #[cfg(test)]
@@ -99,8 +113,9 @@ mod tests {
     fn the_period_of_a_buzz_is_found_at_every_rate() {
         for rate in Rate::ALL {
             let period = rate.samples_per_ms() * 7 + 3;
-            let buzz: Vec<f32> =
-                (0..rate.samples_per_ms() * 40).map(|n| (-((n % period) as f32) / 20.0).exp()).collect();
+            let buzz: Vec<f32> = (0..rate.samples_per_ms() * 40)
+                .map(|n| (-((n % period) as f32) / 20.0).exp())
+                .collect();
             let window = rate.samples_per_ms() * 12;
             for lag in [
                 lag_of_end(&buzz, rate, window),

@@ -6,13 +6,12 @@
 
 use std::time::Duration;
 
-use super::accelerate;
 use super::buffer::{Packet, PacketBuffer, SLOTS};
-use super::delay::{DelayEstimator, LowWater, Observation};
+use super::delay::{DelayEstimator, LowWater};
 use super::expand::{self, Expand};
 use super::sound::Sound;
 use super::stats::{Discard, PlayoutStats};
-use super::stream::{Candidate, Standing, Stream};
+use super::stream::{Candidate, Stream};
 use crate::codec::{Codec, Decoder, PAYLOAD_MS_MAX};
 use crate::frame::{FrameBuffer, Rate};
 use crate::time::{TICK, Time};
@@ -28,14 +27,8 @@ const DELAY_DEFAULT: Duration = Duration::from_millis(300);
 /// A timestamp this little ahead is no pause worth playing.
 const PAUSE_MIN_MS: usize = 5;
 
-/// Less surplus than this stays: the packets' own unevenness.
-const SURPLUS_MIN_US: u32 = 5_000;
-
 /// A talk spurt or a new stream is held back by no more than this, whatever the network asks for.
 const HELD_US_MAX: u32 = 60_000;
-
-/// What may become a stream is forgotten after this.
-const CANDIDATE_AGE_MAX: Duration = Duration::from_millis(200);
 
 /// Codecs conceal stretches of a multiple of 2.5 ms.
 const CONCEAL_STEPS_PER_S: usize = 400;
@@ -93,40 +86,40 @@ pub enum PlayedKind {
 /// `new`, and no input makes it panic.
 #[derive(Debug)]
 pub struct Playout {
-    codecs: Vec<Codec>,
-    max_delay_us: u64,
-    packets: PacketBuffer,
-    delay: DelayEstimator,
-    low_water: LowWater,
-    sound: Sound,
-    expand: Expand,
-    stats: PlayoutStats,
+    pub(super) codecs: Vec<Codec>,
+    pub(super) max_delay_us: u64,
+    pub(super) packets: PacketBuffer,
+    pub(super) delay: DelayEstimator,
+    pub(super) low_water: LowWater,
+    pub(super) sound: Sound,
+    pub(super) expand: Expand,
+    pub(super) stats: PlayoutStats,
 
-    stream: Option<Stream>,
+    pub(super) stream: Option<Stream>,
     /// The SSRC that was left for the present one: not followed back on a whim.
-    former_ssrc: Option<u32>,
-    candidate: Option<Candidate>,
+    pub(super) former_ssrc: Option<u32>,
+    pub(super) candidate: Option<Candidate>,
 
     /// The format that was played last; none since the stream began.
-    format: Option<u8>,
+    pub(super) format: Option<u8>,
     /// Of the first sample not decoded yet.
-    next_timestamp: u32,
+    pub(super) next_timestamp: u32,
     /// The next packet is played at once, wherever its timestamp is.
-    jump: bool,
+    pub(super) jump: bool,
     /// Something has been decoded at this rate: there is sound to lead over from.
-    heard: bool,
+    pub(super) heard: bool,
     /// The last payload said that its sender pauses.
-    paused: bool,
+    pub(super) paused: bool,
     /// Samples made up or left silent since the last decoded one.
-    covered: u64,
-    dry_ticks: u8,
-    held_ticks: u8,
-    accelerate_in_ticks: u8,
-    accelerate_failures: u8,
+    pub(super) covered: u64,
+    pub(super) dry_ticks: u8,
+    pub(super) held_ticks: u8,
+    pub(super) accelerate_in_ticks: u8,
+    pub(super) accelerate_failures: u8,
 }
 
 /// What comes next in the stream.
-enum Next {
+pub(super) enum Next {
     Packet,
     /// So many samples were lost before the next packet.
     Hole(usize),
@@ -140,7 +133,12 @@ enum Next {
 impl Playout {
     pub fn new(config: PlayoutConfig) -> Playout {
         let rate = config.codecs.first().map_or(Rate::Hz8000, |codec| codec.rate());
-        let rate_max = config.codecs.iter().map(|codec| codec.rate()).max().unwrap_or(rate);
+        let rate_max = config
+            .codecs
+            .iter()
+            .map(|codec| codec.rate())
+            .max()
+            .unwrap_or(rate);
         let mut playout = Playout {
             max_delay_us: 0,
             packets: PacketBuffer::new(config.payload_bytes_max),
@@ -209,7 +207,12 @@ impl Playout {
         payload: &[u8],
     ) -> Result<(), Discard> {
         self.stats.received_packets += 1;
-        let packet = Packet { arrival, format, timestamp, ..Packet::default() };
+        let packet = Packet {
+            arrival,
+            format,
+            timestamp,
+            ..Packet::default()
+        };
         let outcome = self.admit(packet, ssrc, sequence, payload);
         if let Err(reason) = outcome {
             *match reason {
@@ -252,134 +255,19 @@ impl Playout {
         self.dry_ticks = if dry { self.dry_ticks.saturating_add(1) } else { 0 };
         if self.packets.len() > 0 || self.covered == 0 && self.format.is_some() {
             self.lower_delay(now, decoders);
-            self.low_water.note(u32::try_from(self.in_hand_us(decoders)).unwrap_or(u32::MAX));
+            self.low_water
+                .note(u32::try_from(self.in_hand_us(decoders)).unwrap_or(u32::MAX));
         }
         self.stats.target_delay_ms = self.delay.target_us() as f32 * 1.0e-3;
 
         let rate = self.sound.rate();
-        let kind = if self.sound.is_audible() { PlayedKind::Voice } else { PlayedKind::Silence };
+        let kind = if self.sound.is_audible() {
+            PlayedKind::Voice
+        } else {
+            PlayedKind::Silence
+        };
         self.sound.play(&mut pcm[..rate.samples_per_tick()]);
         Played { rate, kind }
-    }
-
-    // ── arrivals ────────────────────────────────────────────────────────────────────────────────────────────────
-
-    fn admit(&mut self, packet: Packet, ssrc: u32, sequence: u16, payload: &[u8]) -> Result<(), Discard> {
-        let codec = self.codecs.get(usize::from(packet.format)).ok_or(Discard::UnknownFormat)?;
-        if payload.len() > self.packets.slot_bytes() {
-            return Err(Discard::TooLarge);
-        }
-        let Some(stream) = &mut self.stream else {
-            self.begin(packet, ssrc, sequence, payload);
-            return Ok(());
-        };
-        match stream.judge(packet.arrival, ssrc, sequence) {
-            Standing::Ahead { sequence, newest } => {
-                self.place(Packet { sequence, ..packet }, newest, payload)?;
-            }
-            Standing::Late => {
-                self.delay.observe(packet.arrival, packet.timestamp, codec.clock_hz(), false);
-                return Err(Discard::Late);
-            }
-            Standing::Duplicate => return Err(Discard::Duplicate),
-            Standing::Elsewhere => self.consider(packet, ssrc, sequence, payload)?,
-            Standing::Rewound => self.begin(packet, ssrc, sequence, payload),
-        }
-        Ok(())
-    }
-
-    /// Puts a packet of the stream among those that wait. A full buffer gives up its oldest.
-    fn place(&mut self, packet: Packet, newest: bool, payload: &[u8]) -> Result<(), Discard> {
-        let clock_hz = self.codecs[usize::from(packet.format)].clock_hz();
-        let observation = self.delay.observe(packet.arrival, packet.timestamp, clock_hz, newest);
-        self.stats.jitter_ms = self.delay.jitter_ms();
-        if self.packets.is_full() {
-            if self.packets.head().is_some_and(|(head, _)| packet.sequence < head.sequence) {
-                return Err(Discard::Overflow);
-            }
-            self.give_up_head();
-        }
-        let Observation { relative_delay_us, fresh } = observation;
-        self.packets.insert(Packet { relative_delay_us, fresh, ..packet }, payload);
-        Ok(())
-    }
-
-    /// Leaves whatever was played for the stream that this packet begins.
-    fn begin(&mut self, packet: Packet, ssrc: u32, sequence: u16, payload: &[u8]) {
-        self.forget_waiting();
-        let stream = self.turn_to(packet.arrival, ssrc, sequence);
-        // The buffer has just been emptied, but for one slot aside.
-        let _ = self.place(Packet { sequence: stream.newest_sequence, ..packet }, true, payload);
-    }
-
-    fn turn_to(&mut self, arrival: Time, ssrc: u32, sequence: u16) -> Stream {
-        if let Some(left) = self.stream {
-            self.stats.resyncs += 1;
-            if left.ssrc != ssrc {
-                self.former_ssrc = Some(left.ssrc);
-            }
-        }
-        let stream = Stream::new(arrival, ssrc, sequence);
-        self.stream = Some(stream);
-        self.restart_place();
-        stream
-    }
-
-    /// A packet from elsewhere: the second in a row there is followed at once, the first waits for the stream
-    /// that is played to run dry. So one stray packet changes nothing.
-    fn consider(&mut self, packet: Packet, ssrc: u32, sequence: u16, payload: &[u8]) -> Result<(), Discard> {
-        let known = self.former_ssrc == Some(ssrc);
-        if self.candidate.is_some_and(|candidate| !known && candidate.is_followed_by(ssrc, sequence)) {
-            self.follow_candidate();
-            return self.admit(packet, ssrc, sequence, payload);
-        }
-        self.forget_candidate();
-        if self.packets.is_full() {
-            self.give_up_head();
-        }
-        let same = self.stream.is_some_and(|stream| stream.ssrc == ssrc);
-        let patience_ticks = if same || known { 3 } else { 1 };
-        self.candidate = Some(Candidate { ssrc, sequence, patience_ticks });
-        let extended = Stream::new(packet.arrival, ssrc, sequence).newest_sequence;
-        self.packets.set_aside(Packet { sequence: extended, ..packet }, payload);
-        Ok(())
-    }
-
-    fn follow_candidate_when_due(&mut self) -> bool {
-        let due = self.candidate.is_some_and(|candidate| self.dry_ticks + 1 >= candidate.patience_ticks);
-        if due {
-            self.follow_candidate();
-        }
-        due
-    }
-
-    fn follow_candidate(&mut self) {
-        let (Some(candidate), Some(packet)) = (self.candidate.take(), self.packets.aside().copied()) else {
-            return;
-        };
-        self.stats.abandoned += self.packets.len() as u64;
-        self.packets.take_aside();
-        self.turn_to(packet.arrival, candidate.ssrc, candidate.sequence);
-        let clock_hz = self.codecs[usize::from(packet.format)].clock_hz();
-        self.delay.observe(packet.arrival, packet.timestamp, clock_hz, true);
-    }
-
-    fn forget_old_candidate(&mut self, now: Time) {
-        if self.packets.aside().is_some_and(|packet| now.since(packet.arrival) > CANDIDATE_AGE_MAX) {
-            self.forget_candidate();
-        }
-    }
-
-    fn forget_candidate(&mut self) {
-        if self.candidate.take().is_some() {
-            self.packets.drop_aside();
-            self.stats.abandoned += 1;
-        }
-    }
-
-    fn forget_waiting(&mut self) {
-        self.stats.abandoned += self.packets.len() as u64;
-        self.packets.clear_waiting();
     }
 
     fn restart_sound(&mut self, rate: Rate) {
@@ -388,19 +276,7 @@ impl Playout {
         self.heard = false;
     }
 
-    fn restart_place(&mut self) {
-        self.delay.restart();
-        self.low_water.restart();
-        self.format = None;
-        self.jump = false;
-        self.paused = false;
-        self.dry_ticks = 0;
-        self.held_ticks = 0;
-    }
-
-    // ── one tick ────────────────────────────────────────────────────────────────────────────────────────────────
-
-    fn tick_samples(&self) -> usize {
+    pub(super) fn tick_samples(&self) -> usize {
         self.sound.rate().samples_per_tick()
     }
 
@@ -411,17 +287,25 @@ impl Playout {
 
     fn is_faded(&self) -> bool {
         let faded = expand::FADED_MS * self.sound.rate().samples_per_ms();
-        if self.expand.is_active() { self.expand.is_faded() } else { self.covered >= faded as u64 }
+        if self.expand.is_active() {
+            self.expand.is_faded()
+        } else {
+            self.covered >= faded as u64
+        }
     }
 
-    fn next(&self, now: Time) -> Next {
+    pub(super) fn next(&self, now: Time) -> Next {
         let Some((head, _)) = self.packets.head() else {
             return Next::Dry;
         };
         match self.gap(head) {
             Some(gap) if gap > self.covered => {
                 let rest = (gap - self.covered) as usize;
-                if self.is_next(head) { Next::Pause(rest) } else { Next::Hole(rest) }
+                if self.is_next(head) {
+                    Next::Pause(rest)
+                } else {
+                    Next::Hole(rest)
+                }
             }
             _ if self.is_held(head, now) => Next::Held,
             _ => Next::Packet,
@@ -429,11 +313,12 @@ impl Playout {
     }
 
     fn is_next(&self, head: &Packet) -> bool {
-        self.stream.is_some_and(|stream| stream.next_sequence == head.sequence)
+        self.stream
+            .is_some_and(|stream| stream.next_sequence == head.sequence)
     }
 
     /// Samples between the place in the stream and a packet, where timestamps tell and it is worth while.
-    fn gap(&self, head: &Packet) -> Option<u64> {
+    pub(super) fn gap(&self, head: &Packet) -> Option<u64> {
         let codec = self.codecs[usize::from(head.format)];
         let last = self.codecs[usize::from(self.format?)];
         if self.jump || head.fresh || last.clock_hz() != codec.clock_hz() || last.rate() != codec.rate() {
@@ -441,7 +326,11 @@ impl Playout {
         }
         let ahead = u32::try_from(head.timestamp.wrapping_sub(self.next_timestamp) as i32).ok()?;
         let samples = u64::from(ahead / codec.clock_per_sample());
-        let least = if self.is_next(head) { PAUSE_MIN_MS * codec.rate().samples_per_ms() } else { 1 };
+        let least = if self.is_next(head) {
+            PAUSE_MIN_MS * codec.rate().samples_per_ms()
+        } else {
+            1
+        };
         (samples >= least as u64).then_some(samples)
     }
 
@@ -451,11 +340,13 @@ impl Playout {
         let delay_us = duration_us(now.since(head.arrival)) + u64::from(head.relative_delay_us);
         let target_us = u64::from(self.delay.target_us().min(HELD_US_MAX)).min(self.max_delay_us);
         let tick_us = duration_us(TICK);
-        self.is_silent() && delay_us + tick_us / 2 < target_us && u64::from(self.held_ticks) * tick_us < target_us
+        self.is_silent()
+            && delay_us + tick_us / 2 < target_us
+            && u64::from(self.held_ticks) * tick_us < target_us
     }
 
     /// Decodes the next packet, or counts it as undecodable: then it was lost.
-    fn play_packet(&mut self, now: Time, decoders: &mut [Decoder]) {
+    pub(super) fn play_packet(&mut self, now: Time, decoders: &mut [Decoder]) {
         let Some((&packet, _)) = self.packets.head() else {
             return;
         };
@@ -472,9 +363,13 @@ impl Playout {
         }
         let played_from = now + rate.duration(self.sound.ahead());
         let gap = self.gap(&packet).unwrap_or(0);
-        let continues = self.format.is_some() && !self.jump && !packet.fresh;
-        if !continues && !self.expand.is_active() && self.heard {
-            self.expand.start(self.sound.newest(), rate);
+        let continues = self.format.is_some() && !self.jump && (!packet.fresh || self.is_next(&packet));
+        if !continues && !self.expand.is_active() {
+            if self.heard {
+                self.expand.start(self.sound.newest(), rate);
+            } else {
+                self.expand.start_silent(rate);
+            }
         }
 
         let room = self.sound.room(PAYLOAD_MS_MAX * rate.samples_per_ms());
@@ -503,8 +398,9 @@ impl Playout {
         self.stats.delay_ms = delay + packet.relative_delay_us as f32 * 1.0e-3;
         self.stats.delay_ms_max = self.stats.delay_ms_max.max(self.stats.delay_ms);
 
-        self.next_timestamp =
-            packet.timestamp.wrapping_add((decoded as u32).wrapping_mul(codec.clock_per_sample()));
+        self.next_timestamp = packet
+            .timestamp
+            .wrapping_add((decoded as u32).wrapping_mul(codec.clock_per_sample()));
         self.format = Some(packet.format);
         self.paused = pauses;
         self.jump = false;
@@ -518,7 +414,11 @@ impl Playout {
             return;
         };
         let began = stream.next_sequence == 0;
-        let lost = if began { 0 } else { packet.sequence.saturating_sub(stream.next_sequence) };
+        let lost = if began {
+            0
+        } else {
+            packet.sequence.saturating_sub(stream.next_sequence)
+        };
         stream.next_sequence = packet.sequence + 1;
         self.stats.lost_packets += lost;
         if began {
@@ -578,7 +478,9 @@ impl Playout {
         let rate = self.sound.rate();
         let step = rate.hz() as usize / CONCEAL_STEPS_PER_S;
         let whole = samples.div_ceil(step) * step;
-        let decoder = self.format.and_then(|format| decoders.get_mut(usize::from(format)));
+        let decoder = self
+            .format
+            .and_then(|format| decoders.get_mut(usize::from(format)));
         let Some(decoder) = decoder.filter(|decoder| decoder.codec().rate() == rate) else {
             return false;
         };
@@ -615,133 +517,8 @@ impl Playout {
         self.sound.extend(samples, audible);
         self.covered = self.covered.saturating_add(samples as u64);
     }
-
-    // ── the delay ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// All sound in hand, decoded or not, pauses and holes between packets included.
-    fn in_hand_us(&self, decoders: &[Decoder]) -> u64 {
-        let rate = self.sound.rate();
-        duration_us(rate.duration(self.sound.ahead())) + self.waiting_us(decoders)
-    }
-
-    fn waiting_us(&self, decoders: &[Decoder]) -> u64 {
-        let Some((newest, payload)) = self.packets.newest() else {
-            return 0;
-        };
-        let decoder = decoders.get(usize::from(newest.format));
-        let samples = decoder.and_then(|decoder| decoder.samples(payload).ok()).unwrap_or(0);
-        let rate = self.codecs[usize::from(newest.format)].rate();
-        let last_us = duration_us(rate.duration(samples));
-        let mut total_us = last_us + self.rest_us();
-        let mut before: Option<&Packet> = None;
-        for packet in self.packets.iter() {
-            if let Some(before) = before {
-                total_us += self.between_us(before, packet).unwrap_or(last_us);
-            }
-            before = Some(packet);
-        }
-        total_us
-    }
-
-    /// What is still to be filled before the next packet.
-    fn rest_us(&self) -> u64 {
-        let rest = self.packets.head().and_then(|(head, _)| self.gap(head)?.checked_sub(self.covered));
-        // Longer than an hour is as long as an hour.
-        let samples = rest.unwrap_or(0).min(3_600 * u64::from(self.sound.rate().hz()));
-        duration_us(self.sound.rate().duration(samples as usize))
-    }
-
-    fn between_us(&self, before: &Packet, packet: &Packet) -> Option<u64> {
-        let clock_hz = self.codecs[usize::from(packet.format)].clock_hz();
-        if packet.fresh || self.codecs[usize::from(before.format)].clock_hz() != clock_hz {
-            return None;
-        }
-        let ticks = u32::try_from(packet.timestamp.wrapping_sub(before.timestamp) as i32).ok()?;
-        (ticks > 0).then(|| u64::from(ticks) * 1_000_000 / u64::from(clock_hz))
-    }
-
-    /// Beyond the bound nothing is kept: first pauses and holes go, then the oldest packets, but never the last one.
-    fn keep_within_bound(&mut self, decoders: &[Decoder]) {
-        while self.packets.len() > 1 && self.in_hand_us(decoders) > self.max_delay_us {
-            if self.rest_us() > 0 {
-                self.jump = true;
-            } else {
-                self.give_up_head();
-            }
-        }
-    }
-
-    fn give_up_head(&mut self) {
-        let Some((head, _)) = self.packets.head() else {
-            return;
-        };
-        if let Some(stream) = &mut self.stream {
-            stream.next_sequence = head.sequence + 1;
-        }
-        self.packets.drop_head();
-        self.stats.overflow += 1;
-        self.jump = true;
-    }
-
-    /// Delay that nothing has needed of late, and that the arrivals before do not counsel to keep.
-    fn surplus_us(&self) -> u32 {
-        let surplus_us = self.low_water.surplus_us().saturating_sub(self.delay.margin_us());
-        if surplus_us < SURPLUS_MIN_US { 0 } else { surplus_us }
-    }
-
-    /// Shortens what lies ahead while there is a surplus: gently, but a spike is gone within five seconds.
-    fn lower_delay(&mut self, now: Time, decoders: &mut [Decoder]) {
-        if self.accelerate_in_ticks > 0 {
-            self.accelerate_in_ticks -= 1;
-            return;
-        }
-        let surplus_us = self.surplus_us();
-        if surplus_us == 0 {
-            self.accelerate_failures = 0;
-            return;
-        }
-        let rate = self.sound.rate();
-        let needed = self.tick_samples() + accelerate::NEEDED_MS * rate.samples_per_ms();
-        while self.sound.ahead() < needed && self.continues_at_once(now) {
-            self.play_packet(now, decoders);
-        }
-        let tick = self.tick_samples();
-        let removable = rate
-            .samples(Duration::from_micros(u64::from(surplus_us)))
-            .min(self.sound.ahead().saturating_sub(tick));
-        // Each failure makes it less particular, and so does a delay that disturbs talking.
-        let likeness = match surplus_us {
-            100_000.. => 0.5,
-            _ => 0.85,
-        } - 0.1 * f32::from(self.accelerate_failures);
-        match accelerate::shorten(self.sound.ahead_mut(), rate, removable, likeness) {
-            Some(removed) => {
-                self.sound.cut(removed);
-                self.count_accelerated(removed);
-                self.accelerate_failures = 0;
-                self.accelerate_in_ticks = match surplus_us {
-                    100_000.. => 1,
-                    40_000.. => 2,
-                    _ => 9,
-                };
-            }
-            None => self.accelerate_failures = (self.accelerate_failures + 1).min(15),
-        }
-    }
-
-    fn continues_at_once(&self, now: Time) -> bool {
-        let same_rate = self.packets.head().is_some_and(|(head, _)| {
-            self.codecs[usize::from(head.format)].rate() == self.sound.rate() && self.gap(head).is_none()
-        });
-        same_rate && matches!(self.next(now), Next::Packet)
-    }
-
-    fn count_accelerated(&mut self, samples: usize) {
-        self.stats.accelerated_samples += samples as u64;
-        self.low_water.lower(duration_us(self.sound.rate().duration(samples)) as u32);
-    }
 }
 
-fn duration_us(duration: Duration) -> u64 {
+pub(super) fn duration_us(duration: Duration) -> u64 {
     duration.as_micros() as u64
 }

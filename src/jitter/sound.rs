@@ -28,7 +28,13 @@ impl Sound {
         let ms = HISTORY_MS + AHEAD_MS_MAX + PAYLOAD_MS_MAX / 4;
         let samples = vec![0.0; ms * rate_max.max(rate).samples_per_ms()];
         let at = HISTORY_MS * rate.samples_per_ms();
-        Sound { rate, samples, at, end: at, audible_end: at }
+        Sound {
+            rate,
+            samples,
+            at,
+            end: at,
+            audible_end: at,
+        }
     }
 
     pub fn rate(&self) -> Rate {

@@ -18,8 +18,13 @@ pub enum Discard {
 }
 
 impl Discard {
-    pub const ALL: [Discard; 5] =
-        [Discard::Late, Discard::Duplicate, Discard::Overflow, Discard::TooLarge, Discard::UnknownFormat];
+    pub const ALL: [Discard; 5] = [
+        Discard::Late,
+        Discard::Duplicate,
+        Discard::Overflow,
+        Discard::TooLarge,
+        Discard::UnknownFormat,
+    ];
 
     /// The name under which such packets are counted.
     pub const fn reason(self) -> &'static str {

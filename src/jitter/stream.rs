@@ -18,15 +18,18 @@ pub(super) struct Stream {
     pub newest_arrival: Time,
     /// Bit n: the number n before the newest was seen.
     seen: u64,
-    /// The number of the last late packet, and how many came in a row up to it.
-    late: (u64, u8),
+    /// The last number that came late or again, and how many such came in a row up to it.
+    old: (u64, u8),
 }
 
 /// Where a packet stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// To come, with its extended sequence.
-    Ahead { sequence: u64, newest: bool },
+    Ahead {
+        sequence: u64,
+        newest: bool,
+    },
     /// Its turn has passed.
     Late,
     Duplicate,
@@ -46,7 +49,7 @@ impl Stream {
             newest_sequence: sequence,
             newest_arrival: arrival,
             seen: 1,
-            late: (0, 0),
+            old: (0, 0),
         }
     }
 
@@ -61,27 +64,41 @@ impl Stream {
             self.seen = self.seen.checked_shl(leap as u32).unwrap_or(0) | 1;
             self.newest_sequence = sequence;
             self.newest_arrival = arrival;
-            self.late = (0, 0);
-            return Standing::Ahead { sequence, newest: true };
+            self.old = (0, 0);
+            return Standing::Ahead {
+                sequence,
+                newest: true,
+            };
         }
         let bit = 1u64.checked_shl(u32::from(leap.unsigned_abs())).unwrap_or(0);
-        if self.seen & bit != 0 {
-            return Standing::Duplicate;
-        }
+        let duplicate = self.seen & bit != 0;
         self.seen |= bit;
-        if sequence >= self.next_sequence {
-            return Standing::Ahead { sequence, newest: false };
+        if sequence >= self.next_sequence && !duplicate {
+            return Standing::Ahead {
+                sequence,
+                newest: false,
+            };
         }
-        self.judge_late(arrival, sequence)
+        if self.has_begun_again(arrival, sequence) {
+            return Standing::Rewound;
+        }
+        if duplicate {
+            Standing::Duplicate
+        } else {
+            Standing::Late
+        }
     }
 
-    /// Three packets late in a row while nothing else has come for 60 ms: the sender has begun again.
-    fn judge_late(&mut self, arrival: Time, sequence: u64) -> Standing {
-        let (last, run) = self.late;
-        let run = if last.wrapping_add(1) == sequence { run.saturating_add(1) } else { 1 };
-        self.late = (sequence, run);
-        let quiet = arrival.since(self.newest_arrival).as_millis() >= 60;
-        if run >= 3 && quiet { Standing::Rewound } else { Standing::Late }
+    /// Three old numbers in a row while nothing new has come for 60 ms: the sender has gone back, and goes on there.
+    fn has_begun_again(&mut self, arrival: Time, sequence: u64) -> bool {
+        let (last, run) = self.old;
+        let run = if last.wrapping_add(1) == sequence {
+            run.saturating_add(1)
+        } else {
+            1
+        };
+        self.old = (sequence, run);
+        run >= 3 && arrival.since(self.newest_arrival).as_millis() >= 60
     }
 }
 
@@ -116,7 +133,10 @@ mod tests {
         let mut stream = Stream::new(AT, 7, 65_534);
         let first = stream.newest_sequence;
         for (n, sequence) in [65_535, 0, 1].into_iter().enumerate() {
-            let expected = Standing::Ahead { sequence: first + n as u64 + 1, newest: true };
+            let expected = Standing::Ahead {
+                sequence: first + n as u64 + 1,
+                newest: true,
+            };
             assert_eq!(judge(&mut stream, sequence), expected);
         }
         assert_eq!(judge(&mut stream, 65_535), Standing::Duplicate);
@@ -127,8 +147,20 @@ mod tests {
         let mut stream = Stream::new(AT, 7, 100);
         assert_eq!(judge(&mut stream, 100), Standing::Duplicate);
         let start = stream.newest_sequence;
-        assert_eq!(judge(&mut stream, 104), Standing::Ahead { sequence: start + 4, newest: true });
-        assert_eq!(judge(&mut stream, 102), Standing::Ahead { sequence: start + 2, newest: false });
+        assert_eq!(
+            judge(&mut stream, 104),
+            Standing::Ahead {
+                sequence: start + 4,
+                newest: true
+            }
+        );
+        assert_eq!(
+            judge(&mut stream, 102),
+            Standing::Ahead {
+                sequence: start + 2,
+                newest: false
+            }
+        );
         assert_eq!(judge(&mut stream, 102), Standing::Duplicate);
         stream.next_sequence = start + 5;
         assert_eq!(judge(&mut stream, 101), Standing::Late);

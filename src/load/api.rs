@@ -4,6 +4,7 @@
 //! than its own.
 
 use std::fmt::Write as _;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -28,14 +29,26 @@ const BODY_BYTES_MAX: u64 = 1 << 28;
 /// The first dynamic payload type (RFC 3551 §6).
 const DYNAMIC_PAYLOAD_TYPE: u8 = 96;
 
+/// Why a leg could not be had, or another call did not succeed.
 #[derive(Debug, Error)]
 pub enum ApiError {
+    #[error("our own socket could not be had: {0}")]
+    Socket(io::Error),
     #[error("no answer from {url}: {error}")]
     Unreachable { url: String, error: Box<ureq::Error> },
     #[error("{method} {path} was refused with status {status}: {message}")]
-    Refused { method: &'static str, path: String, status: u16, message: String },
+    Refused {
+        method: &'static str,
+        path: String,
+        status: u16,
+        message: String,
+    },
     #[error("the answer to {method} {path} is not what was agreed: {reason}")]
-    Malformed { method: &'static str, path: String, reason: String },
+    Malformed {
+        method: &'static str,
+        path: String,
+        reason: String,
+    },
 }
 
 /// A client of one daemon; clones share its connections.
@@ -67,7 +80,11 @@ impl Api {
             .build()
             .into();
         let authorization = key.map(|key| format!("Basic {}", BASE64.encode(key)));
-        Api { agent, base: url.trim_end_matches('/').to_owned(), authorization }
+        Api {
+            agent,
+            base: url.trim_end_matches('/').to_owned(),
+            authorization,
+        }
     }
 
     pub fn url(&self) -> &str {
@@ -90,28 +107,48 @@ impl Api {
             "sdp": offer(codec, ptime_ms, local),
         });
         let leg = self.json(method, path, Some(&body))?;
-        let malformed = |reason: &str| ApiError::Malformed { method, path: path.into(), reason: reason.into() };
-        let answered = leg["callId"].as_str().ok_or_else(|| malformed("there is no callId"))?;
+        let malformed = |reason: &str| ApiError::Malformed {
+            method,
+            path: path.into(),
+            reason: reason.into(),
+        };
+        let answered = leg["callId"]
+            .as_str()
+            .ok_or_else(|| malformed("there is no callId"))?;
         let sdp = leg["sdp"].as_str().ok_or_else(|| malformed("there is no sdp"))?;
         let (remote, payload_type) = answer(sdp).ok_or_else(|| malformed("the sdp takes no audio"))?;
         if payload_type != self::payload_type(codec) {
-            return Err(malformed(&format!("{} was offered, payload type {payload_type} was taken", codec.name())));
+            return Err(malformed(&format!(
+                "{} was offered, payload type {payload_type} was taken",
+                codec.name()
+            )));
         }
-        Ok(Seat { call_id: answered.to_owned(), remote, payload_type })
+        Ok(Seat {
+            call_id: answered.to_owned(),
+            remote,
+            payload_type,
+        })
     }
 
     pub fn unseat(&self, call_id: &str) -> Result<(), ApiError> {
-        self.call("DELETE", &format!("/v1/legs/{}", encoded(call_id)), None).map(drop)
+        self.call("DELETE", &format!("/v1/legs/{}", encoded(call_id)), None)
+            .map(drop)
     }
 
     /// `mute`, `unmute`, `onhold` or `resume`.
     pub fn command(&self, conference_id: &str, call_id: &str, command: &str) -> Result<(), ApiError> {
         let path = format!("{}/{}", conference(conference_id), encoded(call_id));
-        self.call("PATCH", &path, Some(&json!({ "command": command }))).map(drop)
+        self.call("PATCH", &path, Some(&json!({ "command": command })))
+            .map(drop)
     }
 
     pub fn kick(&self, conference_id: &str, call_id: &str) -> Result<(), ApiError> {
-        self.call("DELETE", &format!("{}/{}", conference(conference_id), encoded(call_id)), None).map(drop)
+        self.call(
+            "DELETE",
+            &format!("{}/{}", conference(conference_id), encoded(call_id)),
+            None,
+        )
+        .map(drop)
     }
 
     /// Starts to record a conference and returns the recording's id.
@@ -119,11 +156,20 @@ impl Api {
         let (method, path) = ("POST", format!("{}/recording", conference(conference_id)));
         let started = self.json(method, &path, Some(&json!({})))?;
         let id = started["recordingId"].as_str().map(str::to_owned);
-        id.ok_or_else(|| ApiError::Malformed { method, path, reason: "there is no recordingId".into() })
+        id.ok_or_else(|| ApiError::Malformed {
+            method,
+            path,
+            reason: "there is no recordingId".into(),
+        })
     }
 
     pub fn stop_recording(&self, conference_id: &str) -> Result<(), ApiError> {
-        self.call("DELETE", &format!("{}/recording", conference(conference_id)), None).map(drop)
+        self.call(
+            "DELETE",
+            &format!("{}/recording", conference(conference_id)),
+            None,
+        )
+        .map(drop)
     }
 
     /// The recording's state and receipt.
@@ -135,19 +181,30 @@ impl Api {
     pub fn recorded_audio(&self, recording_id: &str) -> Result<Vec<u8>, ApiError> {
         let (method, path) = ("GET", format!("/v1/recordings/{}/audio", encoded(recording_id)));
         let mut response = self.call(method, &path, None)?;
-        let audio = response.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_vec();
+        let audio = response
+            .body_mut()
+            .with_config()
+            .limit(BODY_BYTES_MAX)
+            .read_to_vec();
         audio.map_err(|error| self.unreachable(error))
     }
 
     pub fn metrics(&self) -> Result<String, ApiError> {
         let mut response = self.call("GET", "/metrics", None)?;
-        let text = response.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_string();
+        let text = response
+            .body_mut()
+            .with_config()
+            .limit(BODY_BYTES_MAX)
+            .read_to_string();
         text.map_err(|error| self.unreachable(error))
     }
 
     fn json(&self, method: &'static str, path: &str, body: Option<&Value>) -> Result<Value, ApiError> {
         let mut response = self.call(method, path, body)?;
-        let text = response.body_mut().read_to_string().map_err(|error| self.unreachable(error))?;
+        let text = response
+            .body_mut()
+            .read_to_string()
+            .map_err(|error| self.unreachable(error))?;
         serde_json::from_str(&text).map_err(|error| ApiError::Malformed {
             method,
             path: path.to_owned(),
@@ -155,14 +212,23 @@ impl Api {
         })
     }
 
-    fn call(&self, method: &'static str, path: &str, body: Option<&Value>) -> Result<Response<Body>, ApiError> {
-        let mut request =
-            ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.base));
+    fn call(
+        &self,
+        method: &'static str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Response<Body>, ApiError> {
+        let mut request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base));
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }
         let sent = match body {
-            None => request.body(()).map_err(ureq::Error::from).and_then(|request| self.agent.run(request)),
+            None => request
+                .body(())
+                .map_err(ureq::Error::from)
+                .and_then(|request| self.agent.run(request)),
             Some(body) => request
                 .header("content-type", "application/json")
                 .body(body.to_string())
@@ -179,11 +245,19 @@ impl Api {
             .ok()
             .and_then(|error| error["message"].as_str().map(str::to_owned))
             .unwrap_or(text);
-        Err(ApiError::Refused { method, path: path.to_owned(), status: status.as_u16(), message })
+        Err(ApiError::Refused {
+            method,
+            path: path.to_owned(),
+            status: status.as_u16(),
+            message,
+        })
     }
 
     fn unreachable(&self, error: ureq::Error) -> ApiError {
-        ApiError::Unreachable { url: self.base.clone(), error: Box::new(error) }
+        ApiError::Unreachable {
+            url: self.base.clone(),
+            error: Box::new(error),
+        }
     }
 }
 
@@ -271,10 +345,14 @@ pub const CODECS: [(&str, Codec); 8] = [
 ];
 
 pub fn codec_named(name: &str) -> Result<Codec, String> {
-    CODECS.iter().find(|(known, _)| *known == name).map(|(_, codec)| *codec).ok_or_else(|| {
-        let known: Vec<&str> = CODECS.iter().map(|(known, _)| *known).collect();
-        format!("it is none of {}", known.join(", "))
-    })
+    CODECS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, codec)| *codec)
+        .ok_or_else(|| {
+            let known: Vec<&str> = CODECS.iter().map(|(known, _)| *known).collect();
+            format!("it is none of {}", known.join(", "))
+        })
 }
 
 #[cfg(test)]
@@ -285,14 +363,22 @@ mod tests {
     fn an_answer_says_where_the_audio_goes() {
         let sdp = "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\n\
                    m=audio 10002 RTP/AVP 96 101\r\na=rtpmap:96 opus/48000/2\r\nm=video 0 RTP/AVP 31\r\nc=IN IP4 10.9.9.9\r\n";
-        assert_eq!(answer(sdp), Some(("10.0.0.1:10002".parse().expect("an address"), 96)));
+        assert_eq!(
+            answer(sdp),
+            Some(("10.0.0.1:10002".parse().expect("an address"), 96))
+        );
         let own = "v=0\nc=IN IP4 10.0.0.1\nm=audio 10004 RTP/AVP 0\nc=IN IP6 ::1\n";
         assert_eq!(answer(own), Some(("[::1]:10004".parse().expect("an address"), 0)));
     }
 
     #[test]
     fn an_answer_without_audio_is_none() {
-        for sdp in ["", "v=0\nc=IN IP4 10.0.0.1\n", "c=IN IP4 10.0.0.1\nm=audio 0 RTP/AVP 0\n", "m=audio 9 RTP/AVP 0\n"] {
+        for sdp in [
+            "",
+            "v=0\nc=IN IP4 10.0.0.1\n",
+            "c=IN IP4 10.0.0.1\nm=audio 0 RTP/AVP 0\n",
+            "m=audio 9 RTP/AVP 0\n",
+        ] {
             assert_eq!(answer(sdp), None, "{sdp:?}");
         }
     }
@@ -304,13 +390,18 @@ mod tests {
             (Codec::Pcmu, "a=rtpmap:0 PCMU/8000\r\n"),
             (Codec::Pcma, "a=rtpmap:8 PCMA/8000\r\n"),
             (Codec::L16(Rate::Hz16000), "a=rtpmap:96 L16/16000\r\n"),
-            (Codec::Opus(Rate::Hz16000), "a=rtpmap:96 opus/48000/2\r\na=fmtp:96 maxplaybackrate=16000;"),
+            (
+                Codec::Opus(Rate::Hz16000),
+                "a=rtpmap:96 opus/48000/2\r\na=fmtp:96 maxplaybackrate=16000;",
+            ),
         ] {
             let sdp = offer(codec, 20, local);
             assert!(sdp.contains(line), "{sdp}");
             assert_eq!(answer(&sdp), Some((local, payload_type(codec))));
         }
-        assert!(offer(Codec::Pcmu, 20, "[::1]:4000".parse().expect("an address")).contains("c=IN IP6 ::1\r\n"));
+        assert!(
+            offer(Codec::Pcmu, 20, "[::1]:4000".parse().expect("an address")).contains("c=IN IP6 ::1\r\n")
+        );
     }
 
     #[test]

@@ -21,7 +21,11 @@ pub struct Distribution {
 
 impl Distribution {
     pub fn new() -> Distribution {
-        Distribution { counts: vec![0; BUCKETS], count: 0, max_ns: 0 }
+        Distribution {
+            counts: vec![0; BUCKETS],
+            count: 0,
+            max_ns: 0,
+        }
     }
 
     pub fn record(&mut self, duration: Duration) {
@@ -112,7 +116,11 @@ mod tests {
             distribution.record(Duration::from_micros(us));
         }
         for (quantile, us) in [(0.5, 5_000.0), (0.99, 9_900.0), (0.999, 9_990.0)] {
-            let found = distribution.quantile(quantile).expect("it is not empty").as_secs_f64() * 1e6;
+            let found = distribution
+                .quantile(quantile)
+                .expect("it is not empty")
+                .as_secs_f64()
+                * 1e6;
             assert!((found / us - 1.0).abs() < 0.02, "{quantile}: {found}");
         }
         assert_eq!(distribution.max(), Some(Duration::from_millis(10)));

@@ -30,7 +30,11 @@ impl Hearing {
     pub fn of(packets: &[Captured], codec: Codec) -> Result<Hearing, CodecError> {
         let rate = codec.rate();
         let mut decoder = Decoder::new(codec)?;
-        let mut hearing = Hearing { rate, sound: Vec::new(), arrivals: Vec::new() };
+        let mut hearing = Hearing {
+            rate,
+            sound: Vec::new(),
+            arrivals: Vec::new(),
+        };
         let Some(first) = packets.first() else {
             return Ok(hearing);
         };
@@ -66,7 +70,10 @@ impl Hearing {
     /// sample's arrival, both counted within their packets.
     pub fn burst_delay(&self, sent_at: WallTime, burst: &[f32]) -> Option<Duration> {
         // The burst's first sample may lie up to a packet after the arrival of the packet that holds it.
-        let first = self.arrivals.partition_point(|(_, at)| *at < sent_at).saturating_sub(4);
+        let first = self
+            .arrivals
+            .partition_point(|(_, at)| *at < sent_at)
+            .saturating_sub(4);
         let from = self.arrivals.get(first)?.0;
         let to = (from + self.rate.samples(DELAY_MAX + 4 * Duration::from_millis(60))).min(self.sound.len());
         let at = from + probe::find(&self.sound[from..to], burst)?;
@@ -77,7 +84,10 @@ impl Hearing {
 
     /// When the sample was heard by one who plays each packet as it arrives.
     pub fn heard_at(&self, sample: usize) -> Option<WallTime> {
-        let packet = self.arrivals.partition_point(|(start, _)| *start <= sample).checked_sub(1)?;
+        let packet = self
+            .arrivals
+            .partition_point(|(start, _)| *start <= sample)
+            .checked_sub(1)?;
         let (start, at) = self.arrivals[packet];
         Some(at.after(self.rate.duration(sample - start)))
     }
@@ -130,10 +140,18 @@ mod tests {
             (Codec::Opus(Rate::Hz16000), 6_000, 7_500),
         ] {
             let repertoire = Repertoire::encode(encoding(codec, 20), 1).expect("the speech decodes");
-            for (track, sweep) in [(&repertoire.probing_up, Sweep::Up), (&repertoire.probing_down, Sweep::Down)] {
-                let delay = codec_delay(track, sweep).expect("the codec is known").expect("bursts are found");
+            for (track, sweep) in [
+                (&repertoire.probing_up, Sweep::Up),
+                (&repertoire.probing_down, Sweep::Down),
+            ] {
+                let delay = codec_delay(track, sweep)
+                    .expect("the codec is known")
+                    .expect("bursts are found");
                 let delay_us = delay.as_micros();
-                assert!((at_least_us..=at_most_us).contains(&delay_us), "{codec:?}: {delay_us} µs");
+                assert!(
+                    (at_least_us..=at_most_us).contains(&delay_us),
+                    "{codec:?}: {delay_us} µs"
+                );
             }
         }
     }
@@ -146,7 +164,9 @@ mod tests {
         // Sent at 20 ms × n, cut anew into packets that begin 7 ms later in the sound, and arriving 31 ms after
         // their first sample was sent: timestamps run over the wrap, and one packet in ten is lost.
         let start = WallTime::from_nanos(5_000_000_000);
-        let stream: Vec<u8> = (0..track.packets()).flat_map(|n| track.payload(n).to_vec()).collect();
+        let stream: Vec<u8> = (0..track.packets())
+            .flat_map(|n| track.payload(n).to_vec())
+            .collect();
         let packets: Vec<Captured> = stream[56..]
             .chunks_exact(160)
             .enumerate()
@@ -166,7 +186,10 @@ mod tests {
                 None => unheard += 1,
                 Some(delay) => {
                     heard += 1;
-                    assert!(delay.abs_diff(Duration::from_millis(31)) < Duration::from_micros(500), "{delay:?}");
+                    assert!(
+                        delay.abs_diff(Duration::from_millis(31)) < Duration::from_micros(500),
+                        "{delay:?}"
+                    );
                 }
             }
         }
@@ -178,6 +201,9 @@ mod tests {
         let hearing = Hearing::of(&[], Codec::Pcma).expect("the codec is known");
         assert!(hearing.sound.is_empty());
         assert_eq!(hearing.heard_at(0), None);
-        assert_eq!(hearing.burst_delay(WallTime::from_nanos(1), &probe::burst(Rate::Hz8000, Sweep::Up)), None);
+        assert_eq!(
+            hearing.burst_delay(WallTime::from_nanos(1), &probe::burst(Rate::Hz8000, Sweep::Up)),
+            None
+        );
     }
 }

@@ -1,12 +1,256 @@
+//! `mixminus load`: synthetic RTP load against a running daemon, or against a bare reflector (`--floor`).
+//!
+//! It knows the daemon only as its users do: by HTTP, RTP and `/metrics`. The parts of it that are no load, the
+//! speech, the synthetic party and the captured stream, serve `mixminus demo` too.
 
-//! Synthetic load: parties that talk and listen over real RTP.
-
+pub mod api;
+pub mod correlation;
 pub mod distribution;
+pub mod floor;
 pub mod hearing;
 pub mod network;
 pub mod party;
 pub mod probe;
+pub mod progress;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod scrape;
 pub mod socket;
 pub mod speech;
 pub mod stream;
 pub mod track;
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+use thiserror::Error;
+
+use self::api::Api;
+use self::floor::Reflector;
+use self::run::{Target, Timing};
+use self::scenario::Scenario;
+use self::track::encoding;
+
+/// The most legs one generator will make: each takes a socket, and there are not more ports at one address.
+const LEGS_MAX: usize = 25_000;
+
+/// Sends synthetic RTP to a running daemon and reports what came back.
+#[derive(Debug, Clone, Args)]
+pub struct LoadArgs {
+    /// The daemon's HTTP origin.
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// `key:secret`, where the daemon wants one.
+    #[arg(long)]
+    pub key: Option<String>,
+    /// How many legs to seat.
+    #[arg(long, default_value_t = 100)]
+    pub legs: usize,
+    /// In how many rooms, instead of --room-size.
+    #[arg(long, conflicts_with = "room_size")]
+    pub rooms: Option<usize>,
+    /// How many legs sit in a room.
+    #[arg(long, default_value_t = 10)]
+    pub room_size: usize,
+    /// pcmu, pcma, opus (48 kHz), opus16, opus8, l16 (16 kHz), l16-8 or l16-48.
+    #[arg(long, default_value = "pcmu")]
+    pub codec: String,
+    /// How many of each room talk; the others send noise at −65 dBFS.
+    #[arg(long, default_value_t = 2)]
+    pub talkers: usize,
+    /// How long to measure, in seconds, after the ramp and two seconds to settle.
+    #[arg(long, default_value_t = 20)]
+    pub duration: u64,
+    /// Over how many seconds the legs are seated.
+    #[arg(long, default_value_t = 5)]
+    pub ramp: u64,
+    /// Milliseconds of sound in each packet: 10, 20, 30, 40, 50 or 60.
+    #[arg(long, default_value_t = 20)]
+    pub ptime: u8,
+    /// Write the report to this file as JSON too.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Measure a built-in bare reflector instead of a daemon: the floor that every server stands on.
+    #[arg(long)]
+    pub floor: bool,
+    /// The address from which RTP is sent.
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDR")]
+    pub bind: IpAddr,
+    /// Decides who sends when.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Be that reflector: what --floor starts.
+    #[arg(long, hide = true)]
+    pub reflect: bool,
+}
+
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The sentence names the argument, its value and what is allowed.
+    #[error("{0}")]
+    Argument(String),
+    #[error(transparent)]
+    Api(#[from] api::ApiError),
+    #[error(transparent)]
+    Speech(#[from] speech::SpeechError),
+    #[error(transparent)]
+    Codec(#[from] crate::codec::CodecError),
+    #[error("the system refused a socket, thread or process: {0}")]
+    System(#[from] io::Error),
+    #[error("the report cannot be written to {file}: {error}")]
+    Report { file: PathBuf, error: io::Error },
+}
+
+impl LoadError {
+    /// 2 where the command line is at fault, else 1.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(if matches!(self, LoadError::Argument(_)) {
+            2
+        } else {
+            1
+        })
+    }
+}
+
+/// Runs the load and prints the report; success means that every leg was seated and heard something.
+pub fn run(args: LoadArgs) -> Result<ExitCode, LoadError> {
+    if args.reflect {
+        floor::serve(args.legs, args.bind)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let codec = api::codec_named(&args.codec)
+        .map_err(|error| LoadError::Argument(format!("--codec {} is not known: {error}", args.codec)))?;
+    let room_size = validated(&args)?;
+    let encoding = encoding(codec, args.ptime);
+    let (target, scenario) = if args.floor {
+        let scenario = Scenario::plan_floor(args.legs, encoding, args.seed);
+        (Target::Floor(Reflector::start(args.legs, args.bind)?), scenario)
+    } else {
+        let scenario = Scenario::plan(args.legs, room_size, args.talkers, encoding, args.seed);
+        (Target::Daemon(Api::new(&args.url, args.key.as_deref())), scenario)
+    };
+    let timing = Timing {
+        ramp: Duration::from_secs(args.ramp),
+        measured: Duration::from_secs(args.duration),
+        bind: args.bind,
+    };
+    let interrupted = on_interrupt()?;
+    let report = run::run(&scenario, &target, &timing, &args.codec, &interrupted)?;
+    print!("{report}");
+    if let Some(file) = args.json {
+        let json = serde_json::to_vec_pretty(&report).map_err(io::Error::from);
+        json.and_then(|json| fs::write(&file, json))
+            .map_err(|error| LoadError::Report { file, error })?;
+    }
+    Ok(if report.is_good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The size of a room, if all the figures make sense.
+fn validated(args: &LoadArgs) -> Result<usize, LoadError> {
+    let wrong = |sentence: String| Err(LoadError::Argument(sentence));
+    if !(1..=LEGS_MAX).contains(&args.legs) {
+        return wrong(format!("--legs {} is not within 1 to {LEGS_MAX}", args.legs));
+    }
+    if !matches!(args.ptime, 10 | 20 | 30 | 40 | 50 | 60) {
+        return wrong(format!(
+            "--ptime {} is none of 10, 20, 30, 40, 50, 60",
+            args.ptime
+        ));
+    }
+    if args.duration == 0 {
+        return wrong("--duration 0 leaves nothing to measure; it must be 1 or more".to_owned());
+    }
+    let room_size = match args.rooms {
+        None => args.room_size,
+        Some(rooms) if (1..=args.legs).contains(&rooms) => args.legs.div_ceil(rooms),
+        Some(rooms) => {
+            return wrong(format!(
+                "--rooms {rooms} is not within 1 to {}, the number of legs",
+                args.legs
+            ));
+        }
+    };
+    if room_size == 0 {
+        return wrong("--room-size 0 seats nobody; it must be 1 or more".to_owned());
+    }
+    if args.talkers > room_size {
+        return wrong(format!(
+            "--talkers {} is more than the {room_size} legs of a room",
+            args.talkers
+        ));
+    }
+    Ok(room_size)
+}
+
+/// Turns true on the first Ctrl-C, so that the legs are taken away before the end.
+fn on_interrupt() -> io::Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    thread::Builder::new().name("interrupt".into()).spawn(move || {
+        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            flag.store(true, Ordering::Relaxed);
+        }
+    })?;
+    Ok(interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        load: LoadArgs,
+    }
+
+    fn args(line: &str) -> LoadArgs {
+        let words = std::iter::once("load").chain(line.split_whitespace());
+        Program::try_parse_from(words).expect("clap takes it").load
+    }
+
+    #[test]
+    fn rooms_and_room_size_say_the_same() {
+        assert_eq!(validated(&args("--legs 100 --rooms 10")).expect("it is good"), 10);
+        assert_eq!(validated(&args("--legs 100 --rooms 3")).expect("it is good"), 34);
+        assert_eq!(
+            validated(&args("--legs 100 --room-size 25")).expect("it is good"),
+            25
+        );
+    }
+
+    #[test]
+    fn a_bad_figure_is_one_sentence_that_names_it() {
+        for (line, named) in [
+            ("--legs 0", "--legs 0"),
+            ("--legs 5 --rooms 6", "--rooms 6"),
+            ("--room-size 0", "--room-size 0"),
+            ("--talkers 11", "--talkers 11"),
+            ("--ptime 25", "--ptime 25"),
+            ("--duration 0", "--duration 0"),
+        ] {
+            let error = validated(&args(line)).expect_err(line);
+            assert!(error.to_string().starts_with(named), "{error}");
+        }
+        let error = run(args("--codec g711")).expect_err("there is no such codec");
+        assert!(error.to_string().contains("--codec g711"));
+    }
+}

@@ -78,7 +78,10 @@ impl Network {
             self.last_arrival
         };
         let again = self.chance.f64() < self.conditions.duplication;
-        Deliveries { times: [arrival; 2], count: 1 + usize::from(again) }
+        Deliveries {
+            times: [arrival; 2],
+            count: 1 + usize::from(again),
+        }
     }
 
     /// Gilbert's two states: everything is lost in one, nothing in the other, and the chances of changing over
@@ -106,7 +109,8 @@ impl Network {
         let Some(bytes_per_second) = self.conditions.bytes_per_second else {
             return now;
         };
-        let takes = Duration::from_secs(1).mul_f64(datagram_bytes as f64 / f64::from(bytes_per_second.max(1)));
+        let takes =
+            Duration::from_secs(1).mul_f64(datagram_bytes as f64 / f64::from(bytes_per_second.max(1)));
         self.link_free = self.link_free.max(now) + takes;
         self.link_free
     }
@@ -135,7 +139,9 @@ mod tests {
     use super::*;
 
     fn arrivals(network: &mut Network, datagrams: u64) -> Vec<Vec<Time>> {
-        (0..datagrams).map(|n| network.offer(Time::from_millis(20 * n), 172).times().to_vec()).collect()
+        (0..datagrams)
+            .map(|n| network.offer(Time::from_millis(20 * n), 172).times().to_vec())
+            .collect()
     }
 
     #[test]
@@ -165,26 +171,48 @@ mod tests {
     #[test]
     fn loss_has_the_asked_share_and_burst_length() {
         for loss_burst in [1.0, 4.0] {
-            let conditions = Conditions { loss: 0.05, loss_burst, ..Conditions::PERFECT };
-            let lost: Vec<bool> =
-                arrivals(&mut Network::seeded(3, conditions), 200_000).iter().map(Vec::is_empty).collect();
+            let conditions = Conditions {
+                loss: 0.05,
+                loss_burst,
+                ..Conditions::PERFECT
+            };
+            let lost: Vec<bool> = arrivals(&mut Network::seeded(3, conditions), 200_000)
+                .iter()
+                .map(Vec::is_empty)
+                .collect();
             let losses = lost.iter().filter(|&&lost| lost).count() as f64;
             let bursts = lost.windows(2).filter(|pair| !pair[0] && pair[1]).count() as f64;
             assert!((losses / 200_000.0 - 0.05).abs() < 0.005, "{losses} lost");
             // Independent losses also come in a row by chance: 1 / (1 - 0.05).
             let expected = if loss_burst == 1.0 { 1.05 } else { loss_burst };
-            assert!((losses / bursts / expected - 1.0).abs() < 0.08, "bursts of {}", losses / bursts);
+            assert!(
+                (losses / bursts / expected - 1.0).abs() < 0.08,
+                "bursts of {}",
+                losses / bursts
+            );
         }
     }
 
     #[test]
     fn jitter_alone_never_changes_the_order() {
-        let conditions = Conditions { jitter: Duration::from_millis(40), ..Conditions::PERFECT };
-        let times: Vec<Time> =
-            arrivals(&mut Network::seeded(5, conditions), 5_000).into_iter().flatten().collect();
+        let conditions = Conditions {
+            jitter: Duration::from_millis(40),
+            ..Conditions::PERFECT
+        };
+        let times: Vec<Time> = arrivals(&mut Network::seeded(5, conditions), 5_000)
+            .into_iter()
+            .flatten()
+            .collect();
         assert!(times.is_sorted());
-        let late = times.iter().enumerate().filter(|(n, at)| at.as_millis() > 20 * *n as u64 + 40).count();
-        assert!((1_000..3_500).contains(&late), "{late} of 5000 later than the mean");
+        let late = times
+            .iter()
+            .enumerate()
+            .filter(|(n, at)| at.as_millis() > 20 * *n as u64 + 40)
+            .count();
+        assert!(
+            (1_000..3_500).contains(&late),
+            "{late} of 5000 later than the mean"
+        );
     }
 
     #[test]
@@ -194,26 +222,39 @@ mod tests {
             reordering_by: Duration::from_millis(100),
             ..Conditions::PERFECT
         };
-        let times: Vec<Time> =
-            arrivals(&mut Network::seeded(5, conditions), 1_000).into_iter().flatten().collect();
+        let times: Vec<Time> = arrivals(&mut Network::seeded(5, conditions), 1_000)
+            .into_iter()
+            .flatten()
+            .collect();
         let overtaken = times.windows(2).filter(|pair| pair[1] < pair[0]).count();
         assert!((100..250).contains(&overtaken), "{overtaken}");
     }
 
     #[test]
     fn duplicates_come_in_the_asked_share() {
-        let conditions = Conditions { duplication: 0.25, ..Conditions::PERFECT };
-        let twice =
-            arrivals(&mut Network::seeded(2, conditions), 10_000).iter().filter(|times| times.len() == 2).count();
+        let conditions = Conditions {
+            duplication: 0.25,
+            ..Conditions::PERFECT
+        };
+        let twice = arrivals(&mut Network::seeded(2, conditions), 10_000)
+            .iter()
+            .filter(|times| times.len() == 2)
+            .count();
         assert!((2_300..2_700).contains(&twice), "{twice}");
     }
 
     #[test]
     fn a_narrow_link_makes_datagrams_wait_for_each_other() {
-        let mut network =
-            Network::seeded(2, Conditions { bytes_per_second: Some(10_000), ..Conditions::PERFECT });
-        let arrivals: Vec<u64> =
-            (0..3).map(|_| network.offer(Time::from_millis(5), 100).times()[0].as_millis()).collect();
+        let mut network = Network::seeded(
+            2,
+            Conditions {
+                bytes_per_second: Some(10_000),
+                ..Conditions::PERFECT
+            },
+        );
+        let arrivals: Vec<u64> = (0..3)
+            .map(|_| network.offer(Time::from_millis(5), 100).times()[0].as_millis())
+            .collect();
         assert_eq!(arrivals, [15, 25, 35]);
     }
 }

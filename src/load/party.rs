@@ -28,6 +28,8 @@ const RTP_HEADER_BYTES: usize = 12;
 
 /// One end of a leg.
 pub struct Party {
+    /// Which leg of the run it is.
+    pub leg: usize,
     socket: UdpSocket,
     track: Arc<Track>,
     next_packet: usize,
@@ -56,9 +58,17 @@ pub struct Sent {
 
 impl Party {
     /// A party that will send `track` from `first_packet` on over a socket connected to its leg's port.
-    pub fn new(socket: UdpSocket, payload_type: u8, track: Arc<Track>, first_packet: usize, seed: u64) -> Party {
+    pub fn new(
+        leg: usize,
+        socket: UdpSocket,
+        payload_type: u8,
+        track: Arc<Track>,
+        first_packet: usize,
+        seed: u64,
+    ) -> Party {
         let mut chance = fastrand::Rng::with_seed(seed);
         Party {
+            leg,
             socket,
             track,
             next_packet: first_packet,
@@ -104,7 +114,14 @@ impl Party {
     }
 
     fn fetch(&mut self, inbox: &mut Inbox, gaps: &mut Distribution, measuring: bool) {
-        let Party { socket, stream, capture, other_datagrams, payload_type, .. } = self;
+        let Party {
+            socket,
+            stream,
+            capture,
+            other_datagrams,
+            payload_type,
+            ..
+        } = self;
         inbox.drain(socket, |at, datagram| {
             let Some((header, payload)) = rtp(datagram, *payload_type) else {
                 *other_datagrams += 1;
@@ -118,8 +135,15 @@ impl Party {
                 gaps.record(gap);
             }
             if let Some(capture) = capture {
-                let RtpHeader { sequence, timestamp, .. } = header;
-                capture.keep(Captured { at, sequence, timestamp, payload: payload.into() });
+                let RtpHeader {
+                    sequence, timestamp, ..
+                } = header;
+                capture.keep(Captured {
+                    at,
+                    sequence,
+                    timestamp,
+                    payload: payload.into(),
+                });
             }
         });
     }
@@ -146,7 +170,14 @@ fn rtp(datagram: &[u8], payload_type: u8) -> Option<(RtpHeader, &[u8])> {
     }
     let word = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     let sequence = u16::from_be_bytes([header[2], header[3]]);
-    Some((RtpHeader { sequence, timestamp: word(4), ssrc: word(8) }, payload))
+    Some((
+        RtpHeader {
+            sequence,
+            timestamp: word(4),
+            ssrc: word(8),
+        },
+        payload,
+    ))
 }
 
 /// A thread that paces parties. All workers of a run share one epoch, to which every time of sending is relative.
@@ -174,7 +205,9 @@ pub struct Outcome {
 impl Worker {
     pub fn start(epoch: Instant) -> io::Result<Worker> {
         let (orders, to_do) = mpsc::channel();
-        let thread = thread::Builder::new().name("load".into()).spawn(move || work(epoch, &to_do))?;
+        let thread = thread::Builder::new()
+            .name("load".into())
+            .spawn(move || work(epoch, &to_do))?;
         Ok(Worker { orders, thread })
     }
 
@@ -200,8 +233,11 @@ impl Worker {
 }
 
 fn work(epoch: Instant, orders: &Receiver<Order>) -> Outcome {
-    let mut outcome =
-        Outcome { parties: Vec::new(), gaps: Distribution::new(), lateness: Distribution::new() };
+    let mut outcome = Outcome {
+        parties: Vec::new(),
+        gaps: Distribution::new(),
+        lateness: Distribution::new(),
+    };
     let mut due: BinaryHeap<Reverse<(Duration, usize)>> = BinaryHeap::new();
     let mut inbox = Inbox::new();
     let mut packet = Vec::new();
@@ -245,7 +281,9 @@ fn work(epoch: Instant, orders: &Receiver<Order>) -> Outcome {
             due.push(Reverse((at + party.packet_time(), index)));
         }
         let idle_until = now + IDLE;
-        let wake_at = due.peek().map_or(idle_until, |Reverse((at, _))| (*at).min(idle_until));
+        let wake_at = due
+            .peek()
+            .map_or(idle_until, |Reverse((at, _))| (*at).min(idle_until));
         thread::sleep(wake_at.saturating_sub(epoch.elapsed()));
     }
 }
@@ -271,16 +309,15 @@ mod tests {
 
     /// Two parties whose sockets are connected to each other.
     fn pair(track: &Arc<Track>) -> [Party; 2] {
-        let sockets = [0, 1].map(|_| socket::bind(Ipv4Addr::LOCALHOST.into()).expect("loopback has a free port"));
+        let sockets =
+            [0, 1].map(|_| socket::bind(Ipv4Addr::LOCALHOST.into()).expect("loopback has a free port"));
         let ports = [0, 1].map(|n: usize| sockets[n].local_addr().expect("it is bound"));
-        let mut seed = 0;
-        let mut party = |socket: UdpSocket, to| {
+        let party = |leg, socket: UdpSocket, to| {
             socket.connect(to).expect("loopback has a route");
-            seed += 1;
-            Party::new(socket, 0, Arc::clone(track), 0, seed)
+            Party::new(leg, socket, 0, Arc::clone(track), 0, leg as u64)
         };
         let [one, other] = sockets;
-        [party(one, ports[1]), party(other, ports[0])]
+        [party(0, one, ports[1]), party(1, other, ports[0])]
     }
 
     #[test]
@@ -289,15 +326,28 @@ mod tests {
         let epoch = Instant::now();
         let worker = Worker::start(epoch).expect("a thread can be had");
         for (party, ms) in pair(&track).into_iter().zip([10, 17]) {
-            worker.join(Party { capture: Some(Capture::up_to(1 << 20)), ..party }, Duration::from_millis(ms));
+            worker.join(
+                Party {
+                    capture: Some(Capture::up_to(1 << 20)),
+                    ..party
+                },
+                Duration::from_millis(ms),
+            );
         }
         worker.measure();
         thread::sleep(Duration::from_millis(700));
         let Outcome { parties, gaps, .. } = worker.finish();
         let median = gaps.quantile(0.5).expect("packets came");
-        assert!(median.abs_diff(Duration::from_millis(20)) < Duration::from_millis(5), "{median:?}");
+        assert!(
+            median.abs_diff(Duration::from_millis(20)) < Duration::from_millis(5),
+            "{median:?}"
+        );
         for (party, other) in parties.iter().zip(parties.iter().rev()) {
-            assert!((20..=36).contains(&party.stream.packets), "{} packets", party.stream.packets);
+            assert!(
+                (20..=36).contains(&party.stream.packets),
+                "{} packets",
+                party.stream.packets
+            );
             assert_eq!(party.stream.missing(), 0);
             assert!(other.sent.packets - party.stream.packets <= 1);
             assert_eq!(party.stream.bytes, party.stream.packets * 172);
@@ -306,7 +356,10 @@ mod tests {
             assert_eq!(captured[3].timestamp.wrapping_sub(captured[0].timestamp), 480);
             // The burst at sample 400 starts 10 ms into packet 2.
             let sent_at = other.bursts[0].nanos_since(captured[2].at) - 10_000_000;
-            assert!((-20_000_000..=0).contains(&sent_at), "{sent_at} ns from its arrival");
+            assert!(
+                (-20_000_000..=0).contains(&sent_at),
+                "{sent_at} ns from its arrival"
+            );
         }
     }
 
@@ -321,7 +374,11 @@ mod tests {
         worker.measure();
         thread::sleep(Duration::from_millis(100));
         for party in worker.finish().parties {
-            assert!(party.stream.packets < 12 && party.sent.packets < 12, "{:?}", party.sent);
+            assert!(
+                party.stream.packets < 12 && party.sent.packets < 12,
+                "{:?}",
+                party.sent
+            );
             assert!(party.bursts.is_empty());
         }
     }
@@ -330,7 +387,10 @@ mod tests {
     fn what_is_no_rtp_of_ours_is_told_apart() {
         let mut packet = vec![0x80, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 9];
         let (header, payload) = rtp(&packet, 0).expect("it is one");
-        assert_eq!((header.sequence, header.timestamp, header.ssrc, payload), (1, 2, 3, &[9][..]));
+        assert_eq!(
+            (header.sequence, header.timestamp, header.ssrc, payload),
+            (1, 2, 3, &[9][..])
+        );
         assert!(rtp(&packet[..11], 0).is_none());
         assert!(rtp(&packet, 8).is_none());
         packet[1] = 200; // a sender report

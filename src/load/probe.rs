@@ -6,6 +6,7 @@
 
 use std::f32::consts::TAU;
 
+use super::correlation::{energies, energy, product};
 use crate::frame::Rate;
 
 /// How long a burst sounds.
@@ -51,17 +52,13 @@ pub fn burst(rate: Rate, sweep: Sweep) -> Vec<f32> {
 
 /// Where the burst starts within `sound`: the place of the highest correlation, if it is high enough to be one.
 pub fn find(sound: &[f32], burst: &[f32]) -> Option<usize> {
-    let burst_energy: f32 = burst.iter().map(|sample| sample * sample).sum();
+    let burst_energy = energy(burst);
     let (at, likeness) = sound
         .windows(burst.len())
-        .map(|window| {
-            let (mut product, mut energy) = (0.0, 0.0);
-            for (heard, sent) in window.iter().zip(burst) {
-                product += heard * sent;
-                energy += heard * heard;
-            }
-            // What lies 30 dB below the burst is not one, however much it is like it.
-            product / (burst_energy * energy.max(burst_energy / 1_000.0)).sqrt()
+        .zip(energies(sound, burst.len()))
+        // What lies 30 dB below the burst is not one, however much it is like it.
+        .map(|(window, energy)| {
+            product(window, burst) / (burst_energy * energy.max(burst_energy / 1_000.0)).sqrt()
         })
         .enumerate()
         .max_by(|one, other| one.1.total_cmp(&other.1))?;
@@ -80,7 +77,11 @@ mod tests {
         let burst = burst(rate, sweep);
         (0..rate.hz() as usize)
             .map(|n| {
-                let marked = if n >= at && n < at + burst.len() { burst[n - at] } else { one[n] };
+                let marked = if n >= at && n < at + burst.len() {
+                    burst[n - at]
+                } else {
+                    one[n]
+                };
                 marked + other[n]
             })
             .collect()
@@ -104,10 +105,19 @@ mod tests {
     fn speech_silence_and_the_other_sweep_are_no_burst() {
         let rate = Rate::Hz8000;
         for voice in &speech::VOICES {
-            assert_eq!(find(&voice.decode(rate).expect("the speech decodes"), &burst(rate, Sweep::Up)), None);
+            assert_eq!(
+                find(
+                    &voice.decode(rate).expect("the speech decodes"),
+                    &burst(rate, Sweep::Up)
+                ),
+                None
+            );
         }
         assert_eq!(find(&[0.0; 8_000], &burst(rate, Sweep::Up)), None);
-        assert_eq!(find(&room(rate, Sweep::Up, 3_000), &burst(rate, Sweep::Down)), None);
+        assert_eq!(
+            find(&room(rate, Sweep::Up, 3_000), &burst(rate, Sweep::Down)),
+            None
+        );
         assert_eq!(find(&[], &burst(rate, Sweep::Up)), None);
     }
 }

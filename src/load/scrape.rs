@@ -26,21 +26,27 @@ impl Scrape {
 
     /// The sum of a metric over all its labels.
     pub fn sum(&self, name: &str) -> Option<f64> {
-        self.named(name).map(|sample| sample.value).reduce(|one, other| one + other)
+        self.named(name)
+            .map(|sample| sample.value)
+            .reduce(|one, other| one + other)
     }
 
     pub fn label(&self, name: &str, label: &str) -> Option<&str> {
         self.named(name).find_map(|sample| sample.label(label))
     }
 
-    fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Sample> {
+    fn named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Sample> {
+        let name = name.to_owned();
         self.samples.iter().filter(move |sample| sample.name == name)
     }
 }
 
 impl Sample {
     fn label(&self, label: &str) -> Option<&str> {
-        self.labels.iter().find(|(name, _)| name == label).map(|(_, value)| value.as_str())
+        self.labels
+            .iter()
+            .find(|(name, _)| name == label)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -69,7 +75,11 @@ fn sample(line: &str) -> Option<Sample> {
         }
     }
     let value = rest.split_whitespace().next()?.parse().ok()?;
-    Some(Sample { name: name.to_owned(), labels, value })
+    Some(Sample {
+        name: name.to_owned(),
+        labels,
+        value,
+    })
 }
 
 /// What a histogram counted between two readings, all its series together: the buckets' upper edges in seconds
@@ -83,7 +93,11 @@ impl Buckets {
     pub fn between(earlier: &Scrape, later: &Scrape, histogram: &str) -> Option<Buckets> {
         let name = format!("{histogram}_bucket");
         let cumulative = |scrape: &Scrape, edge: f64| -> f64 {
-            scrape.named(&name).filter(|sample| edge_of(sample) == Some(edge)).map(|sample| sample.value).sum()
+            scrape
+                .named(&name)
+                .filter(|sample| edge_of(sample) == Some(edge))
+                .map(|sample| sample.value)
+                .sum()
         };
         let mut edges: Vec<f64> = later.named(&name).filter_map(edge_of).collect();
         edges.sort_by(f64::total_cmp);
@@ -120,7 +134,11 @@ impl Buckets {
 
     /// The upper edge of the last bucket with anything in it.
     pub fn max(&self) -> f64 {
-        self.counts.iter().rev().find(|(_, count)| *count > 0.0).map_or(0.0, |(edge, _)| *edge)
+        self.counts
+            .iter()
+            .rev()
+            .find(|(_, count)| *count > 0.0)
+            .map_or(0.0, |(edge, _)| *edge)
     }
 }
 
@@ -179,13 +197,23 @@ nonsense
     fn a_histogram_is_what_came_between_two_readings() {
         let now = Instant::now();
         let (earlier, later) = (Scrape::parse(now, EARLIER), Scrape::parse(now, LATER));
-        let buckets = Buckets::between(&earlier, &later, "mixminus_tick_lateness_seconds").expect("it is there");
-        assert_eq!(buckets.counts, [(0.00005, 90.0), (0.001, 9.0), (f64::INFINITY, 1.0)]);
+        let buckets =
+            Buckets::between(&earlier, &later, "mixminus_tick_lateness_seconds").expect("it is there");
+        assert_eq!(
+            buckets.counts,
+            [(0.00005, 90.0), (0.001, 9.0), (f64::INFINITY, 1.0)]
+        );
         assert_eq!(buckets.quantile(0.5), 0.00005);
         assert_eq!(buckets.quantile(0.95), 0.001);
         assert_eq!(buckets.max(), f64::INFINITY);
-        assert_eq!(Buckets::between(&later, &later, "mixminus_tick_lateness_seconds"), None);
-        assert_eq!(Buckets::between(&earlier, &later, "mixminus_tick_duration_seconds"), None);
+        assert_eq!(
+            Buckets::between(&later, &later, "mixminus_tick_lateness_seconds"),
+            None
+        );
+        assert_eq!(
+            Buckets::between(&earlier, &later, "mixminus_tick_duration_seconds"),
+            None
+        );
     }
 
     #[test]

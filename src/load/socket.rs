@@ -66,9 +66,79 @@ pub fn bind(address: IpAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
+/// One datagram at a time with its source, as a server that knows nothing yet of its peers must read; the floor that
+/// speeds are compared with is made of these calls.
+pub struct Envelope {
+    datagram: Box<[u8; DATAGRAM_BYTES_MAX]>,
+    bytes: usize,
+    source: libc::sockaddr_storage,
+    source_bytes: libc::socklen_t,
+}
+
+impl Envelope {
+    pub fn new() -> Envelope {
+        Envelope {
+            datagram: Box::new([0; DATAGRAM_BYTES_MAX]),
+            bytes: 0,
+            // SAFETY: all-zero is a valid sockaddr_storage: an unspecified family.
+            source: unsafe { mem::zeroed() },
+            source_bytes: 0,
+        }
+    }
+
+    /// Takes the next waiting datagram out of the socket; false when none waits.
+    pub fn receive(&mut self, socket: &UdpSocket) -> bool {
+        let mut control = [0u64; CONTROL_WORDS];
+        let mut vector = libc::iovec {
+            iov_base: self.datagram.as_mut_ptr().cast(),
+            iov_len: DATAGRAM_BYTES_MAX,
+        };
+        // SAFETY: all-zero is a valid msghdr: null pointers with zero lengths.
+        let mut header: libc::msghdr = unsafe { mem::zeroed() };
+        header.msg_name = (&raw mut self.source).cast();
+        header.msg_namelen = mem::size_of_val(&self.source) as libc::socklen_t;
+        header.msg_iov = &raw mut vector;
+        header.msg_iovlen = 1;
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = mem::size_of_val(&control);
+        // SAFETY: the header points at a name, a buffer and a control area of the lengths it names, which outlive the call.
+        let bytes = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_DONTWAIT) };
+        let Ok(bytes) = usize::try_from(bytes) else {
+            return false;
+        };
+        (self.bytes, self.source_bytes) = (bytes, header.msg_namelen);
+        true
+    }
+
+    /// Sends the last datagram back to where it came from; false when the socket did not take it.
+    pub fn send_back(&self, socket: &UdpSocket) -> bool {
+        // SAFETY: the datagram and the source are as long as said, which is what the kernel told when it filled them.
+        let sent = unsafe {
+            libc::sendto(
+                socket.as_raw_fd(),
+                self.datagram.as_ptr().cast(),
+                self.bytes,
+                libc::MSG_DONTWAIT,
+                (&raw const self.source).cast(),
+                self.source_bytes,
+            )
+        };
+        sent >= 0
+    }
+}
+
+impl Default for Envelope {
+    fn default() -> Self {
+        Envelope::new()
+    }
+}
+
 /// As many open files as the system lets us have, for a socket a leg.
 pub fn raise_open_files() {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: `limit` is a valid rlimit for the kernel to fill.
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0 {
         limit.rlim_cur = limit.rlim_max;
@@ -85,7 +155,10 @@ pub struct Inbox {
 
 impl Inbox {
     pub fn new() -> Inbox {
-        Inbox { datagrams: vec![[0; DATAGRAM_BYTES_MAX]; BATCH], controls: [[0; CONTROL_WORDS]; BATCH] }
+        Inbox {
+            datagrams: vec![[0; DATAGRAM_BYTES_MAX]; BATCH],
+            controls: [[0; CONTROL_WORDS]; BATCH],
+        }
     }
 
     /// Hands over every datagram that waits in `socket`, with the time it arrived. Errors of the peer's port (it is
@@ -179,7 +252,11 @@ mod tests {
         thread::sleep(Duration::from_millis(30));
         let mut heard = Vec::new();
         Inbox::new().drain(&receiver, |at, datagram| {
-            assert!(at >= before && at.nanos_since(after) < 5_000_000, "stamped {}", at.nanos_since(before));
+            assert!(
+                at >= before && at.nanos_since(after) < 5_000_000,
+                "stamped {}",
+                at.nanos_since(before)
+            );
             assert_eq!(datagram.len(), 100);
             heard.push(datagram[0]);
         });
@@ -187,10 +264,35 @@ mod tests {
     }
 
     #[test]
+    fn a_datagram_goes_back_to_whoever_sent_it() {
+        for address in [
+            IpAddr::from(Ipv4Addr::LOCALHOST),
+            IpAddr::from(std::net::Ipv6Addr::LOCALHOST),
+        ] {
+            // A machine without IPv6 has nothing to test here.
+            let (Ok(server), Ok(client)) = (bind(address), bind(address)) else {
+                continue;
+            };
+            client
+                .send_to(b"hello", server.local_addr().expect("it is bound"))
+                .expect("loopback takes it");
+            let mut envelope = Envelope::new();
+            assert!(envelope.receive(&server));
+            assert!(!envelope.receive(&server));
+            assert!(envelope.send_back(&server));
+            let mut heard = Vec::new();
+            Inbox::new().drain(&client, |_, datagram| heard.push(datagram.to_vec()));
+            assert_eq!(heard, [b"hello"]);
+        }
+    }
+
+    #[test]
     fn a_closed_port_at_the_other_end_is_silence() {
         let socket = bind(Ipv4Addr::LOCALHOST.into()).expect("loopback has a free port");
         let gone = bind(Ipv4Addr::LOCALHOST.into()).expect("loopback has a free port");
-        socket.connect(gone.local_addr().expect("it is bound")).expect("loopback has a route");
+        socket
+            .connect(gone.local_addr().expect("it is bound"))
+            .expect("loopback has a route");
         drop(gone);
         let _ = socket.send(b"anyone?");
         thread::sleep(Duration::from_millis(5));

@@ -17,12 +17,30 @@ pub struct Voice {
 }
 
 pub const VOICES: [Voice; 6] = [
-    Voice { name: "alma", opus: include_bytes!("../../assets/speech/alma.opus") },
-    Voice { name: "boris", opus: include_bytes!("../../assets/speech/boris.opus") },
-    Voice { name: "craig", opus: include_bytes!("../../assets/speech/craig.opus") },
-    Voice { name: "dora", opus: include_bytes!("../../assets/speech/dora.opus") },
-    Voice { name: "edgar", opus: include_bytes!("../../assets/speech/edgar.opus") },
-    Voice { name: "fay", opus: include_bytes!("../../assets/speech/fay.opus") },
+    Voice {
+        name: "alma",
+        opus: include_bytes!("../../assets/speech/alma.opus"),
+    },
+    Voice {
+        name: "boris",
+        opus: include_bytes!("../../assets/speech/boris.opus"),
+    },
+    Voice {
+        name: "craig",
+        opus: include_bytes!("../../assets/speech/craig.opus"),
+    },
+    Voice {
+        name: "dora",
+        opus: include_bytes!("../../assets/speech/dora.opus"),
+    },
+    Voice {
+        name: "edgar",
+        opus: include_bytes!("../../assets/speech/edgar.opus"),
+    },
+    Voice {
+        name: "fay",
+        opus: include_bytes!("../../assets/speech/fay.opus"),
+    },
 ];
 
 #[derive(Debug, Error)]
@@ -49,7 +67,21 @@ fn decode(ogg: &[u8], rate: Rate) -> Result<Vec<f32>, SpeechError> {
     let head = reader.read_packet()?.ok_or(SpeechError::Header)?;
     // RFC 7845 §5.1: magic, version, channels, pre-skip at 48 kHz in little-endian order.
     let pre_skip = match *head.data.as_slice() {
-        [b'O', b'p', b'u', b's', b'H', b'e', b'a', b'd', 1, 1, low, high, ..] => u16::from_le_bytes([low, high]),
+        [
+            b'O',
+            b'p',
+            b'u',
+            b's',
+            b'H',
+            b'e',
+            b'a',
+            b'd',
+            1,
+            1,
+            low,
+            high,
+            ..,
+        ] => u16::from_le_bytes([low, high]),
         _ => return Err(SpeechError::Header),
     };
     reader.read_packet()?.ok_or(SpeechError::Header)?; // the comment header
@@ -110,7 +142,11 @@ mod tests {
                 let sound = voice.decode(rate).expect("the speech decodes");
                 sound.len() as u32 * (48_000 / rate.hz())
             });
-            assert!(lengths.iter().all(|length| length.abs_diff(lengths[2]) <= 6), "{}: {lengths:?}", voice.name);
+            assert!(
+                lengths.iter().all(|length| length.abs_diff(lengths[2]) <= 6),
+                "{}: {lengths:?}",
+                voice.name
+            );
         }
     }
 
@@ -122,7 +158,13 @@ mod tests {
 
     #[test]
     fn what_is_no_ogg_or_no_mono_opus_is_refused() {
-        assert!(matches!(decode(b"RIFF", Rate::Hz8000), Err(SpeechError::Container(_) | SpeechError::Header)));
-        assert!(matches!(decode(b"", Rate::Hz8000), Err(SpeechError::Container(_) | SpeechError::Header)));
+        assert!(matches!(
+            decode(b"RIFF", Rate::Hz8000),
+            Err(SpeechError::Container(_) | SpeechError::Header)
+        ));
+        assert!(matches!(
+            decode(b"", Rate::Hz8000),
+            Err(SpeechError::Container(_) | SpeechError::Header)
+        ));
     }
 }

@@ -38,7 +38,13 @@ impl Stream {
     }
 
     /// An RTP packet arrived; returns the time since the one before.
-    pub fn arrive(&mut self, at: WallTime, ssrc: u32, sequence: u16, datagram_bytes: usize) -> Option<Duration> {
+    pub fn arrive(
+        &mut self,
+        at: WallTime,
+        ssrc: u32,
+        sequence: u16,
+        datagram_bytes: usize,
+    ) -> Option<Duration> {
         self.bytes += datagram_bytes as u64;
         let Some((last_ssrc, last_at)) = self.last else {
             self.begin(at, ssrc, sequence);
@@ -114,7 +120,10 @@ pub struct Captured {
 impl Capture {
     /// Keeps packets until their payloads take this much.
     pub fn up_to(bytes: usize) -> Capture {
-        Capture { packets: Vec::new(), bytes_left: bytes }
+        Capture {
+            packets: Vec::new(),
+            bytes_left: bytes,
+        }
     }
 
     pub fn keep(&mut self, packet: Captured) {
@@ -152,7 +161,12 @@ mod tests {
         for (arrivals, packets, missing, duplicates, overtaken) in table {
             let stream = fed(arrivals);
             assert_eq!(
-                (stream.packets, stream.missing(), stream.duplicates, stream.overtaken),
+                (
+                    stream.packets,
+                    stream.missing(),
+                    stream.duplicates,
+                    stream.overtaken
+                ),
                 (packets, missing, duplicates, overtaken),
                 "{arrivals:?}"
             );
@@ -182,7 +196,10 @@ mod tests {
         let mut stream = fed(&[100, 101, 103]);
         stream.arrive(WallTime::from_nanos(80_000_000), 8, 40_000, 172);
         stream.arrive(WallTime::from_nanos(100_000_000), 8, 40_001, 172);
-        assert_eq!((stream.packets, stream.missing(), stream.source_changes), (5, 1, 1));
+        assert_eq!(
+            (stream.packets, stream.missing(), stream.source_changes),
+            (5, 1, 1)
+        );
     }
 
     #[test]
@@ -190,7 +207,12 @@ mod tests {
         let mut capture = Capture::up_to(1_000);
         for sequence in 0..20 {
             let payload = vec![0; 160].into_boxed_slice();
-            capture.keep(Captured { at: WallTime::from_nanos(0), sequence, timestamp: 0, payload });
+            capture.keep(Captured {
+                at: WallTime::from_nanos(0),
+                sequence,
+                timestamp: 0,
+                payload,
+            });
         }
         assert_eq!(capture.packets.len(), 6);
     }

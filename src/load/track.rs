@@ -54,7 +54,12 @@ impl Track {
             })
             .filter(|(packet, _)| *packet < ends.len())
             .collect();
-        Ok(Track { encoding, payloads, ends, bursts })
+        Ok(Track {
+            encoding,
+            payloads,
+            ends,
+            bursts,
+        })
     }
 
     pub fn encoding(&self) -> Encoding {
@@ -90,7 +95,12 @@ pub fn encoding(codec: Codec, ptime_ms: u8) -> Encoding {
         Rate::Hz48000 => 32_000,
         _ => 24_000,
     };
-    Encoding { codec, ptime_ms, bitrate, complexity: 5 }
+    Encoding {
+        codec,
+        ptime_ms,
+        bitrate,
+        complexity: 5,
+    }
 }
 
 /// Everything a party of `mixminus load` can have to say, encoded once and shared by all of them.
@@ -130,7 +140,9 @@ const NOISE_DBFS: f32 = -65.0;
 pub fn noise(rate: Rate, length: Duration, dbfs: f32, chance: &mut fastrand::Rng) -> Vec<f32> {
     // Of a uniform distribution over ±a the root mean square is a / √3.
     let amplitude = 10f32.powf(dbfs / 20.0) * 3f32.sqrt();
-    (0..rate.samples(length)).map(|_| (chance.f32() * 2.0 - 1.0) * amplitude).collect()
+    (0..rate.samples(length))
+        .map(|_| (chance.f32() * 2.0 - 1.0) * amplitude)
+        .collect()
 }
 
 /// All voices, cut so that every packet time and the probe period fit into it a whole number of times.
@@ -181,7 +193,8 @@ mod tests {
     #[test]
     fn a_burst_is_announced_with_the_packet_it_starts_in() {
         let sound = [0.0; 8_000];
-        let track = Track::encode(&sound, encoding(Codec::Pcma, 20), &[168, 7_999]).expect("the encoding is good");
+        let track =
+            Track::encode(&sound, encoding(Codec::Pcma, 20), &[168, 7_999]).expect("the encoding is good");
         assert_eq!(track.burst_in(0), None);
         assert_eq!(track.burst_in(1), Some(Duration::from_millis(1)));
         assert_eq!(track.burst_in(51), track.burst_in(1));
@@ -201,7 +214,9 @@ mod tests {
         let mut sound = vec![0.0; PAYLOAD_SAMPLES_MAX];
         let mut energy = 0.0;
         for packet in 0..repertoire.noise.packets() {
-            let samples = decoder.decode(repertoire.noise.payload(packet), &mut sound).expect("it was encoded");
+            let samples = decoder
+                .decode(repertoire.noise.payload(packet), &mut sound)
+                .expect("it was encoded");
             energy += sound[..samples].iter().map(|sample| sample * sample).sum::<f32>() / samples as f32;
         }
         let level = 10.0 * (energy / repertoire.noise.packets() as f32).log10();

@@ -32,27 +32,27 @@ pub struct Destination {
     ending: String,
 }
 
-/// Why a destination is refused; each is a sentence for the caller.
+/// Why a destination is refused: what is wrong with the field that [`DestinationError::field`] names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DestinationError {
-    #[error("format: mp3 is not offered, there is no freely licensed encoder; allowed: wav")]
+    #[error("mp3 is not offered, there is no freely licensed encoder; allowed: wav")]
     Mp3,
-    #[error("format: not one of the allowed: wav")]
+    #[error("not one of the allowed: wav")]
     Format,
-    #[error("destinationUrl: s3:// is not yet configured on this daemon; allowed: file://[folder/][file]")]
+    #[error("s3:// is not yet configured on this daemon; allowed: file://[folder/][file]")]
     S3NotConfigured,
-    #[error("destinationUrl: unknown scheme; allowed: file://[folder/][file], relative to recording.dir")]
+    #[error("unknown scheme; allowed: file://[folder/][file], relative to recording.dir")]
     Scheme,
-    #[error("destinationUrl: must be relative to recording.dir, without a leading /")]
+    #[error("must be relative to recording.dir, without a leading /")]
     Absolute,
-    #[error("destinationUrl: must not contain . or .. as a folder or file")]
+    #[error("must not contain . or .. as a folder or file")]
     Dots,
-    #[error("destinationUrl: must not contain an empty folder (//)")]
+    #[error("must not contain an empty folder (//)")]
     EmptyPart,
-    #[error("destinationUrl: must not contain control characters")]
+    #[error("must not contain control characters")]
     ControlCharacter,
     #[error(
-        "destinationUrl: too long; allowed: {KEY_BYTES_MAX} bytes in all, {PARTS_MAX} folders deep, {PART_BYTES_MAX} bytes a name"
+        "too long; allowed: {KEY_BYTES_MAX} bytes in all, {PARTS_MAX} folders deep, {PART_BYTES_MAX} bytes a name"
     )]
     TooLong,
 }
@@ -241,7 +241,6 @@ mod tests {
         for (url, expected) in cases {
             assert_eq!(key(url).as_ref(), Err(expected), "{url:?}");
             assert_eq!(expected.field(), "destinationUrl");
-            assert!(expected.to_string().starts_with("destinationUrl: "));
         }
     }
 

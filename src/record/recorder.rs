@@ -14,7 +14,7 @@ use super::disk::{Disk, LocalDisk};
 use super::finisher;
 use super::orders::{End, Orders};
 use super::receipt::{Anchor, Paths};
-use super::shelf::{RecordingState, RecordingStatus, SETTLED_MAX, Shelf};
+use super::shelf::{ACTIVE_MAX, RecordingState, RecordingStatus, SETTLED_MAX, Shelf};
 use super::spool::receipts;
 use super::take::{Beginning, Take};
 use super::tap::{RecordingSlot, TapQueue};
@@ -67,13 +67,13 @@ pub enum RecordError {
     #[error("the recorder is stopping")]
     Stopping,
     /// A mistake of ours: ids are not the caller's to choose.
-    #[error("recordingId: 1 to 64 letters, digits and -")]
+    #[error("an id is 1 to 64 letters, digits and -")]
     BadId,
     /// 409 / 40900.
-    #[error("recordingId: there is a recording of this id")]
+    #[error("there is a recording of this id already")]
     TakenId,
     /// 409 / 40900.
-    #[error("destinationUrl: this name is taken, and so is the one made from it")]
+    #[error("this name is taken, and so is the one made from it")]
     TakenName,
     /// 404 / 40400 or 409 / 40900.
     #[error("the recording is not running")]
@@ -135,7 +135,7 @@ impl Recorder {
                 None,
             );
         }
-        let (to_finisher, takes) = mpsc::channel::<Take>();
+        let (to_finisher, takes) = mpsc::sync_channel::<Take>(ACTIVE_MAX);
         let finishing = shelf.clone();
         let finisher = thread::Builder::new()
             .name("record-finish".to_owned())

@@ -1,7 +1,7 @@
 //! The thread between the queues and the files. Each round takes what came, writes it, and hands on what is over.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ pub struct Writer {
     begun: Begun,
     takes: BTreeMap<RecordingSlot, Take>,
     shelf: Arc<Shelf>,
-    /// At most [`ACTIVE_MAX`](super::shelf::ACTIVE_MAX) wait here.
-    finisher: Sender<Take>,
+    /// Has room for every recording that can be active at once: handing on never waits.
+    finisher: SyncSender<Take>,
 }
 
 impl Writer {
@@ -29,7 +29,7 @@ impl Writer {
         queues: Vec<Arc<TapQueue>>,
         begun: Begun,
         shelf: Arc<Shelf>,
-        finisher: Sender<Take>,
+        finisher: SyncSender<Take>,
     ) -> Writer {
         Writer {
             queues,
@@ -89,5 +89,57 @@ impl Writer {
         let begun = std::mem::take(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner));
         self.takes
             .extend(begun.into_iter().map(|take| (take.beginning.slot, take)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::frame::Rate;
+    use crate::record::receipt::{Anchor, Paths};
+    use crate::record::scratch::Scratch;
+    use crate::record::take::Beginning;
+    use crate::record::wav::WavFile;
+    use crate::time::Tick;
+
+    #[test]
+    fn the_first_frame_of_a_recording_begun_during_a_round_is_not_lost() {
+        let scratch = Scratch::new();
+        let begun = Begun::default();
+        let shelf = Arc::new(Shelf::new(Box::new(|_| {})));
+        let mut writer = Writer::new(Vec::new(), begun.clone(), shelf, mpsc::sync_channel(1).0);
+        writer.round();
+
+        let paths = Paths::new(scratch.dir(), "a", ".wav");
+        let file = std::fs::File::create_new(&paths.sound).expect("a fresh directory");
+        let beginning = Beginning {
+            slot: RecordingSlot(3),
+            recording_id: "r".to_owned(),
+            conference_id: "room".to_owned(),
+            key: "a.wav".to_owned(),
+            requested_key: None,
+            paths,
+            rate: Rate::Hz8000,
+            anchor: Anchor {
+                tick: Tick(0),
+                at: jiff::Timestamp::UNIX_EPOCH,
+            },
+        };
+        let wav = WavFile::create(file, 8_000).expect("a writable disk");
+        begun
+            .lock()
+            .unwrap()
+            .push(Take::new(beginning, wav, Arc::default()));
+        writer.write(&RecordedFrame::from_mix(
+            RecordingSlot(3),
+            Tick(1),
+            Rate::Hz8000,
+            &[0.5; 160],
+        ));
+        writer.round();
+        assert_eq!(writer.takes[&RecordingSlot(3)].wav.samples(), 160);
+        assert!(writer.is_busy());
     }
 }

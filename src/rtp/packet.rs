@@ -69,6 +69,7 @@ pub struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
+    #[inline]
     pub fn parse(datagram: &'a [u8]) -> Result<Packet<'a>, Malformed> {
         let Some((header, mut rest)) = datagram.split_first_chunk::<HEADER_BYTES>() else {
             return Err(Malformed::TooShort);
@@ -194,6 +195,7 @@ pub struct Header {
 }
 
 impl Header {
+    #[inline]
     pub fn write(&self, out: &mut [u8; HEADER_BYTES]) {
         let [s0, s1] = self.sequence.to_be_bytes();
         let [t0, t1, t2, t3] = self.timestamp.to_be_bytes();
@@ -281,9 +283,9 @@ mod tests {
     #[test]
     fn padding_is_removed_and_may_be_all_there_is() {
         assert_eq!(Packet::parse(&with(0xA0, &[7, 8, 0, 2])).unwrap().payload, [7, 8]);
-        assert_eq!(Packet::parse(&with(0xA0, &[0, 0, 3])).unwrap().payload, []);
+        assert_eq!(Packet::parse(&with(0xA0, &[0, 0, 3])).unwrap().payload, [0_u8; 0]);
         assert_eq!(Packet::parse(&with(0xA0, &[7, 1])).unwrap().payload, [7]);
-        assert_eq!(Packet::parse(&with(0x80, &[])).unwrap().payload, []);
+        assert_eq!(Packet::parse(&with(0x80, &[])).unwrap().payload, [0_u8; 0]);
         // Padding does not reach into the extension before it.
         let extension_then_padding = with(0xB0, &[0xBE, 0xDE, 0, 1, 0x10, 9, 0, 0, 5]);
         assert_eq!(Packet::parse(&extension_then_padding), Err(Malformed::BadPadding));

@@ -11,6 +11,11 @@ fn every_kept_session_description_keeps_the_promises_of_the_parser() {
     replay("sdp", promises::sdp);
 }
 
+#[test]
+fn every_kept_datagram_keeps_the_promises_of_the_rtp_and_rtcp_parsers() {
+    replay("rtp", promises::rtp);
+}
+
 /// Runs `body` on each file of a corpus. The name of the one that fails is printed.
 fn replay(corpus: &str, body: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))

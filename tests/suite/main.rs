@@ -4,3 +4,4 @@ mod conference;
 mod fuzz_corpus;
 mod simulation;
 mod support;
+mod tidy;

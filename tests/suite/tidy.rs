@@ -19,9 +19,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dsp", &["time", "frame"]),
     ("jitter", &["time", "frame", "rtp", "codec", "dsp"]),
     ("stream", &["time", "frame", "codec", "dsp"]),
-    ("leg", &["time", "id", "frame", "rtp", "codec", "dsp", "jitter", "stream"]),
+    (
+        "leg",
+        &["time", "id", "frame", "rtp", "codec", "dsp", "jitter", "stream"],
+    ),
     ("room", &["time", "id", "frame", "codec", "dsp", "stream"]),
-    ("engine", &["time", "id", "frame", "rtp", "codec", "dsp", "jitter", "stream", "leg", "room"]),
+    (
+        "engine",
+        &[
+            "time", "id", "frame", "rtp", "codec", "dsp", "jitter", "stream", "leg", "room",
+        ],
+    ),
     // The shell may use all of the core; what it may use of itself:
     ("driver", &["record"]),
     ("record", &[]),
@@ -122,7 +130,11 @@ fn every_unsafe_says_why_it_is_sound() {
 #[test]
 fn everything_linked_offers_a_permissive_licence() {
     let unfree = unfree_packages(&metadata());
-    assert!(unfree.is_empty(), "no permissive licence is offered by\n{}", unfree.join("\n"));
+    assert!(
+        unfree.is_empty(),
+        "no permissive licence is offered by\n{}",
+        unfree.join("\n")
+    );
 }
 
 /// One file of `src`.
@@ -152,8 +164,15 @@ fn all_of_src() -> Sources {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(&root).expect("found below it").to_str().expect("plain names");
-                files.push((name.to_owned(), fs::read_to_string(&path).expect("sources are UTF-8")));
+                let name = path
+                    .strip_prefix(&root)
+                    .expect("found below it")
+                    .to_str()
+                    .expect("plain names");
+                files.push((
+                    name.to_owned(),
+                    fs::read_to_string(&path).expect("sources are UTF-8"),
+                ));
             }
         }
     }
@@ -167,7 +186,11 @@ fn sources(files: Vec<(String, String)>) -> Sources {
     for (path, text) in files {
         let plain = without_comments_and_strings(&text);
         let (code, test_modules) = without_tests(&plain);
-        for_tests.extend(test_modules.iter().map(|module| format!("{}{module}", children_of(&path))));
+        for_tests.extend(
+            test_modules
+                .iter()
+                .map(|module| format!("{}{module}", children_of(&path))),
+        );
         sources.insert(path.clone(), Source { path, text, code });
     }
     for source in sources.values_mut() {
@@ -192,14 +215,23 @@ fn children_of(path: &str) -> String {
 }
 
 fn impurities(sources: &Sources) -> Vec<String> {
-    let last = ARROWS.iter().position(|(module, _)| *module == LAST_OF_THE_CORE).expect("in the table");
+    let last = ARROWS
+        .iter()
+        .position(|(module, _)| *module == LAST_OF_THE_CORE)
+        .expect("in the table");
     let core = &ARROWS[..=last];
     let mut complaints = Vec::new();
-    for source in sources.values().filter(|source| core.iter().any(|(module, _)| *module == module_of(source))) {
+    for source in sources
+        .values()
+        .filter(|source| core.iter().any(|(module, _)| *module == module_of(source)))
+    {
         for (number, line) in numbered(&source.code) {
             for (word, what) in NOT_IN_THE_CORE {
                 if has_word(line, word) {
-                    complaints.push(format!("src/{}:{number}: `{word}`: the core has not {what}", source.path));
+                    complaints.push(format!(
+                        "src/{}:{number}: `{word}`: the core has not {what}",
+                        source.path
+                    ));
                 }
             }
         }
@@ -208,7 +240,10 @@ fn impurities(sources: &Sources) -> Vec<String> {
 }
 
 fn wrong_arrows(sources: &Sources) -> Vec<String> {
-    let last = ARROWS.iter().position(|(module, _)| *module == LAST_OF_THE_CORE).expect("in the table");
+    let last = ARROWS
+        .iter()
+        .position(|(module, _)| *module == LAST_OF_THE_CORE)
+        .expect("in the table");
     let is_core = |module: &str| ARROWS[..=last].iter().any(|(core, _)| *core == module);
     let mut complaints = Vec::new();
     for source in sources.values() {
@@ -217,7 +252,10 @@ fn wrong_arrows(sources: &Sources) -> Vec<String> {
             continue;
         }
         let Some((_, allowed)) = ARROWS.iter().find(|(listed, _)| *listed == module) else {
-            complaints.push(format!("src/{}: `{module}` has no line in ARROWS of tests/suite/tidy.rs", source.path));
+            complaints.push(format!(
+                "src/{}: `{module}` has no line in ARROWS of tests/suite/tidy.rs",
+                source.path
+            ));
             continue;
         };
         for named in named_modules(&source.code) {
@@ -228,7 +266,10 @@ fn wrong_arrows(sources: &Sources) -> Vec<String> {
         }
         let depth = children_of(&source.path).matches('/').count();
         if source.code.contains(&"super::".repeat(depth)) {
-            complaints.push(format!("src/{}: another module is named from `crate::`, not from above", source.path));
+            complaints.push(format!(
+                "src/{}: another module is named from `crate::`, not from above",
+                source.path
+            ));
         }
     }
     complaints
@@ -287,7 +328,10 @@ fn unreachable_files(sources: &Sources) -> Vec<String> {
             })
         };
         if !parents.iter().any(declares) {
-            complaints.push(format!("src/{path}: no `mod {module};` in src/{}", parents.join(" or src/")));
+            complaints.push(format!(
+                "src/{path}: no `mod {module};` in src/{}",
+                parents.join(" or src/")
+            ));
         }
     }
     complaints
@@ -323,12 +367,20 @@ fn unexplained_unsafe(sources: &Sources) -> Vec<String> {
             if !has_word(&line.replace("unsafe(", ""), "unsafe") {
                 continue;
             }
-            let above = lines[..number].iter().rev();
-            let is_note = |line: &str| line.trim_start().starts_with("//") || line.trim_start().starts_with("#[");
-            let near = above.clone().enumerate().take_while(|(at, line)| *at <= 3 || is_note(line));
-            let says_why = |line: &str| line.contains("SAFETY:") || line.contains("# Safety");
-            if !near.map(|(_, line)| *line).any(says_why) {
-                complaints.push(format!("src/{}:{number}: `unsafe` without a line `// SAFETY:`", source.path));
+            let says_why = |line: &&str| line.contains("SAFETY:") || line.contains("# Safety");
+            let is_note =
+                |line: &&str| line.trim_start().starts_with("//") || line.trim_start().starts_with("#[");
+            let (near, above) = (
+                lines[..number].iter().rev().take(4),
+                lines[..number - 1].iter().rev(),
+            );
+            if !near.copied().any(|line| says_why(&line))
+                && !above.copied().take_while(is_note).any(|line| says_why(&line))
+            {
+                complaints.push(format!(
+                    "src/{}:{number}: `unsafe` without a line `// SAFETY:`",
+                    source.path
+                ));
             }
         }
     }
@@ -339,7 +391,10 @@ fn unexplained_unsafe(sources: &Sources) -> Vec<String> {
 fn metadata() -> Metadata {
     let version = Command::new("rustc").arg("-vV").output().expect("rustc runs");
     let version = String::from_utf8(version.stdout).expect("plain text");
-    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc names its host");
+    let host = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .expect("rustc names its host");
     MetadataCommand::new()
         .manifest_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
         .other_options(["--locked", "--filter-platform", host].map(str::to_owned))
@@ -358,9 +413,17 @@ fn unfree_packages(metadata: &Metadata) -> Vec<String> {
             continue;
         }
         linked.push(id);
-        let node = resolve.nodes.iter().find(|node| node.id == *id).expect("each package has a node");
+        let node = resolve
+            .nodes
+            .iter()
+            .find(|node| node.id == *id)
+            .expect("each package has a node");
         for dependency in &node.deps {
-            if dependency.dep_kinds.iter().any(|kind| kind.kind != DependencyKind::Development) {
+            if dependency
+                .dep_kinds
+                .iter()
+                .any(|kind| kind.kind != DependencyKind::Development)
+            {
                 to_visit.push(&dependency.pkg);
             }
         }
@@ -368,17 +431,25 @@ fn unfree_packages(metadata: &Metadata) -> Vec<String> {
     assert!(linked.len() > 50, "the graph is walked");
     let linked = linked.into_iter().map(|id| &metadata[id]);
     let unfree = linked.filter(|package| !offers_permissive(package.license.as_deref()));
-    unfree.map(|package| format!("{} {}: {:?}", package.name, package.version, package.license)).collect()
+    unfree
+        .map(|package| format!("{} {}: {:?}", package.name, package.version, package.license))
+        .collect()
 }
 
 /// Whether the terms can be met with permissive licences alone; `None` and what is no SPDX expression cannot.
 fn offers_permissive(license: Option<&str>) -> bool {
-    let expression = license.and_then(|license| spdx::Expression::parse_mode(license, spdx::ParseMode::LAX).ok());
+    let expression =
+        license.and_then(|license| spdx::Expression::parse_mode(license, spdx::ParseMode::LAX).ok());
     expression.is_some_and(|expression| {
         expression.evaluate(|required| {
-            let is_permissive = required.license.id().is_some_and(|id| PERMISSIVE.contains(&id.name));
+            let is_permissive = required
+                .license
+                .id()
+                .is_some_and(|id| PERMISSIVE.contains(&id.name));
             let adds_permissions = required.addition.as_ref().is_none_or(|addition| {
-                addition.id().is_some_and(|id| PERMISSIVE_ADDITIONS.contains(&id.name))
+                addition
+                    .id()
+                    .is_some_and(|id| PERMISSIVE_ADDITIONS.contains(&id.name))
             });
             is_permissive && adds_permissions
         })
@@ -387,7 +458,11 @@ fn offers_permissive(license: Option<&str>) -> bool {
 
 /// The top-level module of a file: `leg` for `leg/receive.rs`, `time` for `time.rs`.
 fn module_of(source: &Source) -> &str {
-    source.path.split(['/', '.']).next().expect("split gives at least one")
+    source
+        .path
+        .split(['/', '.'])
+        .next()
+        .expect("split gives at least one")
 }
 
 fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -504,7 +579,11 @@ fn without_tests(plain: &str) -> (String, Vec<String>) {
             (depth == 0 && matches!(c, '}' | ';')).then_some(MARK.len() + at + 1)
         });
         let (item, after) = item.split_at(end.unwrap_or(item.len()));
-        if let Some((_, module)) = item.trim_end_matches(';').rsplit_once("mod ").filter(|_| item.ends_with(';')) {
+        if let Some((_, module)) = item
+            .trim_end_matches(';')
+            .rsplit_once("mod ")
+            .filter(|_| item.ends_with(';'))
+        {
             modules.push(module.trim().to_owned());
         }
         code.extend(item.chars().filter(|&c| c == '\n'));
@@ -522,13 +601,24 @@ mod rules_can_complain {
     }
 
     fn several(files: &[(&str, &str)]) -> Sources {
-        sources(files.iter().map(|(path, text)| (path.to_string(), text.to_string())).collect())
+        sources(
+            files
+                .iter()
+                .map(|(path, text)| (path.to_string(), text.to_string()))
+                .collect(),
+        )
     }
 
     #[test]
     fn the_core_with_a_clock() {
-        let complaints = impurities(&one("room/mod.rs", "use std::time::Duration;\nlet now = Instant::now();"));
-        assert_eq!(complaints, ["src/room/mod.rs:2: `Instant`: the core has not a clock"]);
+        let complaints = impurities(&one(
+            "room/mod.rs",
+            "use std::time::Duration;\nlet now = Instant::now();",
+        ));
+        assert_eq!(
+            complaints,
+            ["src/room/mod.rs:2: `Instant`: the core has not a clock"]
+        );
     }
 
     #[test]
@@ -566,10 +656,16 @@ mod rules_can_complain {
             assert_eq!(impurities(&one("time.rs", good)), [""; 0], "{good}");
         }
         assert_eq!(impurities(&one("driver/clock.rs", "Instant::now()")), [""; 0]);
-        let with_tests = [("dsp/mod.rs", "#[cfg(test)]\nmod tests;"), ("dsp/tests.rs", "use std::thread;")];
+        let with_tests = [
+            ("dsp/mod.rs", "#[cfg(test)]\nmod tests;"),
+            ("dsp/tests.rs", "use std::thread;"),
+        ];
         assert_eq!(impurities(&several(&with_tests)), [""; 0]);
         assert_eq!(
-            impurities(&one("time.rs", "#[cfg(test)]\nfn f(a: [u8; 2]) { let b = 1; }\nlet lock = Mutex::new();")),
+            impurities(&one(
+                "time.rs",
+                "#[cfg(test)]\nfn f(a: [u8; 2]) { let b = 1; }\nlet lock = Mutex::new();"
+            )),
             ["src/time.rs:3: `Mutex`: the core has not a lock"],
             "what follows a test is looked at again"
         );
@@ -580,7 +676,10 @@ mod rules_can_complain {
         for (path, bad) in [
             ("rtp/packet.rs", "use crate::leg::Leg;"),
             ("room/mod.rs", "use crate::rtp::packet::Header;"),
-            ("room/mod.rs", "use crate::{frame::{Rate, FrameBuffer}, leg::Leg};"),
+            (
+                "room/mod.rs",
+                "use crate::{frame::{Rate, FrameBuffer}, leg::Leg};",
+            ),
             ("leg/send.rs", "let room: &crate::room::Room = room;"),
             ("engine/mod.rs", "use crate::driver::Clock;"),
             ("engine/tick.rs", "use crate::record::RecordedFrame;"),
@@ -598,10 +697,16 @@ mod rules_can_complain {
     #[test]
     fn but_not_an_arrow_up_the_list() {
         for (path, good) in [
-            ("engine/mod.rs", "use crate::{leg, room::Room};\nuse crate::engine::event::Event;"),
+            (
+                "engine/mod.rs",
+                "use crate::{leg, room::Room};\nuse crate::engine::event::Event;",
+            ),
             ("leg/send.rs", "use super::Leg; // never crate::room"),
             ("record/tap.rs", "use crate::engine::outbox::RecordedMix;"),
-            ("record/take.rs", "#[cfg(test)]\nmod tests { use super::super::wav; use crate::control::Service; }"),
+            (
+                "record/take.rs",
+                "#[cfg(test)]\nmod tests { use super::super::wav; use crate::control::Service; }",
+            ),
             ("rtp/mod.rs", "use other_crate::leg::Leg;"),
             ("bin/mixminus.rs", "use crate::anything;"),
         ] {
@@ -632,15 +737,25 @@ mod rules_can_complain {
     #[test]
     fn a_file_that_is_too_long() {
         assert_eq!(long_files(&one("time.rs", &"\n".repeat(700))), [""; 0]);
-        assert_eq!(long_files(&one("time.rs", &"\n".repeat(701))), ["src/time.rs: more than 700 lines"]);
+        assert_eq!(
+            long_files(&one("time.rs", &"\n".repeat(701))),
+            ["src/time.rs: more than 700 lines"]
+        );
     }
 
     #[test]
     fn what_was_left_for_later_also_in_tests() {
-        for bad in ["dbg!(x);", "todo!()", "#[cfg(test)]\nmod tests { fn f() { unimplemented!() } }"] {
+        for bad in [
+            "dbg!(x);",
+            "todo!()",
+            "#[cfg(test)]\nmod tests { fn f() { unimplemented!() } }",
+        ] {
             assert_eq!(unfinished(&one("load/mod.rs", bad)).len(), 1, "{bad}");
         }
-        assert_eq!(unfinished(&one("load/mod.rs", "// todo!()\nlet a = \"dbg!\";")), [""; 0]);
+        assert_eq!(
+            unfinished(&one("load/mod.rs", "// todo!()\nlet a = \"dbg!\";")),
+            [""; 0]
+        );
     }
 
     #[test]
@@ -697,9 +812,17 @@ mod rules_can_complain {
     fn a_package_is_named_that_offers_nothing_permissive() {
         let mut metadata = metadata();
         assert_eq!(unfree_packages(&metadata), [""; 0]);
-        let linked = metadata.packages.iter_mut().find(|package| package.name == "tokio").expect("linked");
+        let linked = metadata
+            .packages
+            .iter_mut()
+            .find(|package| package.name == "tokio")
+            .expect("linked");
         linked.license = Some("GPL-3.0-only".to_owned());
-        let for_tests = metadata.packages.iter_mut().find(|package| package.name == "criterion").expect("for tests");
+        let for_tests = metadata
+            .packages
+            .iter_mut()
+            .find(|package| package.name == "criterion")
+            .expect("for tests");
         for_tests.license = Some("GPL-3.0-only".to_owned());
         let unfree = unfree_packages(&metadata);
         assert_eq!(unfree.len(), 1, "{unfree:?}");

@@ -44,6 +44,7 @@ fn what_is_wrong_is_named() {
         (pcmu_with("").replace("4000", "65536"), bad(6, "m-line")),
         (pcmu_with("").replace("4000", "-1"), bad(6, "m-line")),
         (pcmu_with("m=vid\u{e9}o 0 RTP/AVP 96\r\n"), bad(7, "m-line")),
+        (pcmu_with("m=video 0 RTP/AVP \"96\"\r\n"), bad(7, "m-line")),
         (pcmu_with("m=video 0 RTP//AVP 96\r\n"), bad(7, "m-line")),
         (pcmu_with("c=IN IP4 example.com\r\n"), bad(7, "c= line")),
         (pcmu_with("c=IN IP4 2001:db8::1\r\n"), bad(7, "c= line")),

@@ -1,0 +1,132 @@
+//! One 20 ms tick of a room, receiving included, without sockets: 2 of the legs talk, the others send noise at
+//! −65 dBFS. Divide by the legs and multiply by 50 for the cost of a leg-second.
+
+use std::net::SocketAddr;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use mixminus::codec::{Codec, Encoder, Encoding};
+use mixminus::engine::outbox::Outbox;
+use mixminus::engine::{Command, Engine, EngineLimits};
+use mixminus::frame::Rate;
+use mixminus::id::{LegId, RoomId};
+use mixminus::leg::{Format, Identity, Leg, LegMedia, LegSettings, MediaTerms};
+use mixminus::room::{Room, RoomSettings};
+use mixminus::rtp::packet::{HEADER_BYTES, Header};
+use mixminus::time::Tick;
+
+const TALKERS: usize = 2;
+
+/// A second of packets that are sent again and again.
+const LOOP_TICKS: usize = 50;
+
+struct Bench {
+    engine: Engine,
+    out: Outbox,
+    tick: Tick,
+    legs: usize,
+    encoding: Encoding,
+    speech: Vec<Vec<u8>>,
+    noise: Vec<Vec<u8>>,
+    datagram: Vec<u8>,
+}
+
+impl Bench {
+    fn new(codec: Codec, legs: usize) -> Bench {
+        let encoding = Encoding { codec, ptime_ms: 20, bitrate: 32_000, complexity: 5 };
+        let mut engine = Engine::new(EngineLimits { legs, rooms: 1 });
+        let mut out = Outbox::new(legs);
+        engine.apply(Command::Open { room: RoomId(0), state: Room::new(RoomSettings::default()) }, &mut out);
+        for index in 0..legs {
+            let format = Format { receive_as: 96, send_as: 96, encoding };
+            let terms = MediaTerms {
+                remote: Some(address(index)),
+                remote_rtcp: None,
+                rtcp_mux: true,
+                sends: true,
+                receives: true,
+                symmetric: true,
+                formats: vec![format],
+            };
+            let identity = Identity { ssrc: index as u32, sequence: 0, timestamp: 0 };
+            let media = LegMedia::new(terms).expect("the encoding is one of ours");
+            let state = Leg::new(identity, LegSettings::default(), media);
+            engine.apply(Command::Join { leg: LegId(index as u32), state, room: RoomId(0) }, &mut out);
+        }
+        out.events().for_each(drop);
+        let mut bench = Bench {
+            engine,
+            out,
+            tick: Tick(0),
+            legs,
+            encoding,
+            speech: packets(encoding, 0.1),
+            noise: packets(encoding, 0.000_56 * 3.0_f32.sqrt()),
+            datagram: vec![0; 8_192],
+        };
+        for _ in 0..2 * LOOP_TICKS {
+            bench.step();
+        }
+        bench
+    }
+
+    fn step(&mut self) {
+        let now = self.tick.due(0);
+        for index in 0..self.legs {
+            let packets = if index < TALKERS { &self.speech } else { &self.noise };
+            let payload = &packets[(self.tick.0 as usize + index) % LOOP_TICKS];
+            let header = Header {
+                marker: false,
+                payload_type: 96,
+                sequence: self.tick.0 as u16,
+                timestamp: (self.tick.0 as u32).wrapping_mul(self.encoding.packet_clock()),
+                ssrc: index as u32,
+            };
+            header.write((&mut self.datagram[..HEADER_BYTES]).try_into().expect("12 bytes"));
+            self.datagram[HEADER_BYTES..HEADER_BYTES + payload.len()].copy_from_slice(payload);
+            let datagram = &self.datagram[..HEADER_BYTES + payload.len()];
+            self.engine.receive(now, LegId(index as u32), address(index), datagram);
+        }
+        self.engine.tick_room(RoomId(0), self.tick, now, &mut self.out);
+        self.out.events().for_each(drop);
+        self.out.clear();
+        self.tick = self.tick.next();
+    }
+}
+
+fn address(index: usize) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 1_024 + index as u16))
+}
+
+/// White noise of this amplitude: what matters here is its level.
+fn packets(encoding: Encoding, amplitude: f32) -> Vec<Vec<u8>> {
+    let mut chance = fastrand::Rng::with_seed(1);
+    let mut encoder = Encoder::new(encoding).expect("the encoding is one of ours");
+    let mut payload = vec![0; encoding.payload_bytes_max()];
+    (0..LOOP_TICKS)
+        .map(|_| {
+            let pcm: Vec<f32> = (0..encoding.samples()).map(|_| amplitude * (chance.f32() * 2.0 - 1.0)).collect();
+            let len = encoder.encode(&pcm, &mut payload);
+            payload[..len].to_vec()
+        })
+        .collect()
+}
+
+fn tick(criterion: &mut Criterion) {
+    let cases: [(&str, Codec, &[usize]); 3] = [
+        ("pcmu", Codec::Pcmu, &[2, 10, 100, 1_000]),
+        ("opus16k", Codec::Opus(Rate::Hz16000), &[2, 10, 100]),
+        ("opus48k", Codec::Opus(Rate::Hz48000), &[2, 10, 100]),
+    ];
+    for (name, codec, sizes) in cases {
+        let mut group = criterion.benchmark_group(format!("tick/{name}"));
+        for legs in sizes {
+            group.throughput(Throughput::Elements(*legs as u64));
+            let mut bench = Bench::new(codec, *legs);
+            group.bench_function(BenchmarkId::from_parameter(legs), |bencher| bencher.iter(|| bench.step()));
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, tick);
+criterion_main!(benches);

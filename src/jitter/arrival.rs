@@ -1,0 +1,199 @@
+//! What becomes of a packet that arrives: a place among those that wait, or a reason why not.
+//!
+//! Playout follows one stream. What comes from elsewhere is followed at its second packet, or at its first when the
+//! stream that is played has run dry, so a transfer is heard at once and one stray packet changes nothing.
+
+use std::time::Duration;
+
+use super::buffer::Packet;
+use super::delay::Observation;
+use super::playout::Playout;
+use super::stats::Discard;
+use super::stream::{Candidate, Standing, Stream};
+use crate::time::Time;
+
+/// What may become a stream is forgotten after this.
+const CANDIDATE_AGE_MAX: Duration = Duration::from_millis(200);
+
+impl Playout {
+    pub(super) fn admit(
+        &mut self,
+        packet: Packet,
+        ssrc: u32,
+        sequence: u16,
+        payload: &[u8],
+    ) -> Result<(), Discard> {
+        let codec = self
+            .codecs
+            .get(usize::from(packet.format))
+            .ok_or(Discard::UnknownFormat)?;
+        if payload.len() > self.packets.slot_bytes() {
+            return Err(Discard::TooLarge);
+        }
+        let Some(stream) = &mut self.stream else {
+            self.begin(packet, ssrc, sequence, payload);
+            return Ok(());
+        };
+        match stream.judge(packet.arrival, ssrc, sequence) {
+            Standing::Ahead { sequence, newest } => {
+                self.place(Packet { sequence, ..packet }, newest, payload)?;
+            }
+            Standing::Late => {
+                self.delay
+                    .observe(packet.arrival, packet.timestamp, codec.clock_hz(), false);
+                return Err(Discard::Late);
+            }
+            Standing::Duplicate => return Err(Discard::Duplicate),
+            Standing::Elsewhere => self.consider(packet, ssrc, sequence, payload)?,
+            Standing::Rewound => self.begin(packet, ssrc, sequence, payload),
+        }
+        Ok(())
+    }
+
+    /// Puts a packet of the stream among those that wait. A full buffer gives up its oldest.
+    fn place(&mut self, packet: Packet, newest: bool, payload: &[u8]) -> Result<(), Discard> {
+        let clock_hz = self.codecs[usize::from(packet.format)].clock_hz();
+        let observation = self
+            .delay
+            .observe(packet.arrival, packet.timestamp, clock_hz, newest);
+        self.stats.jitter_ms = self.delay.jitter_ms();
+        if self.packets.is_full() {
+            if self
+                .packets
+                .head()
+                .is_some_and(|(head, _)| packet.sequence < head.sequence)
+            {
+                return Err(Discard::Overflow);
+            }
+            self.give_up_head();
+        }
+        let Observation {
+            relative_delay_us,
+            fresh,
+        } = observation;
+        self.packets.insert(
+            Packet {
+                relative_delay_us,
+                fresh,
+                ..packet
+            },
+            payload,
+        );
+        Ok(())
+    }
+
+    /// Leaves whatever was played for the stream that this packet begins.
+    fn begin(&mut self, packet: Packet, ssrc: u32, sequence: u16, payload: &[u8]) {
+        self.forget_waiting();
+        let stream = self.turn_to(packet.arrival, ssrc, sequence);
+        // The buffer has just been emptied, but for one slot aside.
+        let _ = self.place(
+            Packet {
+                sequence: stream.newest_sequence,
+                ..packet
+            },
+            true,
+            payload,
+        );
+    }
+
+    fn turn_to(&mut self, arrival: Time, ssrc: u32, sequence: u16) -> Stream {
+        if let Some(left) = self.stream {
+            self.stats.resyncs += 1;
+            if left.ssrc != ssrc {
+                self.former_ssrc = Some(left.ssrc);
+            }
+        }
+        let stream = Stream::new(arrival, ssrc, sequence);
+        self.stream = Some(stream);
+        self.restart_place();
+        stream
+    }
+
+    /// A packet from elsewhere: the second in a row there is followed at once, the first waits for the stream
+    /// that is played to run dry. So one stray packet changes nothing.
+    fn consider(&mut self, packet: Packet, ssrc: u32, sequence: u16, payload: &[u8]) -> Result<(), Discard> {
+        let known = self.former_ssrc == Some(ssrc);
+        if self
+            .candidate
+            .is_some_and(|candidate| !known && candidate.is_followed_by(ssrc, sequence))
+        {
+            self.follow_candidate();
+            return self.admit(packet, ssrc, sequence, payload);
+        }
+        self.forget_candidate();
+        if self.packets.is_full() {
+            self.give_up_head();
+        }
+        let same = self.stream.is_some_and(|stream| stream.ssrc == ssrc);
+        let patience_ticks = if same || known { 3 } else { 1 };
+        self.candidate = Some(Candidate {
+            ssrc,
+            sequence,
+            patience_ticks,
+        });
+        let extended = Stream::new(packet.arrival, ssrc, sequence).newest_sequence;
+        self.packets.set_aside(
+            Packet {
+                sequence: extended,
+                ..packet
+            },
+            payload,
+        );
+        Ok(())
+    }
+
+    pub(super) fn follow_candidate_when_due(&mut self) -> bool {
+        let due = self
+            .candidate
+            .is_some_and(|candidate| self.dry_ticks.saturating_add(1) >= candidate.patience_ticks);
+        if due {
+            self.follow_candidate();
+        }
+        due
+    }
+
+    fn follow_candidate(&mut self) {
+        let (Some(candidate), Some(packet)) = (self.candidate.take(), self.packets.aside().copied()) else {
+            return;
+        };
+        self.stats.abandoned += self.packets.len() as u64;
+        self.packets.take_aside();
+        self.turn_to(packet.arrival, candidate.ssrc, candidate.sequence);
+        let clock_hz = self.codecs[usize::from(packet.format)].clock_hz();
+        self.delay
+            .observe(packet.arrival, packet.timestamp, clock_hz, true);
+    }
+
+    pub(super) fn forget_old_candidate(&mut self, now: Time) {
+        if self
+            .packets
+            .aside()
+            .is_some_and(|packet| now.since(packet.arrival) > CANDIDATE_AGE_MAX)
+        {
+            self.forget_candidate();
+        }
+    }
+
+    pub(super) fn forget_candidate(&mut self) {
+        if self.candidate.take().is_some() {
+            self.packets.drop_aside();
+            self.stats.abandoned += 1;
+        }
+    }
+
+    pub(super) fn forget_waiting(&mut self) {
+        self.stats.abandoned += self.packets.len() as u64;
+        self.packets.clear_waiting();
+    }
+
+    pub(super) fn restart_place(&mut self) {
+        self.delay.restart();
+        self.low_water.restart();
+        self.format = None;
+        self.jump = false;
+        self.paused = false;
+        self.dry_ticks = 0;
+        self.held_ticks = 0;
+    }
+}

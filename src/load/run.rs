@@ -1,0 +1,466 @@
+//! One run: seats the legs over the ramp, lets all talk, measures the steady part, takes the legs away again and
+//! gathers the report.
+
+use std::io;
+use std::net::{IpAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::api::{Api, ApiError};
+use super::distribution::Distribution;
+use super::floor::Reflector;
+use super::hearing::{DELAY_MAX, Hearing, codec_delay};
+use super::party::{Outcome, Party, Worker};
+use super::probe::{self, Sweep};
+use super::progress::Progress;
+use super::report::{AddedDelay, Generator, Process, Quantiles, Received, Report, Run, Sent, TickLateness};
+use super::scenario::{Place, Role, Scenario};
+use super::scrape::{Buckets, Scrape, process_cpu, process_memory};
+use super::socket;
+use super::stream::Capture;
+use super::track::{Repertoire, Track};
+use super::{LoadError, api};
+
+/// Calls that ask for legs go out on so many connections.
+const JOINERS: usize = 4;
+
+/// One worker thread serves so many legs with a tenth of a core.
+const LEGS_PER_WORKER: usize = 1_000;
+
+/// From the end of the ramp to the start of measuring: jitter buffers settle, the last joins are digested.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// All that is captured for the search of bursts, together.
+const CAPTURE_BYTES: usize = 512 << 20;
+
+/// What the legs are seated at.
+pub enum Target {
+    Daemon(Api),
+    Floor(Reflector),
+}
+
+pub struct Timing {
+    pub ramp: Duration,
+    pub measured: Duration,
+    pub bind: IpAddr,
+}
+
+/// A leg that was seated, to be taken away at the end.
+struct Seated {
+    call_id: String,
+}
+
+/// Runs `scenario` against `target`. `codec_name` is for the report; `interrupted` turns true on Ctrl-C.
+pub fn run(
+    scenario: &Scenario,
+    target: &Target,
+    timing: &Timing,
+    codec_name: &str,
+    interrupted: &AtomicBool,
+) -> Result<Report, LoadError> {
+    socket::raise_open_files();
+    let mut progress = Progress::new();
+    progress.show("encoding what is said", 0.0);
+    let repertoire = Repertoire::encode(scenario.encoding, 1)?;
+    let tracks = Tracks::of(repertoire);
+
+    let before = Reading::take(target)?;
+    let epoch = Instant::now();
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let workers = (0..scenario.places.len().div_ceil(LEGS_PER_WORKER).min(cores))
+        .map(|_| Worker::start(epoch))
+        .collect::<io::Result<Vec<Worker>>>()?;
+    let table = Table {
+        scenario,
+        target,
+        timing,
+        tracks: &tracks,
+        workers: &workers,
+        epoch,
+    };
+    let (seated, refusal) = table.seat_all(&mut progress, interrupted);
+
+    // Whatever happens from here on, the legs are taken away.
+    let measured = measure(target, &workers, timing, &mut progress, interrupted);
+    let outcomes: Vec<Outcome> = workers.into_iter().map(Worker::finish).collect();
+    take_away(target, &seated, &mut progress);
+    let (from, to) = measured?;
+    if seated.is_empty()
+        && let Some(refusal) = refusal
+    {
+        progress.end();
+        return Err(refusal.into());
+    }
+
+    progress.show("listening for bursts", 1.0);
+    let added_delay = added_delay(scenario, &tracks, &outcomes)?;
+    progress.end();
+    let measured_time = to.at.duration_since(from.at);
+    let leg_seconds = seated.len() as f64 * measured_time.as_secs_f64();
+    let generator_cpu = to.generator_cpu.saturating_sub(from.generator_cpu);
+    let mut lateness = Distribution::new();
+    let mut gaps = Distribution::new();
+    for outcome in &outcomes {
+        lateness.merge(&outcome.lateness);
+        gaps.merge(&outcome.gaps);
+    }
+    let (sent, received) = figures(&outcomes, measured_time, scenario.encoding.ptime_ms);
+    Ok(Report {
+        run: Run {
+            target: match target {
+                Target::Daemon(api) => api.url().to_owned(),
+                Target::Floor(_) => "floor".to_owned(),
+            },
+            codec: codec_name.to_owned(),
+            ptime_ms: scenario.encoding.ptime_ms,
+            legs_wanted: scenario.places.len(),
+            legs: seated.len(),
+            rooms: scenario.rooms(),
+            room_size: scenario.room_size,
+            talkers_per_room: scenario.talkers,
+            measured_s: measured_time.as_secs_f64(),
+            interrupted: interrupted.load(Ordering::Relaxed),
+            refusal: refusal.map(|error| error.to_string()),
+        },
+        sent,
+        received,
+        gap_ms: Quantiles::of(&gaps),
+        added_delay,
+        tick_lateness: lateness_of_ticks(&from, &to),
+        daemon: process(&before, &from, &to, seated.len(), leg_seconds),
+        generator: Generator {
+            threads: outcomes.len(),
+            cpu_ms_per_leg_second: (leg_seconds > 0.0)
+                .then(|| generator_cpu.as_secs_f64() * 1e3 / leg_seconds),
+            lateness_ms: Quantiles::of(&lateness),
+        },
+    })
+}
+
+struct Tracks {
+    speech: Arc<Track>,
+    probing_up: Arc<Track>,
+    probing_down: Arc<Track>,
+    noise: Arc<Track>,
+}
+
+impl Tracks {
+    fn of(repertoire: Repertoire) -> Tracks {
+        Tracks {
+            speech: Arc::new(repertoire.speech),
+            probing_up: Arc::new(repertoire.probing_up),
+            probing_down: Arc::new(repertoire.probing_down),
+            noise: Arc::new(repertoire.noise),
+        }
+    }
+
+    fn for_role(&self, role: Role) -> &Arc<Track> {
+        match role {
+            Role::Talker => &self.speech,
+            Role::Prober(Sweep::Up) => &self.probing_up,
+            Role::Prober(Sweep::Down) => &self.probing_down,
+            Role::Listener => &self.noise,
+        }
+    }
+}
+
+/// What is needed to seat a leg.
+struct Table<'a> {
+    scenario: &'a Scenario,
+    target: &'a Target,
+    timing: &'a Timing,
+    tracks: &'a Tracks,
+    workers: &'a [Worker],
+    epoch: Instant,
+}
+
+impl Table<'_> {
+    /// Seats all legs, evenly over the ramp; returns those that got a seat and the first reason why one did not.
+    fn seat_all(&self, progress: &mut Progress, interrupted: &AtomicBool) -> (Vec<Seated>, Option<ApiError>) {
+        let legs = self.scenario.places.len();
+        // Names are unique to the run, so that a second generator may run beside this one.
+        let run = format!("load-{:08x}", fastrand::u32(..));
+        let next = AtomicUsize::new(0);
+        let seated = Mutex::new(Vec::with_capacity(legs));
+        let refusal = Mutex::new(None);
+        let start = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..JOINERS {
+                scope.spawn(|| {
+                    loop {
+                        let leg = next.fetch_add(1, Ordering::Relaxed);
+                        if leg >= legs || interrupted.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        let due = start + self.timing.ramp.mul_f64(leg as f64 / legs as f64);
+                        thread::sleep(due.saturating_duration_since(Instant::now()));
+                        match self.seat(&run, leg) {
+                            Ok(seat) => seated.lock().unwrap_or_else(PoisonError::into_inner).push(seat),
+                            Err(error) => {
+                                let mut refusal = refusal.lock().unwrap_or_else(PoisonError::into_inner);
+                                refusal.get_or_insert(error);
+                            }
+                        }
+                    }
+                });
+            }
+            while next.load(Ordering::Relaxed) < legs && !interrupted.load(Ordering::Relaxed) {
+                progress.show("seating legs", next.load(Ordering::Relaxed) as f64 / legs as f64);
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let seated = seated.into_inner().unwrap_or_else(PoisonError::into_inner);
+        (
+            seated,
+            refusal.into_inner().unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    fn seat(&self, run: &str, leg: usize) -> Result<Seated, ApiError> {
+        let place = &self.scenario.places[leg];
+        let encoding = self.scenario.encoding;
+        let local = |error: io::Error| ApiError::Socket(error);
+        let socket = socket::bind(self.timing.bind).map_err(local)?;
+        let (call_id, remote, payload_type) = match self.target {
+            Target::Floor(reflector) => (
+                String::new(),
+                reflector.ports[leg],
+                api::payload_type(encoding.codec),
+            ),
+            Target::Daemon(api) => {
+                let room = format!("{run}-{}", place.room);
+                let address = socket.local_addr().map_err(local)?;
+                let seat = api.seat(
+                    &room,
+                    &format!("{run}-leg-{leg}"),
+                    encoding.codec,
+                    encoding.ptime_ms,
+                    address,
+                )?;
+                (seat.call_id, seat.remote, seat.payload_type)
+            }
+        };
+        socket.connect(remote).map_err(local)?;
+        self.start(leg, place, socket, payload_type);
+        Ok(Seated { call_id })
+    }
+
+    fn start(&self, leg: usize, place: &Place, socket: UdpSocket, payload_type: u8) {
+        let packet_time = Duration::from_millis(u64::from(self.scenario.encoding.ptime_ms));
+        // The next moment of this leg's own; its place in the track counts from the epoch.
+        let packets = (self.epoch.elapsed().as_nanos() / packet_time.as_nanos()) as usize + 1;
+        let track = Arc::clone(self.tracks.for_role(place.role));
+        let mut party = Party::new(
+            leg,
+            socket,
+            payload_type,
+            track,
+            place.first_packet + packets,
+            leg as u64,
+        );
+        if place.captures {
+            let captures = self.scenario.places.iter().filter(|place| place.captures).count();
+            party.capture = Some(Capture::up_to(CAPTURE_BYTES / captures));
+        }
+        self.workers[leg % self.workers.len()].join(party, packet_time * packets as u32 + place.offset);
+    }
+}
+
+/// Lets the run settle, and measures; the readings at both ends.
+fn measure(
+    target: &Target,
+    workers: &[Worker],
+    timing: &Timing,
+    progress: &mut Progress,
+    interrupted: &AtomicBool,
+) -> Result<(Reading, Reading), LoadError> {
+    wait("settling", SETTLE, progress, interrupted);
+    let from = Reading::take(target)?;
+    for worker in workers {
+        worker.measure();
+    }
+    wait("measuring", timing.measured, progress, interrupted);
+    Ok((from, Reading::take(target)?))
+}
+
+fn wait(what: &str, length: Duration, progress: &mut Progress, interrupted: &AtomicBool) {
+    let start = Instant::now();
+    while start.elapsed() < length && !interrupted.load(Ordering::Relaxed) {
+        progress.show(what, start.elapsed().as_secs_f64() / length.as_secs_f64());
+        thread::sleep(Duration::from_millis(200).min(length.saturating_sub(start.elapsed())));
+    }
+}
+
+/// Ends the legs, as many as will; what fails here was not ours to measure.
+fn take_away(target: &Target, seated: &[Seated], progress: &mut Progress) {
+    let Target::Daemon(api) = target else {
+        return;
+    };
+    progress.show("taking the legs away", 0.0);
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..JOINERS {
+            scope.spawn(|| {
+                while let Some(leg) = seated.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let _ = api.unseat(&leg.call_id);
+                }
+            });
+        }
+    });
+}
+
+/// What the daemon and the generator had used at one moment.
+struct Reading {
+    at: Instant,
+    scrape: Option<Scrape>,
+    cpu: Option<(Duration, &'static str)>,
+    memory_bytes: Option<u64>,
+    generator_cpu: Duration,
+}
+
+impl Reading {
+    /// A daemon without `/metrics` is measured from outside only; one that does not answer at all is an error.
+    fn take(target: &Target) -> Result<Reading, LoadError> {
+        let at = Instant::now();
+        let generator_cpu = process_cpu(std::process::id()).unwrap_or_default();
+        match target {
+            Target::Floor(reflector) => Ok(Reading {
+                at,
+                scrape: None,
+                cpu: process_cpu(reflector.pid()).map(|cpu| (cpu, "proc")),
+                memory_bytes: process_memory(reflector.pid()),
+                generator_cpu,
+            }),
+            Target::Daemon(api) => {
+                let scrape = match api.metrics() {
+                    Ok(text) => Some(Scrape::parse(at, &text)),
+                    Err(ApiError::Refused { .. }) => None,
+                    Err(error) => return Err(error.into()),
+                };
+                let metric = |name| scrape.as_ref().and_then(|scrape: &Scrape| scrape.sum(name));
+                let reported = metric("process_cpu_seconds_total").map(Duration::from_secs_f64);
+                let pid = scrape
+                    .as_ref()
+                    .and_then(|scrape| scrape.label("mixminus_process_info", "pid"));
+                let local = pid.and_then(|pid| pid.parse().ok()).and_then(process_cpu);
+                Ok(Reading {
+                    at,
+                    cpu: same_process(local, reported),
+                    memory_bytes: metric("process_resident_memory_bytes").map(|bytes| bytes as u64),
+                    scrape,
+                    generator_cpu,
+                })
+            }
+        }
+    }
+}
+
+/// `/proc` where it shows the same process as the daemon reports of itself: behind a container's wall its number
+/// belongs to another one here.
+fn same_process(local: Option<Duration>, reported: Option<Duration>) -> Option<(Duration, &'static str)> {
+    match (local, reported) {
+        (Some(local), Some(reported)) if local.abs_diff(reported) > Duration::from_secs(1) => {
+            Some((reported, "metrics"))
+        }
+        (Some(local), _) => Some((local, "proc")),
+        (None, reported) => reported.map(|reported| (reported, "metrics")),
+    }
+}
+
+fn process(before: &Reading, from: &Reading, to: &Reading, legs: usize, leg_seconds: f64) -> Process {
+    let cpu_s = match (from.cpu, to.cpu) {
+        (Some((from, _)), Some((to, _))) => Some(to.saturating_sub(from).as_secs_f64()),
+        _ => None,
+    };
+    let memory_per_leg = match (before.memory_bytes, to.memory_bytes) {
+        (Some(before), Some(to)) if legs > 0 => Some((to as f64 - before as f64) / legs as f64),
+        _ => None,
+    };
+    Process {
+        cpu_ms_per_leg_second: cpu_s
+            .filter(|_| leg_seconds > 0.0)
+            .map(|cpu_s| cpu_s * 1e3 / leg_seconds),
+        cpu_cores: cpu_s.map(|cpu_s| cpu_s / to.at.duration_since(from.at).as_secs_f64()),
+        cpu_source: to.cpu.map(|(_, source)| source),
+        memory_bytes: to.memory_bytes,
+        memory_bytes_per_leg: memory_per_leg,
+    }
+}
+
+fn lateness_of_ticks(from: &Reading, to: &Reading) -> Option<TickLateness> {
+    let (from, to) = (from.scrape.as_ref()?, to.scrape.as_ref()?);
+    Buckets::between(from, to, "mixminus_tick_lateness_seconds")
+        .as_ref()
+        .map(TickLateness::of)
+}
+
+fn figures(outcomes: &[Outcome], measured: Duration, ptime_ms: u8) -> (Sent, Received) {
+    let (mut sent, mut received) = (Sent::default(), Received::default());
+    let due = measured.as_millis() as u64 / u64::from(ptime_ms);
+    for party in outcomes.iter().flat_map(|outcome| &outcome.parties) {
+        sent.packets += party.sent.packets;
+        sent.bytes += party.sent.bytes;
+        sent.refused += party.sent.refused;
+        let stream = &party.stream;
+        received.packets += stream.packets;
+        received.bytes += stream.bytes;
+        received.due += due;
+        received.missing += stream.missing();
+        received.duplicates += stream.duplicates;
+        received.overtaken += stream.overtaken;
+        received.source_changes += stream.source_changes;
+        received.silent_legs += u64::from(stream.packets == 0);
+        received.worst_leg_missing = received.worst_leg_missing.max(stream.missing());
+        received.other_datagrams += party.other_datagrams;
+    }
+    let expected = received.packets + received.missing;
+    received.missing_share = if expected == 0 {
+        0.0
+    } else {
+        received.missing as f64 / expected as f64
+    };
+    (sent, received)
+}
+
+/// Matches every burst sent with what the listener of its room heard.
+fn added_delay(scenario: &Scenario, tracks: &Tracks, outcomes: &[Outcome]) -> Result<AddedDelay, LoadError> {
+    let codec = scenario.encoding.codec;
+    let mut delays = Distribution::new();
+    let mut report = AddedDelay::default();
+    let parties: Vec<&Party> = outcomes.iter().flat_map(|outcome| &outcome.parties).collect();
+    for hearer in &parties {
+        let Some(capture) = &hearer.capture else {
+            continue;
+        };
+        let hearing = Hearing::of(&capture.packets, codec)?;
+        let last_heard = capture.packets.last().map(|packet| packet.at);
+        let floor = scenario.room_size == 1;
+        for talker in &parties {
+            let place = &scenario.places[talker.leg];
+            let Role::Prober(sweep) = place.role else {
+                continue;
+            };
+            if place.room != scenario.places[hearer.leg].room || (talker.leg == hearer.leg && !floor) {
+                continue;
+            }
+            let burst = probe::burst(codec.rate(), sweep);
+            report.streams += 1;
+            for sent_at in &talker.bursts {
+                // A burst whose time to be heard was cut off by the end of the run says nothing.
+                if last_heard.is_none_or(|last| last < sent_at.after(DELAY_MAX)) {
+                    continue;
+                }
+                report.bursts_sent += 1;
+                if let Some(delay) = hearing.burst_delay(*sent_at, &burst) {
+                    report.bursts_heard += 1;
+                    delays.record(delay);
+                }
+            }
+        }
+    }
+    report.ms = Quantiles::of(&delays);
+    report.codec_ms = codec_delay(&tracks.probing_up, Sweep::Up)?.map(|delay| delay.as_secs_f64() * 1e3);
+    Ok(report)
+}

@@ -1,0 +1,189 @@
+//! A binary of its own: its global allocator notices whoever allocates or frees while a tick runs.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::SocketAddr;
+
+use mixminus::codec::{Codec, Encoder, Encoding};
+use mixminus::engine::outbox::Outbox;
+use mixminus::engine::{Command, Engine, EngineLimits};
+use mixminus::frame::Rate;
+use mixminus::id::{LegId, RecordingSlot, RoomId};
+use mixminus::leg::{Format, Hold, Identity, Leg, LegChange, LegMedia, LegSettings, MediaTerms};
+use mixminus::room::{Recording, Room, RoomChange, RoomSettings};
+use mixminus::rtp::packet::{HEADER_BYTES, Header};
+use mixminus::time::{TICK, Tick, Time};
+
+thread_local! {
+    static FORBIDDEN: Cell<bool> = const { Cell::new(false) };
+    static CAUGHT: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Watchful;
+
+fn note() {
+    if FORBIDDEN.get() {
+        CAUGHT.set(CAUGHT.get() + 1);
+    }
+}
+
+// SAFETY: every call is passed on to the system's allocator unchanged; counting touches only thread-local cells
+// that need no allocation.
+unsafe impl GlobalAlloc for Watchful {
+    // SAFETY: as the trait asks of the caller.
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: the caller's promise holds for the system's allocator as well.
+        unsafe { System.alloc(layout) }
+    }
+
+    // SAFETY: as the trait asks of the caller.
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        note();
+        // SAFETY: the pointer came from `alloc` above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Watchful = Watchful;
+
+/// Runs `work` and says how often it allocated or freed.
+fn allocations<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    CAUGHT.set(0);
+    FORBIDDEN.set(true);
+    let result = work();
+    FORBIDDEN.set(false);
+    (result, CAUGHT.get())
+}
+
+const PAYLOAD_TYPE: u8 = 96;
+
+struct Talker {
+    leg: LegId,
+    encoder: Encoder,
+    header: Header,
+    pending: Vec<f32>,
+    address: SocketAddr,
+}
+
+#[test]
+fn the_watchful_allocator_catches_an_allocation() {
+    let (_, caught) = allocations(|| std::hint::black_box(vec![0_u8; 100]).len());
+    assert!(caught >= 2, "one allocation and one release");
+}
+
+#[test]
+fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
+    let mut engine = Engine::new(EngineLimits { legs: 64, rooms: 4 });
+    let mut out = Outbox::new(64);
+    engine.apply(Command::Open { room: RoomId(0), state: Room::new(RoomSettings::default()) }, &mut out);
+    let codecs = [
+        Codec::Pcmu,
+        Codec::Pcma,
+        Codec::L16(Rate::Hz8000),
+        Codec::L16(Rate::Hz16000),
+        Codec::Opus(Rate::Hz8000),
+        Codec::Opus(Rate::Hz16000),
+        Codec::Opus(Rate::Hz48000),
+    ];
+    let mut talkers = Vec::new();
+    for (index, (codec, ptime_ms)) in codecs.iter().flat_map(|codec| [(*codec, 20), (*codec, 30)]).enumerate() {
+        let encoding = Encoding { codec, ptime_ms, bitrate: 24_000, complexity: 5 };
+        let address = SocketAddr::from(([127, 0, 0, 1], 20_000 + index as u16));
+        let format = Format { receive_as: PAYLOAD_TYPE, send_as: PAYLOAD_TYPE, encoding };
+        let media = LegMedia::new(MediaTerms {
+            remote: Some(address),
+            remote_rtcp: None,
+            rtcp_mux: true,
+            sends: true,
+            receives: true,
+            symmetric: true,
+            formats: vec![format],
+        })
+        .expect("the encoding is one of ours");
+        let identity = Identity { ssrc: index as u32, sequence: 65_000, timestamp: u32::MAX - 10_000 };
+        let leg = LegId(index as u32);
+        let state = Leg::new(identity, LegSettings::default(), media);
+        engine.apply(Command::Join { leg, state, room: RoomId(0) }, &mut out);
+        talkers.push(Talker {
+            leg,
+            encoder: Encoder::new(encoding).expect("the encoding is one of ours"),
+            header: Header { marker: false, payload_type: PAYLOAD_TYPE, sequence: 0, timestamp: 0, ssrc: 7 },
+            pending: Vec::new(),
+            address,
+        });
+    }
+    let recording = Recording { slot: RecordingSlot(0), rate: Rate::Hz16000 };
+    let mut chance = fastrand::Rng::with_seed(1);
+    let mut datagram = vec![0; 8_192];
+    for number in 0..1_500_u64 {
+        let tick = Tick(number);
+        let now = tick.due(0) + TICK / 2;
+        for talker in &mut talkers {
+            let encoding = talker.encoder.encoding();
+            let speaks = (number / 100 + u64::from(talker.leg.0)) % 3 == 0;
+            for _ in 0..encoding.codec.rate().samples_per_tick() {
+                talker.pending.push(if speaks { chance.f32() - 0.5 } else { 0.0 });
+            }
+            while talker.pending.len() >= encoding.samples() {
+                let rest = talker.pending.split_off(encoding.samples());
+                let pcm = std::mem::replace(&mut talker.pending, rest);
+                let len = talker.encoder.encode(&pcm, &mut datagram[HEADER_BYTES..]);
+                let head: &mut [u8; HEADER_BYTES] = (&mut datagram[..HEADER_BYTES]).try_into().expect("12 bytes");
+                talker.header.write(head);
+                talker.header.sequence = talker.header.sequence.wrapping_add(1);
+                talker.header.timestamp = talker.header.timestamp.wrapping_add(encoding.packet_clock());
+                if chance.u32(0..20) == 0 {
+                    continue;
+                }
+                let bytes = &datagram[..HEADER_BYTES + len];
+                let ((), caught) = allocations(|| engine.receive(now, talker.leg, talker.address, bytes));
+                assert_eq!(caught, 0, "receiving allocates nothing");
+            }
+            let garbage: Vec<u8> = (0..chance.usize(0..200)).map(|_| chance.u8(..)).collect();
+            let ((), caught) = allocations(|| {
+                engine.receive(now, talker.leg, talker.address, &garbage);
+                engine.receive_rtcp(talker.leg, &garbage);
+            });
+            assert_eq!(caught, 0, "garbage allocates nothing");
+        }
+        if let Some(change) = random_changes(&mut chance, talkers.len()) {
+            engine.apply(change, &mut out);
+        }
+        if number % 500 == 250 {
+            let change = RoomChange::Record((number % 1_000 == 250).then_some(recording));
+            engine.apply(Command::ChangeRoom { room: RoomId(0), change }, &mut out);
+        }
+        out.events().for_each(drop);
+        let ((), caught) = allocations(|| engine.tick_room(RoomId(0), tick, now, &mut out));
+        assert_eq!(caught, 0, "tick {number} allocates nothing");
+        out.events().for_each(drop);
+        out.clear();
+    }
+    for talker in &talkers {
+        engine.apply(Command::Leave { leg: talker.leg }, &mut out);
+    }
+    let now = Time::from_millis(1_501 * 20);
+    let ((), caught) = allocations(|| engine.tick_room(RoomId(0), Tick(1_501), now, &mut out));
+    assert_eq!(caught, 0, "leaving allocates and frees nothing: the legs go back in events");
+    assert_eq!(out.events().filter(|event| matches!(event, mixminus::engine::Event::Left { .. })).count(), 14);
+}
+
+fn random_changes(chance: &mut fastrand::Rng, legs: usize) -> Option<Command> {
+    if chance.u32(0..5) != 0 {
+        return None;
+    }
+    let leg = LegId(chance.u32(0..legs as u32));
+    let change = match chance.u32(0..8) {
+        0 => LegChange::Muted(true),
+        1 => LegChange::Muted(false),
+        2 => LegChange::Deaf(chance.bool()),
+        3 => LegChange::Hold(Some(Hold { music: None })),
+        4 => LegChange::Hold(Some(Hold { music: Some(mixminus::dsp::Music::Music1) })),
+        5 => LegChange::Gain(chance.f32() * 2.0),
+        6 => LegChange::MaxDelayMs(chance.u16(40..400)),
+        _ => LegChange::Hold(None),
+    };
+    Some(Command::Change { leg, change })
+}
