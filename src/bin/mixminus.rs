@@ -1,5 +1,6 @@
 //! The program: arguments → configuration → run → exit status, nothing else.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -53,10 +54,10 @@ enum Recordings {
 #[derive(Args)]
 struct Configuration {
     /// Configuration file, in TOML.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// One setting, over the file and the environment; may be repeated.
-    #[arg(long = "set", value_name = "section.key=value")]
+    #[arg(long = "set", global = true, value_name = "section.key=value")]
     sets: Vec<String>,
 }
 
@@ -71,15 +72,23 @@ const MISUSE: u8 = 2;
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Serve { configuration, ready_file } => run_daemon(&configuration, ready_file),
+        Command::Serve {
+            configuration,
+            ready_file,
+        } => run_daemon(&configuration, ready_file),
         Command::Load(args) => {
             return load::run(args).unwrap_or_else(|error| {
                 eprintln!("{error}");
                 error.exit_code()
             });
         }
-        Command::Config { configuration } => configuration.load().map(|config| print!("{}", config.describe())),
-        Command::Recordings { configuration, command } => configuration.load().and_then(|config| match command {
+        Command::Config { configuration } => {
+            configuration.load().map(|config| print!("{}", config.describe()))
+        }
+        Command::Recordings {
+            configuration,
+            command,
+        } => configuration.load().and_then(|config| match command {
             Recordings::List => list_recordings(&config),
             Recordings::Recover => recover_recordings(&config),
         }),
@@ -99,15 +108,27 @@ fn run_daemon(configuration: &Configuration, ready_file: Option<PathBuf>) -> Res
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failed { status: 1, sentence: format!("The runtime cannot be started: {error}.") })?;
-    runtime.block_on(serve(config, ready_file)).map_err(|error| Failed {
-        status: if matches!(error, ServeError::Configuration(_)) { MISUSE } else { 1 },
-        sentence: error.to_string(),
-    })
+        .map_err(|error| Failed {
+            status: 1,
+            sentence: format!("The runtime cannot be started: {error}."),
+        })?;
+    runtime
+        .block_on(serve(config, ready_file))
+        .map_err(|error| Failed {
+            status: if matches!(error, ServeError::Configuration(_)) {
+                MISUSE
+            } else {
+                1
+            },
+            sentence: error.to_string(),
+        })
 }
 
 fn log_to_stderr(config: &Config) {
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(config.log.level);
+    let log = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(config.log.level);
     match config.log.json {
         true => log.json().init(),
         false => log.with_target(false).init(),
@@ -126,7 +147,10 @@ fn recover_recordings(config: &Config) -> Result<(), Failed> {
     let mut failed = 0;
     for recording in &recovered {
         match &recording.outcome {
-            Ok(receipt) => println!("{}  {} samples at {} Hz", recording.key, receipt.samples, receipt.rate),
+            Ok(receipt) => println!(
+                "{}  {} samples at {} Hz",
+                recording.key, receipt.samples, receipt.rate
+            ),
             Err(error) => {
                 failed += 1;
                 println!("{}  not recovered: {error}", recording.key);
@@ -135,18 +159,26 @@ fn recover_recordings(config: &Config) -> Result<(), Failed> {
     }
     match failed {
         0 => Ok(()),
-        _ => Err(Failed { status: 1, sentence: format!("{failed} recordings could not be recovered.") }),
+        _ => Err(Failed {
+            status: 1,
+            sentence: format!("{failed} recordings could not be recovered."),
+        }),
     }
 }
 
 fn unreadable(config: &Config, error: &std::io::Error) -> Failed {
     let dir = config.recording.dir.display();
-    Failed { status: 1, sentence: format!("recording.dir {dir} cannot be read: {error}.") }
+    Failed {
+        status: 1,
+        sentence: format!("recording.dir {dir} cannot be read: {error}."),
+    }
 }
 
 impl Configuration {
     fn load(&self) -> Result<Config, Failed> {
-        Config::load(self.config.clone(), std::env::vars(), &self.sets)
-            .map_err(|error| Failed { status: MISUSE, sentence: error.to_string() })
+        Config::load(self.config.clone(), std::env::vars(), &self.sets).map_err(|error| Failed {
+            status: MISUSE,
+            sentence: error.to_string(),
+        })
     }
 }

@@ -53,14 +53,28 @@ impl Daemon {
         let listener = TcpListener::bind(config.http.listen)
             .await
             .map_err(|error| ServeError::Listen(config.http.listen, error))?;
-        let http = listener.local_addr().map_err(|error| ServeError::Listen(config.http.listen, error))?;
+        let http = listener
+            .local_addr()
+            .map_err(|error| ServeError::Listen(config.http.listen, error))?;
         let (service, recording_news) = Service::start(config.clone())?;
         let pump = tokio::spawn(pump(service.clone(), recording_news));
         let (stopping, is_stopping) = watch::channel(false);
         let app = App::new(service, keys, is_stopping.clone());
         let router = http::router(app.clone());
-        let server = tokio::spawn(connections::serve(listener, router, config.http.connections, is_stopping));
-        Ok(Daemon { config, http, app, stopping, server, pump })
+        let server = tokio::spawn(connections::serve(
+            listener,
+            router,
+            config.http.connections,
+            is_stopping,
+        ));
+        Ok(Daemon {
+            config,
+            http,
+            app,
+            stopping,
+            server,
+            pump,
+        })
     }
 
     /// Where HTTP is served.
@@ -91,7 +105,10 @@ impl Daemon {
         self.drain();
         self.app.service.clear("shutdown").await;
         let service = self.app.service.clone();
-        if tokio::task::spawn_blocking(move || service.stop_recordings()).await.is_err() {
+        if tokio::task::spawn_blocking(move || service.stop_recordings())
+            .await
+            .is_err()
+        {
             tracing::error!("the recorder could not be stopped");
         }
         // What the recorder said last reaches those who listen.
@@ -149,7 +166,11 @@ pub async fn serve(config: Config, ready_file: Option<PathBuf>) -> Result<(), Se
     }
     daemon.drain();
     let deadline = daemon.config.drain.deadline;
-    tracing::info!(rooms = daemon.app.service.rooms(), deadline_s = deadline.as_secs(), "draining");
+    tracing::info!(
+        rooms = daemon.app.service.rooms(),
+        deadline_s = deadline.as_secs(),
+        "draining"
+    );
     tokio::select! {
         () = daemon.drained() => {}
         () = tokio::time::sleep(deadline) => tracing::warn!("the deadline ends the rooms that are left"),
@@ -170,6 +191,9 @@ fn write_ready_file(path: &std::path::Path, http: SocketAddr) -> io::Result<()> 
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".tmp");
     // gRPC is not served yet.
-    std::fs::write(&unfinished, json!({ "http": http.to_string(), "grpc": null }).to_string())?;
+    std::fs::write(
+        &unfinished,
+        json!({ "http": http.to_string(), "grpc": null }).to_string(),
+    )?;
     std::fs::rename(&unfinished, path)
 }

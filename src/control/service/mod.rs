@@ -91,10 +91,16 @@ impl Service {
         let (news, recording_news) = mpsc::channel(RECORDING_NEWS_MAX);
         let recorder = Recorder::start(config.recording.dir.clone(), taps, move |status| {
             if news.try_send(status.clone()).is_err() {
-                tracing::warn!(recording = status.recording_id, "news of a recording found no room");
+                tracing::warn!(
+                    recording = status.recording_id,
+                    "news of a recording found no room"
+                );
             }
         })
-        .map_err(|error| StartError::Recorder { dir: config.recording.dir.display().to_string(), error })?;
+        .map_err(|error| StartError::Recorder {
+            dir: config.recording.dir.display().to_string(),
+            error,
+        })?;
         let inner = Inner {
             driver,
             ports: Ports::new(config.rtp.ports.clone(), config.rtp.bind.clone(), config.rtp.dscp),
@@ -108,7 +114,12 @@ impl Service {
             awaited: Notify::new(),
             config,
         };
-        Ok((Service { inner: Arc::new(inner) }, recording_news))
+        Ok((
+            Service {
+                inner: Arc::new(inner),
+            },
+            recording_news,
+        ))
     }
 
     pub fn events(&self) -> &EventLog {
@@ -147,7 +158,10 @@ impl Inner {
         };
         let is_full = !state.engines[engine].outbox.is_empty() || self.driver.send(engine, first).is_err();
         if is_full {
-            return Err(Refusal::unavailable("The media engine has too many commands waiting.", 1));
+            return Err(Refusal::unavailable(
+                "The media engine has too many commands waiting.",
+                1,
+            ));
         }
         for command in commands {
             self.send_surely(state, engine, command);
@@ -166,7 +180,13 @@ impl Inner {
     }
 
     /// Tells all who listen. Called under the state's lock, so that numbers stand in the order of decisions.
-    fn tell(&self, conference: &ConferenceId, call: Option<&CallId>, kind: &'static str, fields: Map<String, Value>) {
+    fn tell(
+        &self,
+        conference: &ConferenceId,
+        call: Option<&CallId>,
+        kind: &'static str,
+        fields: Map<String, Value>,
+    ) {
         self.events.append(Happening {
             conference: conference.clone(),
             call: call.cloned(),

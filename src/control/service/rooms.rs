@@ -27,7 +27,11 @@ impl Service {
     }
 
     /// Does all of the change or none of it.
-    pub fn change_conference(&self, id: &ConferenceId, change: ChangeConference) -> Result<ConferenceView, Refusal> {
+    pub fn change_conference(
+        &self,
+        id: &ConferenceId,
+        change: ChangeConference,
+    ) -> Result<ConferenceView, Refusal> {
         let mut guard = self.inner.state();
         let state = &mut *guard;
         self.inner.decide_conference_change(state, id, change)?;
@@ -39,7 +43,12 @@ impl Service {
     pub async fn clear_conference(&self, id: &ConferenceId, reason: &'static str) -> Result<(), Refusal> {
         let left = {
             let mut state = self.inner.state();
-            let members = state.rooms.get(id).ok_or_else(no_such_conference)?.members.clone();
+            let members = state
+                .rooms
+                .get(id)
+                .ok_or_else(no_such_conference)?
+                .members
+                .clone();
             self.inner.let_all_go(&mut state, id, &members, reason)
         };
         for left in left {
@@ -70,7 +79,11 @@ impl Inner {
     ) -> Vec<oneshot::Receiver<()>> {
         let mut left = Vec::with_capacity(members.len());
         for call in members {
-            if state.legs.get(call).is_none_or(|leg| leg.place.conference != *room) {
+            if state
+                .legs
+                .get(call)
+                .is_none_or(|leg| leg.place.conference != *room)
+            {
                 continue;
             }
             self.let_go(state, call, reason);
