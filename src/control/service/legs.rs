@@ -20,6 +20,10 @@ use crate::id::{LegId, RoomId};
 use crate::leg::{DEFAULT_MAX_DELAY, Hold, Identity, Leg, LegChange, LegMedia, LegReport, LegSettings};
 use crate::room::{Room, RoomSettings};
 
+/// Changes of a leg that wait to be told until it has joined, some milliseconds as a rule; those beyond are told at
+/// once.
+const UNTOLD_MAX: usize = 64;
+
 /// A leg, and whether the request made it or found it.
 pub struct Created {
     pub leg: LegView,
@@ -470,7 +474,9 @@ impl Inner {
         }
         for kind in told {
             match state.legs.get_mut(call) {
-                Some(leg) if !leg.has_joined => leg.untold.push((kind, Map::new())),
+                Some(leg) if !leg.has_joined && leg.untold.len() < UNTOLD_MAX => {
+                    leg.untold.push((kind, Map::new()));
+                }
                 _ => self.tell_of_leg(state, call, kind, Map::new()),
             }
         }

@@ -95,6 +95,7 @@ fn a_reader_resumes_where_it_was_and_a_room_reborn_counts_on() {
 fn who_comes_too_late_is_told_what_is_missing() {
     let served = Served::start(&["events.ring=100"]);
     served.leg("r", "a");
+    Events::open(served.http, "?after=0", "").until("leg.joined");
     for round in 0..60 {
         let muted = round % 2 == 0;
         served.patch("/v1/legs/a", &json!({ "muted": muted })).json(200);
