@@ -35,3 +35,5 @@ pub mod config;
 pub mod control;
 
 pub mod load;
+
+pub mod demo;

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use mixminus::config::Config;
 use mixminus::control::daemon::{ServeError, serve};
-use mixminus::load;
 use mixminus::record::{list_spool, recover};
+use mixminus::{demo, load};
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -34,6 +34,8 @@ enum Command {
     },
     /// Synthetic RTP load against a running daemon.
     Load(load::LoadArgs),
+    /// The main job end to end: a daemon, five speaking parties, a recording, and checks by signal.
+    Demo(demo::DemoArgs),
     /// Look after recordings on disk.
     Recordings {
         #[command(flatten)]
@@ -80,6 +82,12 @@ fn main() -> ExitCode {
             return load::run(args).unwrap_or_else(|error| {
                 eprintln!("{error}");
                 error.exit_code()
+            });
+        }
+        Command::Demo(args) => {
+            return demo::run(args).unwrap_or_else(|error| {
+                eprintln!("{error}");
+                ExitCode::FAILURE
             });
         }
         Command::Config { configuration } => {

@@ -60,7 +60,7 @@ pub fn render(figures: &Figures) -> String {
     }
 
     type Figure = fn(&EngineStats) -> u64;
-    let by_engine: [(&str, &str, &str, Figure); 9] = [
+    let by_engine: [(&str, &str, &str, Figure); 10] = [
         ("mixminus_engine_legs", "gauge", "Legs seated.", |engine| {
             engine.legs.into()
         }),
@@ -87,6 +87,12 @@ pub fn render(figures: &Figures) -> String {
             "counter",
             "Ticks left out because the thread was held up.",
             |engine| engine.ticks_skipped,
+        ),
+        (
+            "mixminus_panics_total",
+            "counter",
+            "Defects that cost a room or a packet.",
+            |engine| engine.panics,
         ),
         (
             "mixminus_events_lost_total",

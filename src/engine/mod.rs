@@ -13,6 +13,7 @@ pub mod stats;
 mod tick;
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use command::Command;
 pub use event::Event;
@@ -89,8 +90,11 @@ impl Engine {
     pub fn receive(&mut self, arrival: Time, leg: LegId, from: SocketAddr, datagram: &[u8]) {
         if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
             self.stats.packets_received += 1;
-            let outcome = leg.receive(arrival, from, datagram);
-            self.stats.note(outcome);
+            // A panic here is a defect of ours; the sender of the packet must not stop a media thread with it.
+            match catch_unwind(AssertUnwindSafe(|| leg.receive(arrival, from, datagram))) {
+                Ok(outcome) => self.stats.note(outcome),
+                Err(_) => self.stats.panics += 1,
+            }
         }
     }
 
@@ -137,12 +141,16 @@ impl Engine {
             Command::Renegotiate { leg, media } => self.renegotiate(leg, media, out),
             Command::ChangeRoom { room, change } => self.change_room(room, change, out),
             Command::ReportLeg { leg, request, mut report } => {
-                if let Some(leg) = self.leg(leg) {
+                if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
+                    self.stats.add(&leg.settle());
                     *report = leg.report();
                 }
                 out.events.push(Event::LegReported { leg, request, report });
             }
             Command::Report { request, mut report } => {
+                for leg in self.legs.iter_mut().flatten() {
+                    self.stats.add(&leg.settle());
+                }
                 (*report).clone_from(&self.stats);
                 report.legs = self.legs.iter().flatten().count() as u32;
                 report.rooms = self.rooms.iter().flatten().count() as u32;
@@ -200,6 +208,7 @@ impl Engine {
         else {
             return;
         };
+        self.stats.add(&leg.settle());
         let stream_continues = leg.renegotiate(&mut media);
         let Room { seats, shared, .. } = room;
         if let Some(seat) = seats.iter_mut().find(|seat| seat.leg == id) {

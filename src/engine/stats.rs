@@ -2,7 +2,7 @@
 
 pub use crate::leg::LegReport;
 
-use crate::leg::Dropped;
+use crate::leg::{Counts, Dropped};
 
 /// One engine's figures since the start.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub struct EngineStats {
     pub encodes: u64,
     /// Ticks that were left out because the thread was held up too long.
     pub ticks_skipped: u64,
+    /// Panics that were caught and cost a room or a packet: defects of ours.
+    pub panics: u64,
     /// Events that found the queue full.
     pub events_lost: u64,
     /// Recorded frames that found the recorder's queue full.
@@ -42,6 +44,7 @@ impl Default for EngineStats {
             samples_concealed: 0,
             encodes: 0,
             ticks_skipped: 0,
+            panics: 0,
             events_lost: 0,
             recorded_frames_lost: 0,
             send_errors: 0,
@@ -52,6 +55,14 @@ impl Default for EngineStats {
 }
 
 impl EngineStats {
+    /// Adds what a leg's playout has counted.
+    pub(crate) fn add(&mut self, counts: &Counts) {
+        self.samples_concealed += counts.samples_concealed;
+        for (total, packets) in self.dropped.iter_mut().zip(counts.dropped) {
+            *total += packets;
+        }
+    }
+
     pub(crate) fn note(&mut self, outcome: Result<(), Dropped>) {
         if let Err(reason) = outcome {
             self.dropped[reason as usize] += 1;

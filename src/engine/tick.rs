@@ -6,6 +6,8 @@
 //!                             └───────────────────┘          └─▶ recording
 //! ```
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use crate::dsp::{self, Music};
 use crate::engine::outbox::{Outbox, RecordedMix};
 use crate::engine::{Engine, EngineStats, Event};
@@ -13,7 +15,7 @@ use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
 use crate::id::{LegId, RoomId};
 use crate::jitter::PlayedKind;
 use crate::leg::{Dropped, Leg};
-use crate::room::{Heard, Place, Progress, Room, Seat};
+use crate::room::{Heard, Place, Progress, Room, Seat, SharedStreams};
 use crate::stream::Stream;
 use crate::time::{Tick, Time};
 
@@ -57,7 +59,30 @@ const SILENCE: FrameBuffer = [0.0; FRAME_SAMPLES_MAX];
 
 impl Engine {
     /// One 20 ms step of the room. `out` must be empty of datagrams.
+    ///
+    /// A panic on the way is a defect of ours, and the room's alone: it is counted, and the room's legs leave.
     pub fn tick_room(&mut self, id: RoomId, tick: Tick, now: Time, out: &mut Outbox) {
+        let ticked = catch_unwind(AssertUnwindSafe(|| self.step_room(id, tick, now, out)));
+        if ticked.is_err() {
+            self.give_up_room(id, tick, out);
+        }
+    }
+
+    fn give_up_room(&mut self, id: RoomId, tick: Tick, out: &mut Outbox) {
+        let Engine { legs, rooms, room_of, scratch, stats, .. } = self;
+        stats.panics += 1;
+        scratch.leaving.clear();
+        let Some(room) = rooms[id.0 as usize].as_deref_mut() else { return };
+        room.shared = SharedStreams::default();
+        for seat in room.seats.drain(..) {
+            room_of[seat.leg.0 as usize] = None;
+            if let Some(state) = legs[seat.leg.0 as usize].take() {
+                out.events.push(Event::Left { leg: seat.leg, tick, state });
+            }
+        }
+    }
+
+    fn step_room(&mut self, id: RoomId, tick: Tick, now: Time, out: &mut Outbox) {
         let Engine { legs, rooms, room_of, scratch, stats, .. } = self;
         let Some(room) = rooms[id.0 as usize].as_deref_mut() else { return };
         let legs = &mut **legs;
@@ -82,7 +107,7 @@ impl Engine {
         }
         if !scratch.leaving.is_empty() {
             for leg in scratch.leaving.drain(..) {
-                unseat(room, legs, leg, tick, out);
+                unseat(room, legs, leg, tick, stats, out);
                 room_of[leg.0 as usize] = None;
             }
         }
@@ -208,7 +233,7 @@ fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], tick: Tick) {
             Place::Shared(group) if private => {
                 if let Some(common) = shared.stream(group) {
                     stream.copy_from(common);
-                    leg.limiter = limiter.clone();
+                    leg.limiter = *limiter;
                 }
                 shared.leave(group);
                 seat.place = Place::Private;
@@ -307,7 +332,7 @@ fn feed_all(
                     }
                     (Heard::Mix, None) => {
                         own.copy_from_slice(&mix[..samples]);
-                        leg.limiter = room.limiter.clone();
+                        leg.limiter = room.limiter;
                     }
                     (Heard::Music(piece), _) => {
                         own.copy_from_slice(&render(piece, rate, tick, music, music_ready)[..samples]);
@@ -370,13 +395,21 @@ fn record(id: RoomId, room: &mut Room, rate: Rate, tick: Tick, scratch: &Scratch
 }
 
 /// Takes a leg out of its room with all it brought.
-fn unseat(room: &mut Room, legs: &mut [Option<Box<Leg>>], id: LegId, tick: Tick, out: &mut Outbox) {
+fn unseat(
+    room: &mut Room,
+    legs: &mut [Option<Box<Leg>>],
+    id: LegId,
+    tick: Tick,
+    stats: &mut EngineStats,
+    out: &mut Outbox,
+) {
     let Some(index) = room.seat_of(id) else { return };
     let seat = room.seats.swap_remove(index);
     if let Place::Shared(group) = seat.place {
         room.shared.leave(group);
     }
     let Some(mut leg) = legs[id.0 as usize].take() else { return };
+    stats.add(&leg.settle());
     if let Some(format) = leg.media.sent_format() {
         leg.media.seat = room.shared.take(format.encoding);
     }
@@ -384,4 +417,61 @@ fn unseat(room: &mut Room, legs: &mut [Option<Box<Leg>>], id: LegId, tick: Tick,
         out.events.push(Event::Talking { leg: id, on: false, tick });
     }
     out.events.push(Event::Left { leg: id, tick, state: leg });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::codec::{Codec, Encoding};
+    use crate::engine::{Command, EngineLimits};
+    use crate::leg::{Format, Identity, LegMedia, LegSettings, MediaTerms};
+    use crate::room::RoomSettings;
+
+    fn seat(engine: &mut Engine, leg: u32, room: u32, out: &mut Outbox) {
+        let encoding = Encoding { codec: Codec::Pcmu, ptime_ms: 20, bitrate: 0, complexity: 0 };
+        let media = LegMedia::new(MediaTerms {
+            remote: Some(SocketAddr::from(([127, 0, 0, 1], 4_000))),
+            remote_rtcp: None,
+            rtcp_mux: true,
+            sends: true,
+            receives: true,
+            symmetric: true,
+            formats: vec![Format { receive_as: 0, send_as: 0, encoding }],
+        })
+        .expect("G.711 needs nothing");
+        let identity = Identity { ssrc: leg, sequence: 0, timestamp: 0 };
+        let state = Leg::new(identity, LegSettings::default(), media);
+        engine.apply(Command::Join { leg: LegId(leg), state, room: RoomId(room) }, out);
+    }
+
+    #[test]
+    fn a_panic_in_one_rooms_tick_ends_that_room_and_no_other() {
+        let mut engine = Engine::new(EngineLimits { legs: 4, rooms: 2 });
+        let mut out = Outbox::new(4);
+        for room in 0..2 {
+            engine.apply(Command::Open { room: RoomId(room), state: Room::new(RoomSettings::default()) }, &mut out);
+        }
+        seat(&mut engine, 0, 0, &mut out);
+        seat(&mut engine, 1, 1, &mut out);
+        // No frame for any voice: whoever speaks makes the tick index out of bounds.
+        engine.scratch = Scratch::new(0);
+        let mut loud = vec![0x80, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1];
+        loud.extend((0..160).map(|sample| if sample % 8 < 4 { 0x00 } else { 0x80 }));
+        engine.receive(Time::ZERO, LegId(0), SocketAddr::from(([127, 0, 0, 1], 4_000)), &loud);
+        for room in 0..2 {
+            engine.tick_room(RoomId(room), Tick(1), Time::from_millis(20), &mut out);
+        }
+        let left: Vec<LegId> = out
+            .events()
+            .filter_map(|event| match event {
+                Event::Left { leg, .. } => Some(leg),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(left, [LegId(0)]);
+        assert_eq!(engine.stats().panics, 1);
+        assert_eq!((engine.seats(RoomId(0)), engine.seats(RoomId(1))), (0, 1));
+    }
 }

@@ -24,6 +24,10 @@ pub enum Dropped {
     Overflow,
     /// The payload is longer than any of the leg's codecs makes.
     PayloadTooLarge,
+    /// The codec refused the payload.
+    Undecodable,
+    /// Of a stream that was left for another, or a stray that no other packet followed.
+    Abandoned,
     /// RTCP that is not a valid compound packet.
     BadRtcp,
     /// A packet of ours that found the tick's outbox full.
@@ -31,7 +35,7 @@ pub enum Dropped {
 }
 
 impl Dropped {
-    pub const ALL: [Dropped; 17] = [
+    pub const ALL: [Dropped; 19] = [
         Dropped::TooShort,
         Dropped::TooLong,
         Dropped::WrongVersion,
@@ -47,6 +51,8 @@ impl Dropped {
         Dropped::Late,
         Dropped::Overflow,
         Dropped::PayloadTooLarge,
+        Dropped::Undecodable,
+        Dropped::Abandoned,
         Dropped::BadRtcp,
         Dropped::OutboxFull,
     ];
@@ -71,6 +77,8 @@ impl Dropped {
             Dropped::Late => "late",
             Dropped::Overflow => "overflow",
             Dropped::PayloadTooLarge => "payload_too_large",
+            Dropped::Undecodable => "undecodable",
+            Dropped::Abandoned => "abandoned",
             Dropped::BadRtcp => "bad_rtcp",
             Dropped::OutboxFull => "outbox_full",
         }

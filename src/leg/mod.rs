@@ -23,6 +23,7 @@ pub use timeline::{Identity, Timeline};
 use crate::codec::Codec;
 use crate::dsp::{Activity, Limiter, Music, Resampler};
 use crate::frame::Rate;
+use crate::jitter::PlayoutStats;
 use crate::time::{Tick, Time};
 
 /// Hard bound of a leg's playout delay unless it is set.
@@ -59,6 +60,8 @@ pub struct Leg {
     pub(crate) source: Source,
     pub(crate) timeline: Timeline,
     pub(crate) counts: Counts,
+    /// How much of the playout's counters is in `counts` already.
+    settled: PlayoutStats,
     /// The voice on its way into the mix: from the codec's rate to the room's.
     pub(crate) inbound: Resampler,
     pub(crate) activity: Activity,
@@ -80,6 +83,7 @@ pub struct Counts {
     pub packets_sent: u64,
     pub bytes_sent: u64,
     pub rtcp_received: u64,
+    pub samples_concealed: u64,
     pub dropped: [u64; Dropped::COUNT],
 }
 
@@ -90,6 +94,7 @@ impl Leg {
             source: Source::new(media.terms().remote, media.terms().symmetric),
             timeline: Timeline::new(identity),
             counts: Counts::default(),
+            settled: PlayoutStats::default(),
             inbound: Resampler::new(Rate::Hz8000, Rate::Hz8000),
             activity: Activity::new(),
             limiter: Limiter::new(),
@@ -118,14 +123,40 @@ impl Leg {
     }
 
     /// Puts new media in force; `media` then holds what was before. Returns whether the outbound stream goes on.
+    /// The leg must be settled.
     pub(crate) fn renegotiate(&mut self, media: &mut Box<LegMedia>) -> bool {
         let stream_continues = media.continue_from(&mut self.media);
         if media.terms().remote != self.media.terms().remote {
             self.source = Source::new(media.terms().remote, media.terms().symmetric);
         }
         std::mem::swap(&mut self.media, media);
+        self.settled = *self.media.playout.stats();
         self.media.playout.set_max_delay(self.settings.max_delay);
         stream_continues
+    }
+
+    /// Fetches what the playout has counted since the last time; returns only that.
+    pub(crate) fn settle(&mut self) -> Counts {
+        let (now, before) = (*self.media.playout.stats(), self.settled);
+        self.settled = now;
+        let mut since = Counts {
+            samples_concealed: now.concealed_samples - before.concealed_samples,
+            ..Counts::default()
+        };
+        for (reason, packets) in [
+            (Dropped::UnknownPayloadType, now.unknown_format - before.unknown_format),
+            (Dropped::Duplicate, now.duplicate - before.duplicate),
+            (Dropped::Late, now.late - before.late),
+            (Dropped::Overflow, now.overflow - before.overflow),
+            (Dropped::PayloadTooLarge, now.too_large - before.too_large),
+            (Dropped::Undecodable, now.undecodable - before.undecodable),
+            (Dropped::Abandoned, now.abandoned - before.abandoned),
+        ] {
+            since.dropped[reason as usize] = packets;
+            self.counts.dropped[reason as usize] += packets;
+        }
+        self.counts.samples_concealed += since.samples_concealed;
+        since
     }
 
     /// The highest rate a codec in use on this leg needs: what it sends us now, and what we send it.
@@ -141,6 +172,7 @@ impl Leg {
         self.media.stream.is_some() == needed && self.media.seat.is_some() == needed
     }
 
+    /// The leg's figures as of the last time they were asked for, or it left a room.
     pub fn report(&self) -> LegReport {
         let playout = self.media.playout.stats();
         LegReport {
@@ -156,7 +188,7 @@ impl Leg {
             bytes_sent: self.counts.bytes_sent,
             rtcp_received: self.counts.rtcp_received,
             packets_lost: playout.lost_packets,
-            samples_concealed: playout.concealed_samples,
+            samples_concealed: self.counts.samples_concealed,
             samples_accelerated: playout.accelerated_samples,
             delay_ms: playout.delay_ms,
             delay_target_ms: playout.target_delay_ms,

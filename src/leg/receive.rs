@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use crate::jitter::Discard;
 use crate::leg::source::Verdict;
 use crate::leg::{Dropped, Leg};
 use crate::rtp::packet::{Malformed, Packet, is_rtcp};
@@ -51,10 +50,16 @@ impl Leg {
         self.counts.packets_received += 1;
         self.counts.bytes_received += datagram.len() as u64;
         self.last_arrival = Some(arrival);
-        self.media
-            .playout
-            .insert(arrival, format, packet.ssrc, packet.sequence, packet.timestamp, packet.payload)
-            .map_err(Dropped::from)
+        // Playout counts what it does not take, now or later: `settle` fetches it.
+        let _ = self.media.playout.insert(
+            arrival,
+            format,
+            packet.ssrc,
+            packet.sequence,
+            packet.timestamp,
+            packet.payload,
+        );
+        Ok(())
     }
 
     fn hear_rtcp(&mut self, datagram: &[u8]) -> Result<(), Dropped> {
@@ -75,18 +80,6 @@ impl From<Malformed> for Dropped {
             Malformed::BadCsrc => Dropped::BadCsrc,
             Malformed::BadExtension => Dropped::BadExtension,
             Malformed::BadPadding => Dropped::BadPadding,
-        }
-    }
-}
-
-impl From<Discard> for Dropped {
-    fn from(discard: Discard) -> Dropped {
-        match discard {
-            Discard::Late => Dropped::Late,
-            Discard::Duplicate => Dropped::Duplicate,
-            Discard::Overflow => Dropped::Overflow,
-            Discard::TooLarge => Dropped::PayloadTooLarge,
-            Discard::UnknownFormat => Dropped::UnknownPayloadType,
         }
     }
 }

@@ -29,6 +29,7 @@ struct Group {
 #[derive(Default)]
 pub struct SharedStreams {
     groups: Vec<Option<Group>>,
+    #[expect(clippy::vec_box, reason = "the boxes come from legs and go back to them")]
     pool: Vec<Box<Stream>>,
 }
 

@@ -307,6 +307,18 @@ fn stopping_finishes_what_runs_and_begins_nothing_more() {
 }
 
 #[test]
+fn stopping_waits_for_what_is_about_to_end() {
+    let studio = Studio::new();
+    let begun = studio.begin("id-1", "file://talk").unwrap();
+    studio.push(begun.slot, 0..5);
+    studio.recorder.finish(begun.slot, Some(Tick(9))).unwrap();
+    studio.recorder.stop();
+    let status = studio.recorder.status("id-1").unwrap();
+    assert_eq!(status.state, RecordingState::Available);
+    assert_eq!(status.receipt.unwrap().gap_samples, 5 * 320);
+}
+
+#[test]
 fn after_a_restart_the_receipts_are_listed_and_nothing_else() {
     let studio = Studio::new();
     let begun = studio.begin("id-1", "file://calls/talk").unwrap();

@@ -240,6 +240,17 @@ fn the_end_takes_back_what_was_written_beyond_it() {
 }
 
 #[test]
+fn what_comes_long_after_the_end_is_none_of_its_business() {
+    let mut desk = Desk::new();
+    desk.round(100..103);
+    desk.order(|orders| orders.end(End::After(Tick(104))));
+    assert!(!desk.round([105 + 2 * GAP_TICKS_MAX]));
+    assert!(desk.round([103, 104]));
+    assert_eq!(desk.ticks(), (100..105).map(Some).collect::<Vec<_>>());
+    assert!(!desk.take.receipt().truncated);
+}
+
+#[test]
 fn the_end_waits_for_the_last_frames_and_then_fills_up() {
     let mut desk = Desk::new();
     desk.round(100..102);

@@ -10,7 +10,7 @@ use mixminus::engine::outbox::Outbox;
 use mixminus::engine::{Command, Engine, EngineLimits, Event};
 use mixminus::frame::Rate;
 use mixminus::id::{LegId, RoomId};
-use mixminus::leg::{Format, Identity, Leg, LegChange, LegMedia, LegSettings, MediaTerms};
+use mixminus::leg::{Dropped, Format, Identity, Leg, LegChange, LegMedia, LegSettings, MediaTerms};
 use mixminus::load::network::{Conditions, Network};
 use mixminus::room::{Room, RoomSettings};
 use mixminus::rtp::packet::{HEADER_BYTES, Header, Packet};
@@ -210,6 +210,15 @@ impl World {
     pub fn leave(&mut self, party: usize) {
         let (engine, leg) = (self.parties[party].engine, self.parties[party].leg);
         self.apply(engine, Command::Leave { leg });
+    }
+
+    /// What the first engine has dropped for this reason so far.
+    pub fn dropped(&mut self, reason: Dropped) -> u64 {
+        self.apply(0, Command::Report { request: 0, report: Box::default() });
+        match self.events.pop() {
+            Some(Event::Reported { report, .. }) => report.dropped[reason as usize],
+            _ => unreachable!("a report is answered at once"),
+        }
     }
 
     /// One tick of everything: the parties speak, the network delivers, every phase of every engine runs.

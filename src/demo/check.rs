@@ -1,0 +1,180 @@
+//! Who can be heard in what: the likeness of what was said and what was heard, whatever the delay, the codec and
+//! the other voices.
+//!
+//! Both sounds are mono at 8 kHz. A likeness is a normalised cross-correlation of the two after the spectrum of
+//! speech was flattened, so that it tells voices apart and not vowels: 1 is the same sound, about 1/√n a voice
+//! among n as loud, under 0.2 somebody else. A level is how loud the one is in the other, by the same correlation.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::frame::Rate;
+use crate::load::correlation::{energies, energy, product};
+
+/// All comparing is done at this rate, which every codec carries.
+pub const RATE: Rate = Rate::Hz8000;
+
+/// Within this of the best lag of the whole each block may have its own: a jitter buffer that adapts moves it.
+const DRIFT: Duration = Duration::from_millis(45);
+
+const BLOCK: Duration = Duration::from_millis(300);
+
+/// How one sound is found in another.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Match {
+    /// −1 to 1; the mean over blocks, weighted by what was said in them.
+    pub likeness: f32,
+    /// How much louder it was heard than said, in dB; at most what the correlation allows.
+    pub level_db: f32,
+    /// How much later.
+    pub lag: Duration,
+}
+
+impl Match {
+    const NONE: Match = Match {
+        likeness: 0.0,
+        level_db: LEVEL_DB_MIN,
+        lag: Duration::ZERO,
+    };
+}
+
+/// What is less is nothing.
+const LEVEL_DB_MIN: f32 = -99.0;
+
+/// Flattens the spectrum of speech: what `compare` takes.
+pub fn flattened(sound: &[f32]) -> Vec<f32> {
+    // Long-term speech falls by about 6 dB an octave, and a first difference rises by as much.
+    let mut flat = Vec::with_capacity(sound.len());
+    let mut last = 0.0;
+    for &sample in sound {
+        flat.push(sample - 0.95 * last);
+        last = sample;
+    }
+    flat
+}
+
+/// Finds `said` in `heard` at one of `lags` (in samples): `heard[lag..]` against `said`. Both flattened. What
+/// `heard` is too short for is taken for silence.
+pub fn compare(said: &[f32], heard: &[f32], lags: Range<usize>) -> Match {
+    let mut heard = heard.to_vec();
+    heard.resize(heard.len().max(lags.end + said.len()), 0.0);
+    let Some((lag, _)) = best(said, &heard, lags.clone()) else {
+        return Match::NONE;
+    };
+    let block = RATE.samples(BLOCK);
+    let drift = RATE.samples(DRIFT);
+    let (mut alike, mut product_sum, mut weight) = (0.0, 0.0, 0.0);
+    for start in (0..said.len()).step_by(block) {
+        let said = &said[start..(start + block).min(said.len())];
+        let near = lag.saturating_sub(drift).max(lags.start)..(lag + drift + 1).min(lags.end);
+        let said_energy = energy(said);
+        if let Some((lag, likeness)) = best(said, &heard[start..], near) {
+            alike += likeness * said_energy;
+            product_sum += product(said, &heard[start + lag..]);
+            weight += said_energy;
+        }
+    }
+    if weight <= 0.0 {
+        return Match::NONE;
+    }
+    let gain = (product_sum / weight).max(0.0);
+    Match {
+        likeness: alike / weight,
+        level_db: (20.0 * gain.log10()).max(LEVEL_DB_MIN),
+        lag: RATE.duration(lag),
+    }
+}
+
+/// The lag of the highest normalised correlation, and it.
+fn best(said: &[f32], heard: &[f32], lags: Range<usize>) -> Option<(usize, f32)> {
+    let said_energy = energy(said);
+    let reach = (lags.end + said.len()).saturating_sub(1).min(heard.len());
+    let within = heard.get(lags.start..reach)?;
+    energies(within, said.len())
+        .enumerate()
+        .map(|(lag, heard_energy)| {
+            let product = product(said, &within[lag..]);
+            (
+                lags.start + lag,
+                product / (said_energy * heard_energy).sqrt().max(f32::MIN_POSITIVE.sqrt()),
+            )
+        })
+        .max_by(|one, other| one.1.total_cmp(&other.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::speech::VOICES;
+
+    fn voice(n: usize) -> Vec<f32> {
+        VOICES[n].decode(RATE).expect("the speech decodes")
+    }
+
+    const LAGS: Range<usize> = 0..3_200;
+
+    /// The voices, from their first half second on, `delay` later and each `gain` loud.
+    fn mixed(length: usize, delay: usize, gains: [f32; 5]) -> Vec<f32> {
+        let mut mix = vec![0.0; length + LAGS.end];
+        for (n, gain) in gains.into_iter().enumerate() {
+            for (mixed, sample) in mix[delay..].iter_mut().zip(&voice(n)[4_000..4_000 + length]) {
+                *mixed += gain * sample;
+            }
+        }
+        flattened(&mix)
+    }
+
+    fn said(n: usize, length: usize) -> Vec<f32> {
+        flattened(&voice(n)[4_000..4_000 + length])
+    }
+
+    #[test]
+    fn a_voice_alone_is_found_with_its_lag_and_level() {
+        let heard = mixed(10_000, 700, [0.0, 0.5, 0.0, 0.0, 0.0]);
+        let found = compare(&said(1, 10_000), &heard, LAGS);
+        assert!(found.likeness > 0.99, "{found:?}");
+        assert!((found.level_db + 6.0).abs() < 0.2, "{found:?}");
+        assert_eq!(found.lag, RATE.duration(700));
+    }
+
+    #[test]
+    fn four_voices_at_once_are_each_found_and_the_fifth_is_not() {
+        for missing in 0..5 {
+            let mut gains = [1.0; 5];
+            gains[missing] = 0.0;
+            let heard = mixed(13_600, 700, gains);
+            for n in 0..5 {
+                let found = compare(&said(n, 13_600), &heard, 400..1_000);
+                assert_eq!(
+                    found.likeness > 0.2,
+                    n != missing,
+                    "{n} without {missing}: {found:?}"
+                );
+                assert!(
+                    found.likeness > 0.28 || found.likeness < 0.12,
+                    "{n} without {missing}: {found:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_lag_that_changes_on_the_way_is_followed() {
+        let said = said(0, 10_400);
+        let mut heard = vec![0.0; 600];
+        heard.extend_from_slice(&voice(0)[4_000..4_000 + 5_000]);
+        // The jitter buffer grows by a packet: 20 ms more of the same.
+        heard.extend_from_slice(&voice(0)[4_000 + 4_840..4_000 + 10_400]);
+        heard.resize(20_000, 0.0);
+        let found = compare(&said, &flattened(&heard), LAGS);
+        assert!(found.likeness > 0.85, "{found:?}");
+    }
+
+    #[test]
+    fn silence_is_like_nothing() {
+        let found = compare(&said(0, 8_000), &[0.0; 20_000], LAGS);
+        assert_eq!((found.likeness, found.level_db), (0.0, LEVEL_DB_MIN));
+        assert_eq!(compare(&said(0, 8_000), &[], LAGS).level_db, LEVEL_DB_MIN);
+        assert_eq!(compare(&[], &said(0, 8_000), LAGS), Match::NONE);
+    }
+}

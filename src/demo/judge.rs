@@ -1,0 +1,313 @@
+//! The verdict: each thing that was said against what each party, and the recording, heard.
+//!
+//! Pure: sounds go in, checks come out. A voice that should be heard must be found by its likeness; one that should
+//! not must be quieter than a leak would be.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use super::check::{Match, RATE, compare, flattened};
+use super::script::{self, LAG_MAX, PARTIES, Scene, TURNS, Texts, Turn};
+use crate::load::speech::SpeechError;
+
+/// A voice alone: Opus at its lowest rate here still gives 0.8.
+const LIKENESS_MIN_ALONE: f32 = 0.5;
+
+/// One of four at once: at least 0.28 where it is there, at most 0.16 where it is not.
+const LIKENESS_MIN_TOGETHER: f32 = 0.2;
+
+/// Quieter than this is not heard; a correct mixer gives −45 or less (what noise correlates by chance).
+const LEVEL_DB_MAX_UNHEARD: f32 = -28.0;
+
+/// A voice that should be heard is not heard more quietly than this.
+const LEVEL_DB_MIN_HEARD: f32 = -10.0;
+
+/// How late, or early, a recording may begin against what is said: it is found by the first turn.
+const RECORDING_SHIFT: Duration = Duration::from_millis(1_500);
+
+/// Mono sound at 8 kHz; its first sample is `start_ms` after the start of the play (or before it).
+#[derive(Debug, Clone)]
+pub struct Timeline {
+    pub start_ms: f64,
+    pub sound: Vec<f32>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Check {
+    pub sentence: String,
+    pub passed: bool,
+}
+
+#[derive(Debug)]
+pub struct Verdict {
+    /// By listener, then speaker, of the turns that each had alone; the last row is the recording.
+    pub matrix: Vec<[Match; PARTIES]>,
+    pub checks: Vec<Check>,
+}
+
+impl Verdict {
+    pub fn passed(&self) -> bool {
+        self.checks.iter().all(|check| check.passed)
+    }
+}
+
+/// Judges what the five heard and what the recording has.
+pub fn judge(heard: &[Timeline], recording: Option<&Timeline>) -> Result<Verdict, SpeechError> {
+    let texts = Texts::decode(RATE)?;
+    let said: Vec<Vec<f32>> = (0..TURNS.len())
+        .map(|turn| flattened(&texts.said(turn)))
+        .collect();
+    let mut verdict = Verdict {
+        matrix: Vec::new(),
+        checks: Vec::new(),
+    };
+    for (listener, timeline) in heard.iter().enumerate() {
+        let ear = Ear::new(timeline, 0..RATE.samples(LAG_MAX));
+        let hears = |turn: &Turn| turn.heard_by(listener);
+        listen(
+            &mut verdict,
+            script::name(listener),
+            Some(listener),
+            &ear,
+            &said,
+            hears,
+        );
+    }
+    match recording {
+        None => verdict.checks.push(Check {
+            sentence: "there is a recording".into(),
+            passed: false,
+        }),
+        Some(timeline) => {
+            let ear = Ear::recording(timeline, &said[0]);
+            listen(&mut verdict, "the recording", None, &ear, &said, Turn::in_the_mix);
+        }
+    }
+    Ok(verdict)
+}
+
+/// Compares every turn with what one ear heard, and adds a row and its checks.
+fn listen(
+    verdict: &mut Verdict,
+    name: &str,
+    own: Option<usize>,
+    ear: &Ear,
+    said: &[Vec<f32>],
+    hears: impl Fn(&Turn) -> bool,
+) {
+    let mut row = [ear.hear(&TURNS[0], &said[0], ear.lags.clone()); PARTIES];
+    for (turn, said) in TURNS.iter().zip(said) {
+        let found = ear.hear(turn, said, ear.lags.clone());
+        if turn.scene == Scene::InTurn {
+            row[turn.speaker] = found;
+        }
+        let together = turn.scene == Scene::Together;
+        if together && own == Some(turn.speaker) {
+            // Under four others a leak of oneself cannot be told from chance; alone it can, and was.
+            continue;
+        }
+        let speaker = if own == Some(turn.speaker) {
+            "itself"
+        } else {
+            script::name(turn.speaker)
+        };
+        let likeness_min = if together {
+            LIKENESS_MIN_TOGETHER
+        } else {
+            LIKENESS_MIN_ALONE
+        };
+        let is_heard = found.likeness >= likeness_min && found.level_db >= LEVEL_DB_MIN_HEARD;
+        let is_unheard = found.level_db <= LEVEL_DB_MAX_UNHEARD;
+        let wanted = hears(turn);
+        verdict.checks.push(Check {
+            sentence: format!(
+                "{name} {} {speaker} {} (likeness {:.2}, level {:.0} dB)",
+                if wanted { "hears" } else { "does not hear" },
+                when(turn.scene),
+                found.likeness,
+                found.level_db
+            ),
+            passed: if wanted { is_heard } else { is_unheard },
+        });
+    }
+    verdict.matrix.push(row);
+}
+
+fn when(scene: Scene) -> &'static str {
+    match scene {
+        Scene::InTurn => "speaking alone",
+        Scene::Together => "among all speaking at once",
+        Scene::Muted => "speaking while muted",
+        Scene::WhileMuted => "answering the muted",
+        Scene::Held => "speaking while held",
+        Scene::WhileHeld => "unmuted again, while craig is held",
+        Scene::Kicked => "speaking after the kick",
+        Scene::AfterKick => "resumed, after the kick",
+    }
+}
+
+/// A sound to be listened to, prepared once.
+struct Ear {
+    start_ms: f64,
+    flat: Vec<f32>,
+    lags: Range<usize>,
+}
+
+impl Ear {
+    fn new(timeline: &Timeline, lags: Range<usize>) -> Ear {
+        Ear {
+            start_ms: timeline.start_ms,
+            flat: flattened(&timeline.sound),
+            lags,
+        }
+    }
+
+    /// A recording's start is not known to the millisecond: the first turn tells where it lies.
+    fn recording(timeline: &Timeline, first_said: &[f32]) -> Ear {
+        let shift_ms = RECORDING_SHIFT.as_secs_f64() * 1e3;
+        let mut ear = Ear::new(timeline, 0..2 * RATE.samples(RECORDING_SHIFT));
+        ear.start_ms += shift_ms;
+        let found = ear.hear(&TURNS[0], first_said, ear.lags.clone());
+        // From here on the first turn's lag is half of what is allowed, and the others' may differ from it.
+        ear.start_ms -= found.lag.as_secs_f64() * 1e3 - LAG_MAX.as_secs_f64() * 1e3 / 2.0;
+        ear.lags = 0..RATE.samples(LAG_MAX);
+        ear
+    }
+
+    /// Finds a turn in what was heard from the moment it was said on.
+    fn hear(&self, turn: &Turn, said: &[f32], lags: Range<usize>) -> Match {
+        let from = ((turn.at_ms as f64 - self.start_ms) * RATE.samples_per_ms() as f64).round() as i64;
+        let to = from + (said.len() + lags.end) as i64;
+        let length = self.flat.len() as i64;
+        let before = (-from).clamp(0, to - from) as usize;
+        let mut heard = vec![0.0; before];
+        heard.extend_from_slice(&self.flat[from.clamp(0, length) as usize..to.clamp(0, length) as usize]);
+        compare(said, &heard, lags)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use super::*;
+    use crate::load::track::noise;
+
+    /// What a perfect mixer lets be heard by one for whom `gain` says how loud each turn is.
+    fn timeline(start_ms: f64, lag_ms: f64, gain: impl Fn(&Turn) -> f32) -> Timeline {
+        static TEXTS: LazyLock<Texts> = LazyLock::new(|| Texts::decode(RATE).expect("the speech decodes"));
+        let length = Duration::from_millis(script::END_MS as u64 + 3_000);
+        let mut sound = noise(RATE, length, -70.0, &mut fastrand::Rng::with_seed(9));
+        for (index, turn) in TURNS.iter().enumerate() {
+            let start = ((turn.at_ms as f64 + lag_ms - start_ms) * 8.0) as usize;
+            let gain = gain(turn);
+            for (sample, said) in sound[start..].iter_mut().zip(TEXTS.said(index)) {
+                *sample += gain * said;
+            }
+        }
+        Timeline { start_ms, sound }
+    }
+
+    /// As it should be, but for the gain that `change` gives to a listener (the recording is number `PARTIES`) and a turn.
+    fn judged(change: impl Fn(usize, &Turn) -> Option<f32>) -> Verdict {
+        let heard: Vec<Timeline> = (0..PARTIES)
+            .map(|listener| {
+                timeline(
+                    -400.0 + 11.0 * listener as f64,
+                    30.0 + 15.0 * listener as f64,
+                    |turn| change(listener, turn).unwrap_or(f32::from(u8::from(turn.heard_by(listener)))),
+                )
+            })
+            .collect();
+        let recording = timeline(-300.0, -150.0, |turn| {
+            change(PARTIES, turn).unwrap_or(f32::from(u8::from(turn.in_the_mix())))
+        });
+        judge(&heard, Some(&recording)).expect("the speech decodes")
+    }
+
+    fn failures(verdict: &Verdict) -> Vec<&str> {
+        verdict
+            .checks
+            .iter()
+            .filter(|check| !check.passed)
+            .map(|check| check.sentence.as_str())
+            .collect()
+    }
+
+    #[test]
+    fn a_perfect_conference_passes_every_check() {
+        let verdict = judged(|_, _| None);
+        assert_eq!(failures(&verdict), Vec::<&str>::new());
+        assert_eq!(verdict.matrix.len(), PARTIES + 1);
+        for (listener, row) in verdict.matrix.iter().enumerate() {
+            for (speaker, found) in row.iter().enumerate() {
+                assert_eq!(
+                    found.likeness > 0.9,
+                    listener != speaker,
+                    "{listener} {speaker} {found:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn ones_own_voice_leaking_20_db_down_is_caught() {
+        let verdict = judged(|listener, turn| (listener == 3 && turn.speaker == 3).then_some(0.1));
+        let failures = failures(&verdict);
+        assert_eq!(failures.len(), 1, "{failures:?}");
+        assert!(
+            failures[0].starts_with("dora does not hear itself"),
+            "{failures:?}"
+        );
+    }
+
+    #[test]
+    fn a_missing_talker_is_caught_alone_and_among_all() {
+        for scene in [Scene::InTurn, Scene::Together, Scene::AfterKick] {
+            let verdict = judged(|listener, turn| {
+                (listener == 0 && turn.speaker == 2 && turn.scene == scene).then_some(0.0)
+            });
+            let failures = failures(&verdict);
+            assert_eq!(failures.len(), 1, "{failures:?}");
+            assert!(failures[0].starts_with("alma hears craig"), "{failures:?}");
+        }
+    }
+
+    #[test]
+    fn a_muted_held_or_kicked_voice_that_is_heard_faintly_is_caught() {
+        for scene in [Scene::Muted, Scene::Held, Scene::Kicked] {
+            let verdict = judged(|listener, turn| (listener == 3 && turn.scene == scene).then_some(0.1));
+            assert_eq!(failures(&verdict).len(), 1, "{:?}", failures(&verdict));
+        }
+    }
+
+    #[test]
+    fn a_held_party_that_hears_is_caught() {
+        let verdict =
+            judged(|listener, turn| (listener == 2 && turn.scene == Scene::WhileHeld).then_some(1.0));
+        assert_eq!(failures(&verdict).len(), 1, "{:?}", failures(&verdict));
+    }
+
+    #[test]
+    fn a_recording_with_the_muted_or_without_a_talker_or_none_at_all_is_caught() {
+        let with =
+            judged(|listener, turn| (listener == PARTIES && turn.scene == Scene::Muted).then_some(1.0));
+        assert_eq!(failures(&with).len(), 1, "{:?}", failures(&with));
+        let without = judged(|listener, turn| {
+            (listener == PARTIES && turn.speaker == 4 && turn.in_the_mix()).then_some(0.0)
+        });
+        assert_eq!(failures(&without).len(), 2, "{:?}", failures(&without));
+        let verdict = judge(&[], None).expect("the speech decodes");
+        assert_eq!(failures(&verdict), ["there is a recording"]);
+    }
+
+    #[test]
+    fn hearing_nothing_at_all_is_caught() {
+        let silent = Timeline {
+            start_ms: 0.0,
+            sound: Vec::new(),
+        };
+        let verdict = judge(std::slice::from_ref(&silent), Some(&silent)).expect("the speech decodes");
+        assert!(failures(&verdict).len() > 15);
+    }
+}

@@ -1,0 +1,277 @@
+//! The performance: five parties over real sockets, the cues of the script carried out in time, and what came of it.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::DemoError;
+use super::check::RATE;
+use super::judge::{Check, Timeline};
+use super::script::{self, CODECS, COMMAND_MARGIN, CUES, Deed, PARTIES, TURNS, Texts};
+use super::sound;
+use crate::codec::Codec;
+use crate::frame::Rate;
+use crate::load::api::{Api, ApiError};
+use crate::load::hearing::Hearing;
+use crate::load::party::{Party, Worker};
+use crate::load::socket::{self, WallTime};
+use crate::load::stream::Capture;
+use crate::load::track::{Track, encoding};
+
+const CONFERENCE: &str = "demo";
+
+const PTIME_MS: u8 = 20;
+
+/// From the last seat taken to the start of the play.
+const BEFORE_START: Duration = Duration::from_millis(300);
+
+/// The parties' moments of sending lie this far apart.
+const OFFSET: Duration = Duration::from_millis(4);
+
+/// More than a party hears in a play, in the largest codec.
+const CAPTURE_BYTES: usize = 32 << 20;
+
+/// How long a recording may take to be finished.
+const RECORDING_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the play left behind, ready to be judged.
+pub struct Performance {
+    pub heard: Vec<Timeline>,
+    pub recording: Option<Timeline>,
+    /// What is checked by counting, not by listening.
+    pub checks: Vec<Check>,
+}
+
+/// Performs the script against the daemon behind `api`; sounds and the recording are left in `directory`.
+pub fn perform(api: &Api, directory: &Path) -> Result<Performance, DemoError> {
+    let tracks = (0..PARTIES).map(track).collect::<Result<Vec<_>, DemoError>>()?;
+    let epoch = Instant::now();
+    let epoch_wall = WallTime::now();
+    let worker = Worker::start(epoch)?;
+    let mut parties = Vec::with_capacity(PARTIES);
+    for (party, track) in tracks.into_iter().enumerate() {
+        let local = socket::bind(IpAddr::V4(Ipv4Addr::LOCALHOST))?;
+        let address = local.local_addr()?;
+        let seat = api.seat(CONFERENCE, script::name(party), CODECS[party], PTIME_MS, address)?;
+        local.connect(seat.remote)?;
+        println!(
+            "        {} takes a seat with {} at {} Hz, {address} ⇄ {}",
+            script::name(party),
+            CODECS[party].name(),
+            CODECS[party].rate().hz(),
+            seat.remote
+        );
+        let mut party = Party::new(party, local, seat.payload_type, Arc::new(track), 0, party as u64);
+        party.capture = Some(Capture::up_to(CAPTURE_BYTES));
+        parties.push(party);
+    }
+    let recording_before = epoch.elapsed();
+    let recording_id = api.record(CONFERENCE)?;
+    println!("        The mix is recorded, as {recording_id}.");
+
+    let start = epoch.elapsed() + BEFORE_START;
+    worker.measure();
+    for (party, seat) in parties.into_iter().enumerate() {
+        worker.join(seat, start + OFFSET * party as u32);
+    }
+    let mut checks = Vec::new();
+    for cue in &CUES {
+        let due = start + Duration::from_millis(cue.at_ms as u64);
+        thread::sleep(due.saturating_sub(epoch.elapsed()));
+        println!("{:>5.1} s {}", cue.at_ms as f64 / 1e3, cue.sentence);
+        carry_out(api, cue.deed)?;
+        if cue.deed != Deed::Say {
+            checks.push(in_time(cue.at_ms, epoch.elapsed().saturating_sub(start)));
+        }
+    }
+    api.stop_recording(CONFERENCE)?;
+    let parties = worker.finish().parties;
+    for party in (0..PARTIES).filter(|party| *party != script::KICKED) {
+        api.unseat(script::name(party))?;
+    }
+
+    let start_wall = epoch_wall.after(start);
+    let mut heard = Vec::with_capacity(PARTIES);
+    for (number, party) in parties.iter().enumerate() {
+        let offset = OFFSET * number as u32;
+        heard.push(timeline(
+            party,
+            CODECS[number],
+            start_wall.after(offset),
+            directory,
+        )?);
+        checks.extend(counted(number, party, start_wall));
+    }
+    let receipt = receipt(api, &recording_id, directory)?;
+    let recording = recording(api, &recording_id, directory)?.map(|(hz, samples)| {
+        checks.push(in_receipt(&receipt, hz, samples.len()));
+        let rate = Rate::from_hz(hz).unwrap_or(RATE);
+        let start_ms = recording_before.as_secs_f64() * 1e3 - start.as_secs_f64() * 1e3;
+        Timeline {
+            start_ms,
+            sound: sound::at_check_rate(&samples, rate),
+        }
+    });
+    Ok(Performance {
+        heard,
+        recording,
+        checks,
+    })
+}
+
+fn track(party: usize) -> Result<Track, DemoError> {
+    let encoding = encoding(CODECS[party], PTIME_MS);
+    let part = Texts::decode(encoding.codec.rate())?.part(party);
+    Ok(Track::encode(&part, encoding, &[])?)
+}
+
+fn carry_out(api: &Api, deed: Deed) -> Result<(), ApiError> {
+    match deed {
+        Deed::Say => Ok(()),
+        Deed::Command { party, command } => api.command(CONFERENCE, script::name(party), command),
+        Deed::Kick { party } => api.kick(CONFERENCE, script::name(party)),
+    }
+}
+
+/// Whether a command was answered before the turn that depends on it: otherwise that turn's check says nothing.
+fn in_time(cue_ms: usize, answered: Duration) -> Check {
+    let next = TURNS
+        .iter()
+        .find(|turn| turn.at_ms > cue_ms)
+        .map_or(script::END_MS, |turn| turn.at_ms);
+    let latest = Duration::from_millis(next as u64).saturating_sub(COMMAND_MARGIN);
+    let took = answered.saturating_sub(Duration::from_millis(cue_ms as u64));
+    Check {
+        sentence: format!(
+            "the command at {:.1} s was answered in time (after {} ms)",
+            cue_ms as f64 / 1e3,
+            took.as_millis()
+        ),
+        passed: answered <= latest,
+    }
+}
+
+/// What a party heard, laid out against the start of its own part, and kept as a file.
+fn timeline(party: &Party, codec: Codec, start: WallTime, directory: &Path) -> Result<Timeline, DemoError> {
+    let packets = party.capture.as_ref().map_or(&[][..], |capture| &capture.packets);
+    let hearing = Hearing::of(packets, codec)?;
+    let file = directory.join(format!("heard-by-{}.wav", script::name(party.leg)));
+    sound::write_wav(&file, hearing.rate.hz(), &hearing.sound)?;
+    // Each packet says when the first sample was heard; the median of all is not moved by those that were late.
+    let mut starts: Vec<i64> = hearing
+        .arrivals()
+        .iter()
+        .map(|(sample, at)| at.nanos_since(start) - hearing.rate.duration(*sample).as_nanos() as i64)
+        .collect();
+    starts.sort_unstable();
+    let start_ms = starts
+        .get(starts.len() / 2)
+        .map_or(0.0, |nanos| *nanos as f64 / 1e6);
+    Ok(Timeline {
+        start_ms,
+        sound: sound::at_check_rate(&hearing.sound, hearing.rate),
+    })
+}
+
+/// One stream without holes and from one source; and nothing for the kicked.
+fn counted(number: usize, party: &Party, start: WallTime) -> Vec<Check> {
+    let (name, stream) = (script::name(number), &party.stream);
+    let mut checks = vec![Check {
+        sentence: format!(
+            "{name} receives one unbroken stream ({} packets, {} missing, {} changes of source, longest gap {} ms)",
+            stream.packets,
+            stream.missing(),
+            stream.source_changes,
+            stream.gap_max.as_millis()
+        ),
+        passed: stream.packets > 0 && stream.missing() == 0 && stream.source_changes == 0,
+    }];
+    if number == script::KICKED {
+        let silent_from = start.after(Duration::from_millis(script::KICKED_SILENT_FROM_MS as u64));
+        let captured = party.capture.as_ref().map_or(&[][..], |capture| &capture.packets);
+        let after = captured.iter().filter(|packet| packet.at > silent_from).count();
+        checks.push(Check {
+            sentence: format!("{name} receives nothing after the kick ({after} packets)"),
+            passed: after == 0,
+        });
+    }
+    checks
+}
+
+/// Waits until the recording is finished; its receipt, kept as a file.
+fn receipt(api: &Api, recording_id: &str, directory: &Path) -> Result<Value, DemoError> {
+    let deadline = Instant::now() + RECORDING_PATIENCE;
+    loop {
+        let receipt = api.receipt(recording_id)?;
+        if !matches!(
+            receipt["state"].as_str(),
+            Some("recording" | "finishing" | "uploading")
+        ) || Instant::now() > deadline
+        {
+            let json = serde_json::to_vec_pretty(&receipt).map_err(io::Error::from)?;
+            std::fs::write(directory.join("receipt.json"), json)?;
+            return Ok(receipt);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn recording(api: &Api, recording_id: &str, directory: &Path) -> Result<Option<(u32, Vec<f32>)>, DemoError> {
+    let audio = api.recorded_audio(recording_id)?;
+    std::fs::write(directory.join("recording.wav"), &audio)?;
+    Ok(sound::read_wav(&audio))
+}
+
+/// The receipt tells of a finished recording of the file's own length.
+fn in_receipt(receipt: &Value, hz: u32, samples: usize) -> Check {
+    let figure = |name: &str| {
+        receipt[name]
+            .as_u64()
+            .or_else(|| receipt["receipt"][name].as_u64())
+    };
+    let state = receipt["state"].as_str().unwrap_or("?");
+    let (told_samples, told_hz) = (figure("samples"), figure("rate"));
+    Check {
+        sentence: format!("the receipt tells of the recording ({state}, {samples} samples at {hz} Hz)"),
+        passed: state == "available"
+            && told_samples == Some(samples as u64)
+            && told_hz == Some(u64::from(hz)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_command_answered_too_late_for_its_turn_fails() {
+        // The first command is at 11.3 s, the turn that depends on it at 12.1 s.
+        assert!(in_time(11_300, Duration::from_millis(11_310)).passed);
+        assert!(in_time(11_300, Duration::from_millis(11_850)).passed);
+        assert!(!in_time(11_300, Duration::from_millis(11_851)).passed);
+    }
+
+    #[test]
+    fn a_receipt_of_another_length_or_state_fails() {
+        let receipt = json!({"state": "available", "receipt": {"samples": 100, "rate": 16_000}});
+        assert!(in_receipt(&receipt, 16_000, 100).passed);
+        assert!(!in_receipt(&receipt, 16_000, 101).passed);
+        assert!(!in_receipt(&receipt, 8_000, 100).passed);
+        assert!(
+            !in_receipt(
+                &json!({"state": "failed", "samples": 100, "rate": 16_000}),
+                16_000,
+                100
+            )
+            .passed
+        );
+        assert!(!in_receipt(&json!({}), 16_000, 100).passed);
+    }
+}
