@@ -136,7 +136,7 @@ fn keys(config: &Config) -> Result<Keys, ServeError> {
 /// Runs the daemon until a signal ends it: SIGTERM (or SIGINT) drains, a second one stops at once, SIGHUP reads the
 /// keys again.
 pub async fn serve(config: Config, ready_file: Option<PathBuf>) -> Result<(), ServeError> {
-    let fds = process::raise_fd_limit();
+    process::raise_fd_limit();
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(ServeError::Signals)?;
@@ -148,7 +148,7 @@ pub async fn serve(config: Config, ready_file: Option<PathBuf>) -> Result<(), Se
         ports = ?rtp.ports,
         advertise = ?rtp.advertise,
         engines = daemon.config.engine.threads,
-        fds,
+        fds = process::fd_limit(),
         "ready"
     );
     if let Some(path) = &ready_file {
@@ -177,7 +177,11 @@ pub async fn serve(config: Config, ready_file: Option<PathBuf>) -> Result<(), Se
         _ = terminate.recv() => tracing::warn!("told again: stopping at once"),
         _ = interrupt.recv() => tracing::warn!("told again: stopping at once"),
     }
-    daemon.stop().await;
+    tokio::select! {
+        () = daemon.stop() => {}
+        _ = terminate.recv() => tracing::warn!("told again: not waiting for what is still to be closed"),
+        _ = interrupt.recv() => tracing::warn!("told again: not waiting for what is still to be closed"),
+    }
     if let Some(path) = &ready_file {
         // Whoever looks for it should not find a daemon that is gone.
         let _ = std::fs::remove_file(path);

@@ -246,13 +246,18 @@ pub struct ConferenceSummary {
 
 impl ConferenceSummary {
     pub fn new(id: &ConferenceId, room: &RoomEntry, state: &State) -> ConferenceSummary {
-        let view = ConferenceView::new(id, room, state);
+        let here = || {
+            room.members
+                .iter()
+                .filter_map(|call| state.legs.get(call))
+                .filter(|leg| leg.place.conference == *id)
+        };
         ConferenceSummary {
-            id: view.conference_id,
-            participants: view.participants.len(),
-            talkers: view.talkers,
-            since: view.since,
-            recording: view.recording,
+            id: id.to_string(),
+            participants: here().count(),
+            talkers: here().filter(|leg| leg.is_contributing).count(),
+            since: timestamp(room.since),
+            recording: room.recording.as_ref().map(|recording| recording.id.clone()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Legs: create, change, move, end. Each request about a leg waits for its turn, and then for the leg to sit still.
 
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Map;
@@ -217,6 +218,10 @@ impl Inner {
     fn make(&self, request: CreateLeg) -> Result<(LegEntry, Box<Leg>, Sockets), Refusal> {
         let (family, address) = Negotiation::family(&request, &self.config)?;
         let sockets = self.ports.open(family).map_err(no_port)?;
+        // The kernel gives the lowest free number, so the number says how many are in use.
+        if sockets.rtcp.as_raw_fd() as u64 >= self.fds_for_legs {
+            return Err(no_port(PortsError::NoFileDescriptor));
+        }
         let local = sockets.local();
         let (negotiation, terms) = Negotiation::begin(&request, &self.config, address, local.port())?;
         let settings = LegSettings {

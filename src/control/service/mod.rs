@@ -28,6 +28,7 @@ pub use pump::pump;
 use crate::config::Config;
 use crate::control::events::{EventLog, Happening};
 use crate::control::ids::{CallId, ConferenceId};
+use crate::control::process;
 use crate::control::refusal::Refusal;
 use crate::control::state::State;
 use crate::control::turns::{PATIENCE, Turns};
@@ -57,6 +58,8 @@ struct Inner {
     answers: Answers,
     /// What engines said last, for when one is too busy to answer.
     last_figures: Mutex<Vec<EngineStats>>,
+    /// Descriptors from this number on are kept for connections and recordings.
+    fds_for_legs: u64,
     /// Rung when an answer is awaited, so that the pump looks more often.
     awaited: Notify,
 }
@@ -111,6 +114,7 @@ impl Service {
             recordings_in_turn: Turns::new(),
             answers: Answers::default(),
             last_figures: Mutex::new(vec![EngineStats::default(); engines]),
+            fds_for_legs: fds_for_legs(process::fd_limit(), config.http.connections),
             awaited: Notify::new(),
             config,
         };
@@ -215,6 +219,12 @@ impl Inner {
             _ => Err(Refusal::engine_silent()),
         }
     }
+}
+
+/// How many descriptors there may be before a leg is refused: without the rest, nobody could be told so.
+fn fds_for_legs(limit: u64, connections: usize) -> u64 {
+    const RECORDINGS_AND_FILES: u64 = 64;
+    limit - (connections as u64 + RECORDINGS_AND_FILES).min(limit / 4)
 }
 
 impl Answers {

@@ -18,6 +18,7 @@ use crate::engine;
 use crate::id::{LegId, RecordingSlot};
 use crate::leg::{DEFAULT_MAX_DELAY, Leg, LegChange};
 use crate::record::{RecordingState, RecordingStatus};
+use crate::room::RoomChange;
 use crate::time::Tick;
 
 /// How often engines are listened to.
@@ -339,8 +340,24 @@ impl Inner {
                 serde_json::to_value(receipt).unwrap_or_default(),
             );
         }
-        let _in_order = self.state();
+        let mut state = self.state();
         self.tell(&conference, None, kind, fields);
+        // One that ended by itself, at a full disk: the room can be recorded anew.
+        let room = state.rooms.get_mut(&conference);
+        let ended = room.filter(|room| {
+            room.recording
+                .as_ref()
+                .is_some_and(|recording| recording.id == status.recording_id)
+        });
+        if let Some(room) = ended {
+            room.recording = None;
+            let (engine, slot) = (room.engine, room.slot);
+            let untap = engine::Command::ChangeRoom {
+                room: slot,
+                change: RoomChange::Record(None),
+            };
+            self.send_surely(&mut state, engine, Command::Engine(untap));
+        }
     }
 }
 

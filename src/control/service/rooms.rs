@@ -8,6 +8,7 @@ use crate::control::ids::{CallId, ConferenceId};
 use crate::control::refusal::Refusal;
 use crate::control::requests::ChangeConference;
 use crate::control::state::State;
+use crate::control::turns::PATIENCE;
 use crate::control::views::{ConferenceSummary, ConferenceView, Listed, Page};
 use crate::driver::Command;
 use crate::engine;
@@ -57,13 +58,30 @@ impl Service {
         Ok(())
     }
 
-    /// Ends every leg there is.
+    /// Ends every leg there is, and waits for them as long as anything may wait.
     pub async fn clear(&self, reason: &'static str) {
-        let rooms: Vec<ConferenceId> = self.inner.state().rooms.keys().cloned().collect();
-        for room in rooms {
-            if let Err(refusal) = self.clear_conference(&room, reason).await {
-                tracing::warn!(conference = %room, %refusal, "a room could not be cleared");
+        let left: Vec<_> = {
+            let mut guard = self.inner.state();
+            let state = &mut *guard;
+            let rooms: Vec<_> = state
+                .rooms
+                .iter()
+                .map(|(id, room)| (id.clone(), room.members.clone()))
+                .collect();
+            rooms
+                .iter()
+                .flat_map(|(id, members)| self.inner.let_all_go(state, id, members, reason))
+                .collect()
+        };
+        self.inner.awaited.notify_one();
+        let all = async {
+            for left in left {
+                // A leg whose engine is gone leaves no word.
+                let _ = left.await;
             }
+        };
+        if tokio::time::timeout(PATIENCE, all).await.is_err() {
+            tracing::warn!("not every leg has left in time");
         }
     }
 }

@@ -11,7 +11,7 @@ const REQUESTS: usize = 60;
 
 #[test]
 fn eight_clients_at_the_same_legs_leave_no_leg_room_port_or_slot() {
-    let served = Served::start(&[]);
+    let served = Served::start(&["engine.legs=4", "engine.rooms=16"]);
     let done = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for client in 0..CLIENTS {

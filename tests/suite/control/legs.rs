@@ -271,3 +271,30 @@ fn the_advertised_address_stands_in_sdp_and_the_bound_one_takes_the_packets() {
     let media = served.get("/v1/legs/b").json(200)["media"].clone();
     assert_eq!(media["local"], format!("127.0.0.1:{}", port(&other)));
 }
+
+#[test]
+fn an_offer_over_ipv6_is_answered_over_ipv6() {
+    if std::net::UdpSocket::bind("[::1]:0").is_err() {
+        eprintln!("skipped: this machine has no IPv6 loopback");
+        return;
+    }
+    let served = Served::start(&["rtp.bind=[\"127.0.0.1\", \"::1\"]"]);
+    let body =
+        json!({ "conferenceId": "r", "callId": "a", "sdp": offer(5004).replace("IP4 127.0.0.1", "IP6 ::1") });
+    let leg = served.post("/v1/legs", &body).json(201);
+    assert!(leg["sdp"].as_str().unwrap().contains("c=IN IP6 ::1"));
+    assert_eq!(
+        served.get("/v1/legs/a").json(200)["media"]["local"],
+        format!("[::1]:{}", port(&leg))
+    );
+    assert!(
+        served.leg("r", "b")["sdp"]
+            .as_str()
+            .unwrap()
+            .contains("c=IN IP4 127.0.0.1")
+    );
+    // The port is of one family for good.
+    served
+        .patch("/v1/legs/a", &json!({ "sdp": offer(5004) }))
+        .refused(40001);
+}

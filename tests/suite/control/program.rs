@@ -35,10 +35,25 @@ struct Process {
 
 impl Process {
     fn start(sets: &[&str]) -> Process {
+        Process::start_with_fds(None, sets)
+    }
+
+    fn start_with_fds(fds: Option<u32>, sets: &[&str]) -> Process {
         let (ports, dir) = place_of_its_own();
         std::fs::create_dir_all(&dir).unwrap();
         let ready = dir.join("ready.json");
-        let mut command = mixminus(&["serve", "--ready-file", ready.to_str().unwrap()]);
+        let program = env!("CARGO_BIN_EXE_mixminus");
+        let limit = fds.map_or(String::new(), |fds| format!("ulimit -n {fds}; "));
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            &format!("{limit}exec \"$@\""),
+            "sh",
+            program,
+            "serve",
+            "--ready-file",
+        ]);
+        command.arg(&ready).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
             .current_dir(&dir)
             .env("MIXMINUS_RTP__PORTS", ports)
@@ -229,4 +244,20 @@ fn sighup_reads_the_keys_again_and_keeps_the_old_ones_when_they_are_wrong() {
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(status("new:c2VjcmV0"), 200);
     std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn without_file_descriptors_a_leg_is_refused_and_those_that_are_go_on() {
+    let process = Process::start_with_fds(Some(44), &["engine.legs=16"]);
+    let refused = (0..16).find_map(|index| {
+        let body = leg("r", &format!("call-{index}"));
+        let reply = send(process.http, "POST", "/v1/legs", &[], body.to_string().as_bytes());
+        (reply.status != 201).then_some((index, reply))
+    });
+    let (seated, reply) = refused.expect("44 descriptors are too few for 16 legs");
+    assert!(seated > 3);
+    assert!(reply.refused(50300).contains("file descriptor"));
+    assert_eq!(process.status("GET", "/v1/legs/call-0", &json!({})), 200);
+    assert_eq!(process.status("DELETE", "/v1/legs/call-0", &json!({})), 204);
+    assert_eq!(process.status("POST", "/v1/legs", &leg("r", "again")), 201);
 }
