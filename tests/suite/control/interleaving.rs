@@ -1,6 +1,9 @@
 //! Many clients at once on the same legs and rooms: nothing is refused oddly, nothing is left behind.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -85,4 +88,34 @@ fn a_leg_that_many_make_at_once_is_made_once() {
     });
     assert_eq!(made.load(Ordering::Relaxed), 1);
     assert_eq!(served.metric("mixminus_ports_free"), 19.0);
+}
+
+#[test]
+fn a_client_that_hangs_up_leaves_a_whole_leg_or_none() {
+    let served = Served::start(&[]);
+    for index in 0..15 {
+        let body = json!({ "conferenceId": "r", "callId": format!("call-{index}"), "sdp": offer(5004), "record": true });
+        let body = body.to_string();
+        let mut client = TcpStream::connect(served.http).unwrap();
+        write!(
+            client,
+            "POST /v1/legs HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        if index % 3 == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    let legs = || served.get("/v1/legs").json(200)["total"].as_f64().unwrap();
+    eventually("each leg has a port and a seat", || {
+        let seated: f64 = (0..2)
+            .map(|engine| served.metric(&format!("mixminus_engine_legs{{engine=\"{engine}\"}}")))
+            .sum();
+        legs() == seated && served.metric("mixminus_ports_free") == 20.0 - seated
+    });
+    if legs() > 0.0 {
+        served.delete("/v1/conferences/id/r").empty(204);
+    }
+    assert_eq!(served.metric("mixminus_ports_free"), 20.0);
 }

@@ -12,7 +12,8 @@ fn a_recording_is_started_once_paused_stopped_and_fetched() {
     served.post(ROUTE, &json!({})).refused(40400);
     served.leg("r", "a");
     served.delete(ROUTE).refused(40400);
-    let mut events = Events::open(served.http, "?conferenceId=r", "");
+    let mut events = Events::open(served.http, "?conferenceId=r&after=0", "");
+    events.until("leg.joined");
     let options =
         json!({ "destinationUrl": "file://folder/talk", "sampleRate": 8000, "transcriptionOptions": {} });
     let started = served.post(ROUTE, &options).json(201);
@@ -46,6 +47,16 @@ fn a_recording_is_started_once_paused_stopped_and_fetched() {
     eventually("sound is in the file", || {
         served.get(&format!("/v1/recordings/{id}")).json(200)["bytes"] != 44
     });
+    served
+        .patch("/v1/conferences/id/r/a", &json!({ "command": "unmute" }))
+        .empty(200);
+    let shown = || {
+        served.get(&format!("/v1/recordings/{id}")).json(200)["bytes"]
+            .as_u64()
+            .unwrap()
+    };
+    let before = shown();
+    eventually("sound goes on", || shown() > before + 1_000);
     assert_eq!(served.delete(ROUTE).json(200)["recordingId"], id.as_str());
     served.delete(ROUTE).refused(40400);
     let available = events.until("recording.available");
@@ -57,7 +68,12 @@ fn a_recording_is_started_once_paused_stopped_and_fetched() {
     let receipt = &one["receipt"];
     assert_eq!(receipt["rate"], 8000);
     assert_eq!(receipt["attendance"][0]["callId"], "a");
-    assert_eq!(receipt["attendance"][0]["muted"].as_array().unwrap().len(), 1);
+    let muted = receipt["attendance"][0]["muted"].as_array().unwrap();
+    assert_eq!(muted.len(), 1);
+    assert!(
+        muted[0]["from"].is_string() && muted[0]["to"].is_string(),
+        "{muted:?}"
+    );
     assert_eq!(receipt["sha256"].as_str().unwrap().len(), 64);
     assert_eq!(served.get("/v1/recordings").json(200)["total"], 1);
 
