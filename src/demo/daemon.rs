@@ -3,6 +3,7 @@
 use std::env;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -36,7 +37,16 @@ impl Daemon {
         // One of an earlier demo would name ports that are no more.
         let _ = fs::remove_file(&ready_file);
         let recordings = directory.join("recordings");
-        let child = Command::new(env::current_exe()?)
+        let mut command = Command::new(env::current_exe()?);
+        // SAFETY: between fork and exec only prctl is called, which is async-signal-safe and allocates nothing.
+        unsafe {
+            command.pre_exec(|| {
+                // However the demo ends, its daemon does not stay behind.
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+                Ok(())
+            });
+        }
+        let child = command
             .arg("serve")
             .args(["--set", "http.listen=127.0.0.1:0"])
             .args(["--set", "grpc.listen=127.0.0.1:0"])

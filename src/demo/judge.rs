@@ -10,17 +10,22 @@ use super::check::{Match, RATE, compare, flattened};
 use super::script::{self, LAG_MAX, PARTIES, Scene, TURNS, Texts, Turn};
 use crate::load::speech::SpeechError;
 
-/// A voice alone: Opus at its lowest rate here still gives 0.8.
-const LIKENESS_MIN_ALONE: f32 = 0.5;
+/// A voice alone: 0.8 and more on a machine with time, still 0.55 where late packets had to be concealed; somebody
+/// else's gives at most 0.2.
+const LIKENESS_MIN_ALONE: f32 = 0.35;
 
-/// One of four at once: at least 0.28 where it is there, at most 0.16 where it is not.
-const LIKENESS_MIN_TOGETHER: f32 = 0.2;
+/// One of four at once, looked for near the lag it had alone: 0.33 and more where it is there, at most 0.09 where it
+/// is not.
+const LIKENESS_MIN_TOGETHER: f32 = 0.16;
 
 /// Quieter than this is not heard; a correct mixer gives −45 or less (what noise correlates by chance).
 const LEVEL_DB_MAX_UNHEARD: f32 = -28.0;
 
 /// A voice that should be heard is not heard more quietly than this.
 const LEVEL_DB_MIN_HEARD: f32 = -10.0;
+
+/// While all speak, how far from its lag alone a voice's lag is looked for: playout adapts meanwhile.
+const LAG_CHANGE: Duration = Duration::from_millis(100);
 
 /// How late, or early, a recording may begin against what is said: it is found by the first turn.
 const RECORDING_SHIFT: Duration = Duration::from_millis(1_500);
@@ -96,8 +101,16 @@ fn listen(
     hears: impl Fn(&Turn) -> bool,
 ) {
     let mut row = [ear.hear(&TURNS[0], &said[0], ear.lags.clone()); PARTIES];
+    let change = RATE.samples(LAG_CHANGE);
     for (turn, said) in TURNS.iter().zip(said) {
-        let found = ear.hear(turn, said, ear.lags.clone());
+        let alone = RATE.samples(row[turn.speaker].lag);
+        let lags = match turn.scene {
+            Scene::Together => {
+                alone.saturating_sub(change).max(ear.lags.start)..(alone + change).min(ear.lags.end)
+            }
+            _ => ear.lags.clone(),
+        };
+        let found = ear.hear(turn, said, lags);
         if turn.scene == Scene::InTurn {
             row[turn.speaker] = found;
         }
@@ -268,8 +281,12 @@ mod tests {
                 (listener == 0 && turn.speaker == 2 && turn.scene == scene).then_some(0.0)
             });
             let failures = failures(&verdict);
-            assert_eq!(failures.len(), 1, "{failures:?}");
             assert!(failures[0].starts_with("alma hears craig"), "{failures:?}");
+            // Whoever was not found alone may not be found among all either, for want of a lag.
+            assert!(
+                failures.len() == 1 || scene == Scene::InTurn && failures.len() == 2,
+                "{failures:?}"
+            );
         }
     }
 

@@ -60,8 +60,12 @@ pub fn run(args: DemoArgs) -> Result<ExitCode, DemoError> {
     println!("        The daemon has ended. Now everything that was heard is compared with what was said.\n");
     let mut verdict = judge(&performance.heard, performance.recording.as_ref())?;
     verdict.checks.extend(performance.checks);
-    print!("{}", matrix(&verdict));
-    print!("{}", account(&verdict.checks));
+    let matrix = matrix(&verdict);
+    print!("{matrix}{}", account(&verdict.checks));
+    fs::write(
+        directory.join("checks.txt"),
+        format!("{matrix}{}", list(&verdict.checks)),
+    )?;
     print!("{}", left_behind(&args.out));
     Ok(if verdict.passed() {
         ExitCode::SUCCESS
@@ -119,11 +123,26 @@ fn account(checks: &[Check]) -> String {
     text
 }
 
+/// Every check with its figures.
+fn list(checks: &[Check]) -> String {
+    checks
+        .iter()
+        .map(|check| {
+            format!(
+                "{}  {}\n",
+                if check.passed { "ok    " } else { "FAILED" },
+                check.sentence
+            )
+        })
+        .collect()
+}
+
 fn left_behind(out: &Path) -> String {
     format!(
-        "The recording is {}, its receipt {}; what each heard lies beside them.\n",
+        "The recording is {}, its receipt {};\nevery check with its figures is in {}, what each heard lies beside it.\n",
         out.join("recording.wav").display(),
-        out.join("receipt.json").display()
+        out.join("receipt.json").display(),
+        out.join("checks.txt").display()
     )
 }
 

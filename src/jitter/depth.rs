@@ -8,10 +8,16 @@ use super::playout::{Next, Playout, duration_us};
 use crate::codec::Decoder;
 use crate::time::{TICK, Time};
 
-/// Less surplus than this stays: the packets' own unevenness.
+/// Less surplus than this is left alone, and half of it is always left: the packets' own unevenness.
 const SURPLUS_MIN_US: u32 = 5_000;
 
 impl Playout {
+    /// After a tick: for so much of what comes next, no arrival is needed.
+    pub(super) fn note_left(&mut self, decoders: &[Decoder]) {
+        let left_us = self.in_hand_us(decoders);
+        self.low_water.note(u32::try_from(left_us).unwrap_or(u32::MAX));
+    }
+
     /// All sound in hand, decoded or not, pauses and holes between packets included.
     pub(super) fn in_hand_us(&self, decoders: &[Decoder]) -> u64 {
         let rate = self.sound.rate();
@@ -91,7 +97,7 @@ impl Playout {
         if surplus_us < SURPLUS_MIN_US {
             0
         } else {
-            surplus_us
+            surplus_us - SURPLUS_MIN_US / 2
         }
     }
 

@@ -1,10 +1,11 @@
 //! Playout: packets arrive when the network likes, sound leaves at every tick.
 //!
 //! ```text
-//! insert ─▶ stream (does it belong?) ─▶ buffer (packets, in order) ─▶ playout (what to do this tick) ─▶ pull
-//!              └▶ delay (how late do packets come?)                     ├ decode
-//!                                                                       ├ expand      nothing there: conceal
-//!                                                                       └ accelerate  too much there: shorten
+//! insert ─▶ arrival ──────────────▶ buffer ─────────▶ playout ──────────▶ sound ─▶ pull
+//!             ├ stream (does it        (packets,        ├ decode
+//!             │  belong?)               in order)       ├ expand      nothing there: conceal
+//!             └ delay (how late do                      └ depth, accelerate
+//!                packets come?)                                       too much there: drop, shorten
 //! ```
 //!
 //! Sequence numbers order packets, timestamps alone measure sound, so that packets may hold any stretch and

@@ -253,13 +253,10 @@ impl Playout {
             }
         }
         self.dry_ticks = if dry { self.dry_ticks.saturating_add(1) } else { 0 };
-        if self.packets.len() > 0 || self.covered == 0 && self.format.is_some() {
+        let flows = self.packets.len() > 0 || self.covered == 0 && self.format.is_some();
+        if flows {
             self.lower_delay(now, decoders);
-            self.low_water
-                .note(u32::try_from(self.in_hand_us(decoders)).unwrap_or(u32::MAX));
         }
-        self.stats.target_delay_ms = self.delay.target_us() as f32 * 1.0e-3;
-
         let rate = self.sound.rate();
         let kind = if self.sound.is_audible() {
             PlayedKind::Voice
@@ -267,6 +264,10 @@ impl Playout {
             PlayedKind::Silence
         };
         self.sound.play(&mut pcm[..rate.samples_per_tick()]);
+        if flows {
+            self.note_left(decoders);
+        }
+        self.stats.target_delay_ms = self.delay.target_us() as f32 * 1.0e-3;
         Played { rate, kind }
     }
 
@@ -433,6 +434,11 @@ impl Playout {
         }
         if self.covered > gap {
             self.low_water.note(0);
+            self.low_water.count_noted();
+        } else if lost == 0 && gap > 0 {
+            self.low_water.forget_noted();
+        } else {
+            self.low_water.count_noted();
         }
     }
 

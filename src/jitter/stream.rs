@@ -3,6 +3,7 @@
 //! Sequence numbers are compared with the newest one and count on over their wrap. Duplicates are told from late
 //! packets by the last 64 numbers seen.
 
+use crate::rtp::sequence::{extend_sequence, first_sequence};
 use crate::time::Time;
 
 /// RFC 3550 A.1 lets numbers misorder by 100. Here a leap ahead has the same bound: what leaps farther is heard as soon
@@ -41,8 +42,7 @@ pub(super) enum Standing {
 
 impl Stream {
     pub fn new(arrival: Time, ssrc: u32, sequence: u16) -> Stream {
-        // Far from zero, so that numbers before the first packet exist.
-        let sequence = (1 << 32) + u64::from(sequence);
+        let sequence = first_sequence(sequence);
         Stream {
             ssrc,
             next_sequence: 0,
@@ -59,7 +59,7 @@ impl Stream {
         if ssrc != self.ssrc || !(-LEAP_MAX..=LEAP_MAX).contains(&leap) {
             return Standing::Elsewhere;
         }
-        let sequence = self.newest_sequence.wrapping_add_signed(i64::from(leap));
+        let sequence = extend_sequence(self.newest_sequence, sequence);
         if leap > 0 {
             self.seen = self.seen.checked_shl(leap as u32).unwrap_or(0) | 1;
             self.newest_sequence = sequence;

@@ -357,7 +357,95 @@ pub fn codec_named(name: &str) -> Result<Codec, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread::{self, JoinHandle};
+
     use super::*;
+
+    /// Answers one request as told, and returns what was asked.
+    fn server(answer: &'static str) -> (String, JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let url = format!("http://{}/", listener.local_addr().expect("it is bound"));
+        let asked = thread::spawn(move || {
+            let (mut connection, _) = listener.accept().expect("the client comes");
+            let mut asked = String::new();
+            let mut buffer = [0; 4_096];
+            // A body follows in a write of its own, and ours all end with a brace.
+            while !(asked.contains("\r\n\r\n") && (asked.ends_with('}') || !asked.contains("content-type"))) {
+                let bytes = connection.read(&mut buffer).expect("the client asks");
+                asked.push_str(std::str::from_utf8(&buffer[..bytes]).expect("the request is text"));
+            }
+            connection
+                .write_all(answer.as_bytes())
+                .expect("the client listens");
+            asked
+        });
+        (url, asked)
+    }
+
+    #[test]
+    fn a_seat_is_asked_for_with_an_offer_and_the_answer_tells_where_to_send() {
+        let (url, asked) = server(
+            "HTTP/1.1 201 Created\r\nconnection: close\r\n\r\n{\"callId\":\"leg 7\",\"conferenceId\":\"r\",\
+             \"sdp\":\"v=0\\r\\nc=IN IP4 127.0.0.1\\r\\nm=audio 10010 RTP/AVP 8\\r\\n\"}",
+        );
+        let local = "127.0.0.1:4000".parse().expect("an address");
+        let seat = Api::new(&url, Some("key:secret"))
+            .seat("r", "leg 7", Codec::Pcma, 20, local)
+            .expect("it is seated");
+        let remote = "127.0.0.1:10010".parse().expect("an address");
+        assert_eq!(
+            seat,
+            Seat {
+                call_id: "leg 7".into(),
+                remote,
+                payload_type: 8
+            }
+        );
+        let asked = asked.join().expect("it was asked");
+        assert!(asked.starts_with("POST /v1/legs HTTP/1.1\r\n"), "{asked}");
+        assert!(
+            asked.contains("authorization: Basic a2V5OnNlY3JldA==\r\n"),
+            "{asked}"
+        );
+        assert!(asked.contains("PCMA/8000"), "{asked}");
+    }
+
+    #[test]
+    fn an_answer_with_another_codec_than_offered_is_refused() {
+        let (url, asked) = server(
+            "HTTP/1.1 201 Created\r\nconnection: close\r\n\r\n{\"callId\":\"a\",\
+             \"sdp\":\"c=IN IP4 127.0.0.1\\r\\nm=audio 10010 RTP/AVP 8\\r\\n\"}",
+        );
+        let local = "127.0.0.1:4000".parse().expect("an address");
+        let error = Api::new(&url, None)
+            .seat("r", "a", Codec::Pcmu, 20, local)
+            .expect_err("it is another codec");
+        assert!(matches!(error, ApiError::Malformed { .. }), "{error}");
+        asked.join().expect("it was asked");
+    }
+
+    #[test]
+    fn names_are_encoded_once_and_a_refusal_tells_its_status_and_message() {
+        let (url, asked) = server(
+            "HTTP/1.1 404 Not Found\r\nconnection: close\r\n\r\n\
+             {\"errorCode\":40400,\"message\":\"There is no such leg.\",\"reference\":\"\"}",
+        );
+        let error = Api::new(&url, None)
+            .kick("a room/ä", "leg%1")
+            .expect_err("it is refused");
+        let asked = asked.join().expect("it was asked");
+        assert!(
+            asked.starts_with("DELETE /v1/conferences/id/a%20room%2F%C3%A4/leg%251 HTTP/1.1\r\n"),
+            "{asked}"
+        );
+        let sentence = error.to_string();
+        assert!(
+            sentence.contains("404") && sentence.contains("There is no such leg."),
+            "{sentence}"
+        );
+    }
 
     #[test]
     fn an_answer_says_where_the_audio_goes() {

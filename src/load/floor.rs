@@ -95,7 +95,7 @@ pub fn serve(sockets: usize, bind: IpAddr) -> io::Result<()> {
 }
 
 /// Each 20 ms, a quarter of the sockets in each phase: everything is read, the last datagram goes back.
-fn reflect(sockets: &[UdpSocket], over: &AtomicBool) {
+pub fn reflect(sockets: &[UdpSocket], over: &AtomicBool) {
     let start = Instant::now();
     let mut envelope = Envelope::new();
     let mut tick = Tick::default();

@@ -131,9 +131,20 @@ pub fn run(args: LoadArgs) -> Result<ExitCode, LoadError> {
         .map_err(|error| LoadError::Argument(format!("--codec {} is not known: {error}", args.codec)))?;
     let room_size = validated(&args)?;
     let encoding = encoding(codec, args.ptime);
-    let (target, scenario) = if args.floor {
+    // Lives as long as the run.
+    let reflector = args
+        .floor
+        .then(|| Reflector::start(args.legs, args.bind))
+        .transpose()?;
+    let (target, scenario) = if let Some(reflector) = &reflector {
         let scenario = Scenario::plan_floor(args.legs, encoding, args.seed);
-        (Target::Floor(Reflector::start(args.legs, args.bind)?), scenario)
+        (
+            Target::Floor {
+                ports: reflector.ports.clone(),
+                pid: reflector.pid(),
+            },
+            scenario,
+        )
     } else {
         let scenario = Scenario::plan(args.legs, room_size, args.talkers, encoding, args.seed);
         (Target::Daemon(Api::new(&args.url, args.key.as_deref())), scenario)

@@ -134,7 +134,7 @@ pub struct Process {
     /// User and system time for each leg and second.
     pub cpu_ms_per_leg_second: Option<f64>,
     pub cpu_cores: Option<f64>,
-    /// `proc` or `metrics`.
+    /// `clock` (the process's own, on this machine) or `metrics`.
     pub cpu_source: Option<&'static str>,
     pub memory_bytes: Option<u64>,
     /// What the legs of this run added, each.

@@ -2,7 +2,7 @@
 //! gathers the report.
 
 use std::io;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use super::api::{Api, ApiError};
 use super::distribution::Distribution;
-use super::floor::Reflector;
 use super::hearing::{DELAY_MAX, Hearing, codec_delay};
 use super::party::{Outcome, Party, Worker};
 use super::probe::{self, Sweep};
@@ -38,7 +37,11 @@ const CAPTURE_BYTES: usize = 512 << 20;
 /// What the legs are seated at.
 pub enum Target {
     Daemon(Api),
-    Floor(Reflector),
+    /// A reflector: a port for each leg, and the process that serves them.
+    Floor {
+        ports: Vec<SocketAddr>,
+        pid: u32,
+    },
 }
 
 pub struct Timing {
@@ -111,7 +114,7 @@ pub fn run(
         run: Run {
             target: match target {
                 Target::Daemon(api) => api.url().to_owned(),
-                Target::Floor(_) => "floor".to_owned(),
+                Target::Floor { .. } => "floor".to_owned(),
             },
             codec: codec_name.to_owned(),
             ptime_ms: scenario.encoding.ptime_ms,
@@ -224,11 +227,7 @@ impl Table<'_> {
         let local = |error: io::Error| ApiError::Socket(error);
         let socket = socket::bind(self.timing.bind).map_err(local)?;
         let (call_id, remote, payload_type) = match self.target {
-            Target::Floor(reflector) => (
-                String::new(),
-                reflector.ports[leg],
-                api::payload_type(encoding.codec),
-            ),
+            Target::Floor { ports, .. } => (String::new(), ports[leg], api::payload_type(encoding.codec)),
             Target::Daemon(api) => {
                 let room = format!("{run}-{}", place.room);
                 let address = socket.local_addr().map_err(local)?;
@@ -326,11 +325,11 @@ impl Reading {
         let at = Instant::now();
         let generator_cpu = process_cpu(std::process::id()).unwrap_or_default();
         match target {
-            Target::Floor(reflector) => Ok(Reading {
+            Target::Floor { pid, .. } => Ok(Reading {
                 at,
                 scrape: None,
-                cpu: process_cpu(reflector.pid()).map(|cpu| (cpu, "proc")),
-                memory_bytes: process_memory(reflector.pid()),
+                cpu: process_cpu(*pid).map(|cpu| (cpu, "clock")),
+                memory_bytes: process_memory(*pid),
                 generator_cpu,
             }),
             Target::Daemon(api) => {
@@ -357,14 +356,14 @@ impl Reading {
     }
 }
 
-/// `/proc` where it shows the same process as the daemon reports of itself: behind a container's wall its number
-/// belongs to another one here.
+/// The clock of the process where it agrees with what the daemon reports of itself: behind a container's wall its
+/// number belongs to another process here.
 fn same_process(local: Option<Duration>, reported: Option<Duration>) -> Option<(Duration, &'static str)> {
     match (local, reported) {
         (Some(local), Some(reported)) if local.abs_diff(reported) > Duration::from_secs(1) => {
             Some((reported, "metrics"))
         }
-        (Some(local), _) => Some((local, "proc")),
+        (Some(local), _) => Some((local, "clock")),
         (None, reported) => reported.map(|reported| (reported, "metrics")),
     }
 }
@@ -463,4 +462,74 @@ fn added_delay(scenario: &Scenario, tracks: &Tracks, outcomes: &[Outcome]) -> Re
     report.ms = Quantiles::of(&delays);
     report.codec_ms = codec_delay(&tracks.probing_up, Sweep::Up)?.map(|delay| delay.as_secs_f64() * 1e3);
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::codec::Codec;
+    use crate::load::floor;
+    use crate::load::track::encoding;
+
+    #[test]
+    fn a_run_on_the_floor_hears_every_leg_and_measures_the_wait_for_the_tick() {
+        let bind = || socket::bind(Ipv4Addr::LOCALHOST.into()).expect("loopback has a free port");
+        let sockets: Vec<UdpSocket> = (0..8).map(|_| bind()).collect();
+        let ports = sockets
+            .iter()
+            .map(|socket| socket.local_addr().expect("it is bound"))
+            .collect();
+        let target = Target::Floor {
+            ports,
+            pid: std::process::id(),
+        };
+        let timing = Timing {
+            ramp: Duration::from_millis(200),
+            measured: Duration::from_secs(3),
+            bind: Ipv4Addr::LOCALHOST.into(),
+        };
+        let scenario = Scenario::plan_floor(8, encoding(Codec::Pcmu, 20), 1);
+        let over = AtomicBool::new(false);
+        let report = thread::scope(|scope| {
+            scope.spawn(|| floor::reflect(&sockets, &over));
+            let report = run(&scenario, &target, &timing, "pcmu", &AtomicBool::new(false));
+            over.store(true, Ordering::Relaxed);
+            report.expect("the floor holds")
+        });
+        assert!(report.is_good(), "{report}");
+        assert!(report.received.packets > report.received.due / 2, "{report}");
+        assert!(report.added_delay.bursts_heard >= 8, "{report}");
+        let median = report.added_delay.ms.p50.expect("bursts were heard");
+        assert!((0.5..40.0).contains(&median), "{report}");
+        assert!(report.daemon.cpu_ms_per_leg_second.is_some());
+    }
+
+    #[test]
+    fn a_daemon_that_does_not_answer_is_an_error_not_a_report() {
+        let nobody = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+        let url = format!("http://{}", nobody.local_addr().expect("it is bound"));
+        drop(nobody);
+        let scenario = Scenario::plan(2, 2, 1, encoding(Codec::Pcmu, 20), 1);
+        let timing = Timing {
+            ramp: Duration::ZERO,
+            measured: SETTLE,
+            bind: Ipv4Addr::LOCALHOST.into(),
+        };
+        let target = Target::Daemon(Api::new(&url, None));
+        let error =
+            run(&scenario, &target, &timing, "pcmu", &AtomicBool::new(false)).expect_err("nobody answers");
+        assert!(error.to_string().contains(&url), "{error}");
+    }
+
+    #[test]
+    fn the_clock_of_a_process_counts_only_if_the_daemon_tells_the_same() {
+        let s = Duration::from_secs;
+        assert_eq!(same_process(Some(s(7)), Some(s(7))), Some((s(7), "clock")));
+        assert_eq!(same_process(Some(s(900)), Some(s(7))), Some((s(7), "metrics")));
+        assert_eq!(same_process(None, Some(s(7))), Some((s(7), "metrics")));
+        assert_eq!(same_process(Some(s(7)), None), Some((s(7), "clock")));
+        assert_eq!(same_process(None, None), None);
+    }
 }

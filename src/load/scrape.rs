@@ -149,15 +149,27 @@ fn edge_of(sample: &Sample) -> Option<f64> {
     }
 }
 
-/// User and system time of a process on this machine so far.
+/// User and system time of a process on this machine so far, to the nanosecond: its processor-time clock
+/// (clock_getcpuclockid(3)) is finer than the hundredths of a second in `/proc/<pid>/stat`.
 pub fn process_cpu(pid: u32) -> Option<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may contain anything; what follows it is counted from the state, field 3 of proc(5).
-    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_whitespace().collect();
-    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-    // SAFETY: sysconf only reads a constant of the system.
-    let ticks_per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    Some(Duration::from_secs_f64(ticks as f64 / ticks_per_second as f64))
+    let pid = libc::pid_t::try_from(pid).ok()?;
+    let mut clock: libc::clockid_t = 0;
+    // SAFETY: `clock` is a valid place for the clock's number.
+    if unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) } != 0 {
+        return None;
+    }
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid place for the time; a clock of a process that has ended is an error.
+    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
+        return None;
+    }
+    Some(Duration::new(
+        u64::try_from(time.tv_sec).ok()?,
+        u32::try_from(time.tv_nsec).ok()?,
+    ))
 }
 
 /// Resident memory of a process on this machine, in bytes.
@@ -229,7 +241,14 @@ nonsense
     #[test]
     fn this_process_has_used_memory_and_time() {
         let pid = std::process::id();
-        assert!(process_cpu(pid).is_some());
+        let before = process_cpu(pid).expect("we run");
+        let spin = Instant::now();
+        while spin.elapsed() < Duration::from_millis(20) {}
+        let used = process_cpu(pid).expect("we run") - before;
+        assert!(
+            used > Duration::ZERO && used < Duration::from_secs(60),
+            "{used:?}"
+        );
         assert!(process_memory(pid).expect("we run on Linux") > 1 << 20);
         assert_eq!(process_cpu(u32::MAX), None);
     }
