@@ -165,7 +165,10 @@ impl Config {
         let s = &mut settings;
         let bind = s.addresses("rtp.bind")?;
         if bind.is_empty() {
-            return Err(s.refuse("rtp.bind", "an IP address, or a list of one IPv4 and one IPv6 address"));
+            return Err(s.refuse(
+                "rtp.bind",
+                "an IP address, or a list of one IPv4 and one IPv6 address",
+            ));
         }
         let advertise = advertised(s, &bind)?;
         let threads = match s.number("engine.threads", 0..=256)? {
@@ -179,8 +182,15 @@ impl Config {
                 listen: s.socket_address("http.listen")?,
                 connections: s.number("http.connections", 1..=100_000)? as usize,
             },
-            grpc: Grpc { listen: s.socket_address("grpc.listen")? },
-            rtp: Rtp { bind, advertise, ports: s.ports("rtp.ports")?, dscp: s.number("rtp.dscp", 0..=63)? as u8 },
+            grpc: Grpc {
+                listen: s.socket_address("grpc.listen")?,
+            },
+            rtp: Rtp {
+                bind,
+                advertise,
+                ports: s.ports("rtp.ports")?,
+                dscp: s.number("rtp.dscp", 0..=63)? as u8,
+            },
             engine: Engine {
                 threads,
                 legs: s.number("engine.legs", 1..=1_000_000)? as usize,
@@ -191,7 +201,10 @@ impl Config {
                 complexity: s.number("opus.complexity", 0..=10)? as u8,
             },
             recording: Recording {
-                dir: s.text("recording.dir")?.map(PathBuf::from).ok_or_else(|| s.refuse("recording.dir", "a directory"))?,
+                dir: s
+                    .text("recording.dir")?
+                    .map(PathBuf::from)
+                    .ok_or_else(|| s.refuse("recording.dir", "a directory"))?,
             },
             s3: S3 {
                 endpoint: s.endpoint()?,
@@ -203,9 +216,15 @@ impl Config {
                 keys_file: s.text("auth.keys_file")?.map(PathBuf::from),
                 requests_per_s: s.number("auth.requests_per_s", 0..=1_000_000)? as u32,
             },
-            media: Media { library: s.text("media.library")?.map(PathBuf::from) },
-            events: Events { ring: s.number("events.ring", 100..=1_000_000)? as usize },
-            drain: Drain { deadline: Duration::from_secs(s.number("drain.deadline_s", 0..=86_400)? as u64) },
+            media: Media {
+                library: s.text("media.library")?.map(PathBuf::from),
+            },
+            events: Events {
+                ring: s.number("events.ring", 100..=1_000_000)? as usize,
+            },
+            drain: Drain {
+                deadline: Duration::from_secs(s.number("drain.deadline_s", 0..=86_400)? as u64),
+            },
             log: Log {
                 level: log_level.parse().expect("the allowed levels are tracing's"),
                 json: log_format == "json",
@@ -231,12 +250,20 @@ fn opus_bitrate(settings: &Settings) -> Result<Option<u32>, ConfigError> {
 /// One address per bound family; an unspecified bound address (0.0.0.0) cannot stand in SDP.
 fn advertised(settings: &mut Settings, bind: &[IpAddr]) -> Result<Vec<IpAddr>, ConfigError> {
     let told = settings.addresses("rtp.advertise")?;
-    if let Some(stray) = told.iter().find(|told| !bind.iter().any(|bound| bound.is_ipv4() == told.is_ipv4())) {
-        return Err(ConfigError(format!("rtp.advertise has {stray}, but rtp.bind has no address of that family.")));
+    if let Some(stray) = told
+        .iter()
+        .find(|told| !bind.iter().any(|bound| bound.is_ipv4() == told.is_ipv4()))
+    {
+        return Err(ConfigError(format!(
+            "rtp.advertise has {stray}, but rtp.bind has no address of that family."
+        )));
     }
     bind.iter()
         .map(|bound| {
-            let advertised = told.iter().find(|told| told.is_ipv4() == bound.is_ipv4()).unwrap_or(bound);
+            let advertised = told
+                .iter()
+                .find(|told| told.is_ipv4() == bound.is_ipv4())
+                .unwrap_or(bound);
             match advertised.is_unspecified() {
                 false => Ok(*advertised),
                 true => Err(ConfigError(format!(
@@ -263,31 +290,54 @@ struct Setting {
 
 impl Settings {
     fn defaults() -> Settings {
-        let mut settings = Settings { values: BTreeMap::new() };
+        let mut settings = Settings {
+            values: BTreeMap::new(),
+        };
         let table: toml::Table = DEFAULT.parse().expect("a test holds that default.toml is TOML");
         for (section, keys) in table {
-            let keys = keys.as_table().cloned().expect("default.toml holds sections only");
+            let keys = keys
+                .as_table()
+                .cloned()
+                .expect("default.toml holds sections only");
             for (key, value) in keys {
-                settings
-                    .values
-                    .insert(format!("{section}.{key}"), Setting { value, raw: None, source: Source::Default });
+                settings.values.insert(
+                    format!("{section}.{key}"),
+                    Setting {
+                        value,
+                        raw: None,
+                        source: Source::Default,
+                    },
+                );
             }
         }
         settings
     }
 
     fn read_file(&mut self, path: PathBuf) -> Result<(), ConfigError> {
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| ConfigError(format!("The configuration file {} cannot be read: {error}.", path.display())))?;
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            ConfigError(format!(
+                "The configuration file {} cannot be read: {error}.",
+                path.display()
+            ))
+        })?;
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            ConfigError(format!("The configuration file {} is not TOML: {}.", path.display(), error.message()))
+            ConfigError(format!(
+                "The configuration file {} is not TOML: {}.",
+                path.display(),
+                error.message()
+            ))
         })?;
         for (section, keys) in table {
             let Value::Table(keys) = keys else {
                 return Err(self.unknown(&section));
             };
             for (key, value) in keys {
-                self.put(&format!("{section}.{key}"), value, None, Source::File(path.clone()))?;
+                self.put(
+                    &format!("{section}.{key}"),
+                    value,
+                    None,
+                    Source::File(path.clone()),
+                )?;
             }
         }
         Ok(())
@@ -299,7 +349,10 @@ impl Settings {
     ) -> Result<(), ConfigError> {
         for (name, raw) in environment {
             // A variable without the double underscore is someone else's: MIXMINUS_PORT comes from container platforms.
-            let Some((section, key)) = name.strip_prefix("MIXMINUS_").and_then(|rest| rest.split_once("__")) else {
+            let Some((section, key)) = name
+                .strip_prefix("MIXMINUS_")
+                .and_then(|rest| rest.split_once("__"))
+            else {
                 continue;
             };
             let key = format!("{}.{}", section.to_lowercase(), key.to_lowercase());
@@ -312,10 +365,21 @@ impl Settings {
         let (key, raw) = set
             .split_once('=')
             .ok_or_else(|| ConfigError(format!("--set {set:?} must have the form section.key=value.")))?;
-        self.put(key.trim(), value_of(raw), Some(raw.to_owned()), Source::CommandLine)
+        self.put(
+            key.trim(),
+            value_of(raw),
+            Some(raw.to_owned()),
+            Source::CommandLine,
+        )
     }
 
-    fn put(&mut self, key: &str, value: Value, raw: Option<String>, source: Source) -> Result<(), ConfigError> {
+    fn put(
+        &mut self,
+        key: &str,
+        value: Value,
+        raw: Option<String>,
+        source: Source,
+    ) -> Result<(), ConfigError> {
         if !self.values.contains_key(key) {
             return Err(self.unknown(key));
         }
@@ -332,23 +396,37 @@ impl Settings {
             .filter(|known| known.split('.').next() == Some(section))
             .collect();
         match in_section.is_empty() {
-            false => ConfigError(format!("{key} is not a configuration key; {section} has {}.", in_section.join(", "))),
+            false => ConfigError(format!(
+                "{key} is not a configuration key; {section} has {}.",
+                in_section.join(", ")
+            )),
             true => {
-                let mut sections: Vec<&str> = self.values.keys().filter_map(|key| key.split('.').next()).collect();
+                let mut sections: Vec<&str> = self
+                    .values
+                    .keys()
+                    .filter_map(|key| key.split('.').next())
+                    .collect();
                 sections.dedup();
-                ConfigError(format!("{key} is not a configuration key; the sections are {}.", sections.join(", ")))
+                ConfigError(format!(
+                    "{key} is not a configuration key; the sections are {}.",
+                    sections.join(", ")
+                ))
             }
         }
     }
 
     fn setting(&self, key: &str) -> &Setting {
-        self.values.get(key).unwrap_or_else(|| panic!("default.toml lacks {key}"))
+        self.values
+            .get(key)
+            .unwrap_or_else(|| panic!("default.toml lacks {key}"))
     }
 
     fn refuse(&self, key: &str, allowed: &str) -> ConfigError {
         let Setting { value, raw, source } = self.setting(key);
         let shown = raw.clone().unwrap_or_else(|| value.to_string());
-        ConfigError(format!("{key} is {shown} (from {source}), but must be {allowed}."))
+        ConfigError(format!(
+            "{key} is {shown} (from {source}), but must be {allowed}."
+        ))
     }
 
     fn text_as_written(&self, key: &str) -> Option<String> {
@@ -361,7 +439,9 @@ impl Settings {
 
     /// `None` for the empty string.
     fn text(&self, key: &str) -> Result<Option<String>, ConfigError> {
-        let text = self.text_as_written(key).ok_or_else(|| self.refuse(key, "a string"))?;
+        let text = self
+            .text_as_written(key)
+            .ok_or_else(|| self.refuse(key, "a string"))?;
         Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
@@ -370,17 +450,27 @@ impl Settings {
             .value
             .as_integer()
             .filter(|number| allowed.contains(number))
-            .ok_or_else(|| self.refuse(key, &format!("a whole number from {} to {}", allowed.start(), allowed.end())))
+            .ok_or_else(|| {
+                self.refuse(
+                    key,
+                    &format!("a whole number from {} to {}", allowed.start(), allowed.end()),
+                )
+            })
     }
 
     fn switch(&self, key: &str) -> Result<bool, ConfigError> {
-        self.setting(key).value.as_bool().ok_or_else(|| self.refuse(key, "true or false"))
+        self.setting(key)
+            .value
+            .as_bool()
+            .ok_or_else(|| self.refuse(key, "true or false"))
     }
 
     fn one_of(&self, key: &str, allowed: &[&'static str]) -> Result<&'static str, ConfigError> {
         let text = self.text_as_written(key).unwrap_or_default();
         let found = allowed.iter().find(|allowed| **allowed == text);
-        found.copied().ok_or_else(|| self.refuse(key, &format!("one of {}", allowed.join(", "))))
+        found
+            .copied()
+            .ok_or_else(|| self.refuse(key, &format!("one of {}", allowed.join(", "))))
     }
 
     fn socket_address(&self, key: &str) -> Result<SocketAddr, ConfigError> {
@@ -394,13 +484,18 @@ impl Settings {
         let allowed = "an IP address, or a list of one IPv4 and one IPv6 address";
         let refuse = || self.refuse(key, allowed);
         let texts: Vec<String> = match &self.setting(key).value {
-            Value::Array(items) => {
-                items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<_>>().ok_or_else(refuse)?
-            }
+            Value::Array(items) => items
+                .iter()
+                .map(|item| item.as_str().map(str::to_owned))
+                .collect::<Option<_>>()
+                .ok_or_else(refuse)?,
             _ => self.text(key)?.into_iter().collect(),
         };
-        let addresses: Vec<IpAddr> =
-            texts.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(|_| refuse())?;
+        let addresses: Vec<IpAddr> = texts
+            .iter()
+            .map(|text| text.parse())
+            .collect::<Result<_, _>>()
+            .map_err(|_| refuse())?;
         match addresses.as_slice() {
             [] | [_] => Ok(addresses),
             [first, second] if first.is_ipv4() != second.is_ipv4() => Ok(addresses),
@@ -417,7 +512,12 @@ impl Settings {
                 let pairs = (last.checked_add(1)? / 2).checked_sub(first.div_ceil(2))?;
                 (first >= 1 && pairs >= 1).then_some(first..=last)
             })
-            .ok_or_else(|| self.refuse(key, "a range of UDP ports with at least one even-odd pair, as \"10000-20000\""))
+            .ok_or_else(|| {
+                self.refuse(
+                    key,
+                    "a range of UDP ports with at least one even-odd pair, as \"10000-20000\"",
+                )
+            })
     }
 
     fn endpoint(&self) -> Result<Option<String>, ConfigError> {
@@ -426,7 +526,10 @@ impl Settings {
         };
         let plain = endpoint.starts_with("http://");
         if !plain && !endpoint.starts_with("https://") {
-            return Err(self.refuse("s3.endpoint", "a URL that begins with https:// (or http:// with s3.allow_http)"));
+            return Err(self.refuse(
+                "s3.endpoint",
+                "a URL that begins with https:// (or http:// with s3.allow_http)",
+            ));
         }
         if plain && !self.switch("s3.allow_http")? {
             return Err(self.refuse("s3.endpoint", "an https:// URL as long as s3.allow_http is false"));
@@ -470,7 +573,11 @@ mod tests {
     use super::*;
 
     fn set(sets: &[&str]) -> Result<Config, ConfigError> {
-        Config::load(None, [], &sets.iter().map(|set| set.to_string()).collect::<Vec<_>>())
+        Config::load(
+            None,
+            [],
+            &sets.iter().map(|set| set.to_string()).collect::<Vec<_>>(),
+        )
     }
 
     fn refusal(sets: &[&str]) -> String {
@@ -498,15 +605,28 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("mixminus-config-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let file = dir.join("a.toml");
-        std::fs::write(&file, "[rtp]\ndscp = 1\nports = \"20000-20010\"\n[engine]\nthreads = 3\nlegs = 5\n").unwrap();
-        let environment = [("MIXMINUS_RTP__DSCP".into(), "2".into()), ("MIXMINUS_ENGINE__LEGS".into(), "6".into())];
+        std::fs::write(
+            &file,
+            "[rtp]\ndscp = 1\nports = \"20000-20010\"\n[engine]\nthreads = 3\nlegs = 5\n",
+        )
+        .unwrap();
+        let environment = [
+            ("MIXMINUS_RTP__DSCP".into(), "2".into()),
+            ("MIXMINUS_ENGINE__LEGS".into(), "6".into()),
+        ];
         let config = Config::load(Some(file), environment, &["rtp.dscp=3".into()]).unwrap();
         std::fs::remove_dir_all(&dir).unwrap();
-        assert_eq!((config.rtp.dscp, config.engine.legs, config.engine.threads), (3, 6, 3));
+        assert_eq!(
+            (config.rtp.dscp, config.engine.legs, config.engine.threads),
+            (3, 6, 3)
+        );
         assert_eq!(config.rtp.ports, 20_000..=20_010);
         let text = config.describe();
         assert!(text.contains("dscp = 3  # --set"), "{text}");
-        assert!(text.contains("legs = 6  # environment MIXMINUS_ENGINE__LEGS"), "{text}");
+        assert!(
+            text.contains("legs = 6  # environment MIXMINUS_ENGINE__LEGS"),
+            "{text}"
+        );
         assert!(text.contains("a.toml"), "{text}");
         assert!(text.contains("complexity = 5  # default"), "{text}");
         text.parse::<toml::Table>().expect("the description is TOML");
@@ -528,17 +648,32 @@ mod tests {
     #[test]
     fn a_bad_value_names_key_value_and_what_is_allowed() {
         for (set, says) in [
-            ("rtp.dscp=64", "rtp.dscp is 64 (from --set), but must be a whole number from 0 to 63."),
-            ("log.level=loud", "log.level is loud (from --set), but must be one of error, warn, info, debug, trace."),
-            ("http.listen=nowhere", "http.listen is nowhere (from --set), but must be an IP address and port"),
+            (
+                "rtp.dscp=64",
+                "rtp.dscp is 64 (from --set), but must be a whole number from 0 to 63.",
+            ),
+            (
+                "log.level=loud",
+                "log.level is loud (from --set), but must be one of error, warn, info, debug, trace.",
+            ),
+            (
+                "http.listen=nowhere",
+                "http.listen is nowhere (from --set), but must be an IP address and port",
+            ),
             ("rtp.ports=10001-10001", "rtp.ports is 10001-10001"),
             ("rtp.ports=20000-10000", "rtp.ports is 20000-10000"),
             ("rtp.bind=[\"127.0.0.1\",\"127.0.0.2\"]", "rtp.bind is"),
             ("rtp.bind=\"\"", "rtp.bind is"),
             ("rtp.bind=0.0.0.0", "rtp.advertise must name the address"),
             ("rtp.advertise=::1", "rtp.bind has no address of that family"),
-            ("s3.path_style=1", "s3.path_style is 1 (from --set), but must be true or false."),
-            ("s3.endpoint=http://store", "an https:// URL as long as s3.allow_http is false"),
+            (
+                "s3.path_style=1",
+                "s3.path_style is 1 (from --set), but must be true or false.",
+            ),
+            (
+                "s3.endpoint=http://store",
+                "an https:// URL as long as s3.allow_http is false",
+            ),
             ("engine.legs=\"many\"", "engine.legs is \"many\""),
             ("engine.legs", "must have the form section.key=value"),
         ] {
@@ -550,7 +685,12 @@ mod tests {
 
     #[test]
     fn a_value_is_toml_else_a_bare_string() {
-        let config = set(&["rtp.bind=[\"127.0.0.1\", \"::1\"]", "recording.dir=2026-01-02", "rtp.dscp=0x2e"]).unwrap();
+        let config = set(&[
+            "rtp.bind=[\"127.0.0.1\", \"::1\"]",
+            "recording.dir=2026-01-02",
+            "rtp.dscp=0x2e",
+        ])
+        .unwrap();
         assert_eq!(config.rtp.bind.len(), 2);
         assert_eq!(config.recording.dir, PathBuf::from("2026-01-02"));
         assert_eq!(config.rtp.dscp, 46);

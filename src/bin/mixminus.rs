@@ -1,5 +1,6 @@
 //! The program: arguments → configuration → run → exit status, nothing else.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -55,10 +56,10 @@ enum Recordings {
 #[derive(Args)]
 struct Configuration {
     /// Configuration file, in TOML.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// One setting, over the file and the environment; may be repeated.
-    #[arg(long = "set", value_name = "section.key=value")]
+    #[arg(long = "set", global = true, value_name = "section.key=value")]
     sets: Vec<String>,
 }
 
@@ -134,6 +135,7 @@ fn run_daemon(configuration: &Configuration, ready_file: Option<PathBuf>) -> Res
 fn log_to_stderr(config: &Config) {
     let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(config.log.level);
     match config.log.json {
         true => log.json().init(),

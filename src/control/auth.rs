@@ -59,7 +59,12 @@ impl Keys {
     /// Reads a keys file: `key:secret[:role]` a line, `#` comments; the secret in base64; the role is `control` where
     /// none is written. Refuses a file that others can read.
     pub fn read(path: &Path, requests_per_s: u32) -> Result<Keys, KeysError> {
-        let cannot = |error| KeysError(format!("The keys file {} cannot be read: {error}.", path.display()));
+        let cannot = |error| {
+            KeysError(format!(
+                "The keys file {} cannot be read: {error}.",
+                path.display()
+            ))
+        };
         let mode = std::fs::metadata(path).map_err(cannot)?.permissions().mode() & 0o777;
         if mode & !0o600 != 0 {
             return Err(KeysError(format!(
@@ -67,8 +72,9 @@ impl Keys {
                 path.display()
             )));
         }
-        Keys::parse(&std::fs::read_to_string(path).map_err(cannot)?, requests_per_s)
-            .map_err(|(line, wrong)| KeysError(format!("The keys file {}, line {line}: {wrong}.", path.display())))
+        Keys::parse(&std::fs::read_to_string(path).map_err(cannot)?, requests_per_s).map_err(
+            |(line, wrong)| KeysError(format!("The keys file {}, line {line}: {wrong}.", path.display())),
+        )
     }
 
     fn parse(text: &str, requests_per_s: u32) -> Result<Keys, (usize, &'static str)> {
@@ -80,7 +86,9 @@ impl Keys {
             }
             let refuse = |wrong| (line + 1, wrong);
             let mut parts = entry.split(':');
-            let (Some(key), Some(secret), role, None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+            let (Some(key), Some(secret), role, None) =
+                (parts.next(), parts.next(), parts.next(), parts.next())
+            else {
                 return Err(refuse("expected key:secret or key:secret:role"));
             };
             let role = match role {
@@ -98,14 +106,22 @@ impl Keys {
             if STANDARD.decode(secret).is_err() {
                 return Err(refuse("the secret must be base64"));
             }
-            let key_entry = Key { secret: digest(secret.as_bytes()), role, allowance: Allowance::default() };
+            let key_entry = Key {
+                secret: digest(secret.as_bytes()),
+                role,
+                allowance: Allowance::default(),
+            };
             if keys.insert(key.to_owned(), key_entry).is_some() {
                 return Err(refuse("the key stands there twice"));
             }
         }
         match keys.is_empty() {
             true => Err((1, "there is no key in it")),
-            false => Ok(Keys { keys, requests_per_s, strangers: Allowance::default() }),
+            false => Ok(Keys {
+                keys,
+                requests_per_s,
+                strangers: Allowance::default(),
+            }),
         }
     }
 
@@ -116,12 +132,18 @@ impl Keys {
     /// Who sends this `Authorization` header, unless it asks too often.
     pub fn identify(&self, authorization: Option<&str>) -> Result<Identity, Refusal> {
         if self.keys.is_empty() {
-            return Ok(Identity { key: String::new(), role: Role::Admin });
+            return Ok(Identity {
+                key: String::new(),
+                role: Role::Admin,
+            });
         }
         match self.check(authorization) {
             Ok((name, key)) => {
                 self.allow(&key.allowance)?;
-                Ok(Identity { key: name.to_owned(), role: key.role })
+                Ok(Identity {
+                    key: name.to_owned(),
+                    role: key.role,
+                })
             }
             Err(refusal) => {
                 self.allow(&self.strangers)?;
@@ -139,7 +161,10 @@ impl Keys {
             .and_then(|(_, credentials)| STANDARD.decode(credentials.trim()).ok())
             .and_then(|decoded| String::from_utf8(decoded).ok());
         let Some((name, secret)) = basic.as_deref().and_then(|text| text.split_once(':')) else {
-            return Err(Refusal::new(NO_AUTHORIZATION, "The `Authorization` header must be `Basic` with key:secret."));
+            return Err(Refusal::new(
+                NO_AUTHORIZATION,
+                "The `Authorization` header must be `Basic` with key:secret.",
+            ));
         };
         let shown = digest(secret.as_bytes());
         // An unknown key costs the same comparison as a known one.
@@ -156,7 +181,10 @@ impl Keys {
             true => Ok(()),
             false => Err(Refusal {
                 retry_after_s: Some(1),
-                ..Refusal::new(TOO_MANY_REQUESTS, format!("More than {} requests a second.", self.requests_per_s))
+                ..Refusal::new(
+                    TOO_MANY_REQUESTS,
+                    format!("More than {} requests a second.", self.requests_per_s),
+                )
             }),
         }
     }
@@ -166,7 +194,10 @@ impl Identity {
     pub fn require(&self, role: Role) -> Result<(), Refusal> {
         match self.role >= role {
             true => Ok(()),
-            false => Err(Refusal::new(FORBIDDEN, format!("This key may not do that: it takes the role {role}."))),
+            false => Err(Refusal::new(
+                FORBIDDEN,
+                format!("This key may not do that: it takes the role {role}."),
+            )),
         }
     }
 }
@@ -209,7 +240,10 @@ fn digest(secret: &[u8]) -> [u8; 32] {
 }
 
 fn equal_in_constant_time(one: &[u8; 32], other: &[u8; 32]) -> bool {
-    let difference = one.iter().zip(other).fold(0u8, |difference, (one, other)| difference | (one ^ other));
+    let difference = one
+        .iter()
+        .zip(other)
+        .fold(0u8, |difference, (one, other)| difference | (one ^ other));
     std::hint::black_box(difference) == 0
 }
 
@@ -227,12 +261,19 @@ mod tests {
     #[test]
     fn a_key_with_its_secret_has_its_role_and_nothing_else_is_let_in() {
         let keys = Keys::parse(FILE, 0).unwrap();
-        for (credentials, role) in
-            [("viewer:c2VjcmV0", Role::Read), ("switch:czNjcjN0", Role::Control), ("root:cm9vdA==", Role::Admin)]
-        {
+        for (credentials, role) in [
+            ("viewer:c2VjcmV0", Role::Read),
+            ("switch:czNjcjN0", Role::Control),
+            ("root:cm9vdA==", Role::Admin),
+        ] {
             assert_eq!(keys.identify(Some(&basic(credentials))).unwrap().role, role);
         }
-        assert_eq!(keys.identify(Some(&basic("viewer:c2VjcmV0").replace("Basic", "bAsIc"))).unwrap().role, Role::Read);
+        assert_eq!(
+            keys.identify(Some(&basic("viewer:c2VjcmV0").replace("Basic", "bAsIc")))
+                .unwrap()
+                .role,
+            Role::Read
+        );
         for (header, code) in [
             (None, 40100),
             (Some(basic("nobody")), 40100),
@@ -243,23 +284,43 @@ mod tests {
             (Some(basic(":")), 40108),
             (Some(basic("stranger:c2VjcmV0")), 40108),
         ] {
-            assert_eq!(keys.identify(header.as_deref()).unwrap_err().code, code, "{header:?}");
+            assert_eq!(
+                keys.identify(header.as_deref()).unwrap_err().code,
+                code,
+                "{header:?}"
+            );
         }
     }
 
     #[test]
     fn a_role_does_what_it_includes() {
-        let reader = Identity { key: "viewer".into(), role: Role::Read };
+        let reader = Identity {
+            key: "viewer".into(),
+            role: Role::Read,
+        };
         assert!(reader.require(Role::Read).is_ok());
         assert_eq!(reader.require(Role::Control).unwrap_err().code, 40300);
-        assert!(Identity { key: "root".into(), role: Role::Admin }.require(Role::Control).is_ok());
+        assert!(
+            Identity {
+                key: "root".into(),
+                role: Role::Admin
+            }
+            .require(Role::Control)
+            .is_ok()
+        );
     }
 
     #[test]
     fn a_file_that_is_wrong_or_open_to_others_is_refused_with_its_line_but_not_its_content() {
         for (text, line) in [
-            ("", 1), ("a", 1), ("a:!!:read", 1), ("\na::read", 2), (":c2VjcmV0", 1), ("a:c2VjcmV0:boss", 1),
-            ("a:c2VjcmV0\na:c2VjcmV0", 2), ("a:c2VjcmV0:read:more", 1),
+            ("", 1),
+            ("a", 1),
+            ("a:!!:read", 1),
+            ("\na::read", 2),
+            (":c2VjcmV0", 1),
+            ("a:c2VjcmV0:boss", 1),
+            ("a:c2VjcmV0\na:c2VjcmV0", 2),
+            ("a:c2VjcmV0:read:more", 1),
         ] {
             let (at, wrong) = Keys::parse(text, 0).unwrap_err();
             assert_eq!(at, line, "{text}");
@@ -285,7 +346,10 @@ mod tests {
         let later = start + Duration::from_millis(100);
         assert_eq!((0..200).filter(|_| allowance.take(100, later)).count(), 10);
         let keys = Keys::parse(FILE, 5).unwrap();
-        let codes: Vec<u32> = (0..7).filter_map(|_| keys.identify(None).err()).map(|refusal| refusal.code).collect();
+        let codes: Vec<u32> = (0..7)
+            .filter_map(|_| keys.identify(None).err())
+            .map(|refusal| refusal.code)
+            .collect();
         assert_eq!(codes[..5], [40100; 5]);
         assert_eq!(codes[6], 42900);
         assert!(keys.identify(Some(&basic("viewer:c2VjcmV0"))).is_ok());

@@ -53,14 +53,28 @@ impl Daemon {
         let listener = TcpListener::bind(config.http.listen)
             .await
             .map_err(|error| ServeError::Listen(config.http.listen, error))?;
-        let http = listener.local_addr().map_err(|error| ServeError::Listen(config.http.listen, error))?;
+        let http = listener
+            .local_addr()
+            .map_err(|error| ServeError::Listen(config.http.listen, error))?;
         let (service, recording_news) = Service::start(config.clone())?;
         let pump = tokio::spawn(pump(service.clone(), recording_news));
         let (stopping, is_stopping) = watch::channel(false);
         let app = App::new(service, keys, is_stopping.clone());
         let router = http::router(app.clone());
-        let server = tokio::spawn(connections::serve(listener, router, config.http.connections, is_stopping));
-        Ok(Daemon { config, http, app, stopping, server, pump })
+        let server = tokio::spawn(connections::serve(
+            listener,
+            router,
+            config.http.connections,
+            is_stopping,
+        ));
+        Ok(Daemon {
+            config,
+            http,
+            app,
+            stopping,
+            server,
+            pump,
+        })
     }
 
     /// Where HTTP is served.
@@ -91,7 +105,10 @@ impl Daemon {
         self.drain();
         self.app.service.clear("shutdown").await;
         let service = self.app.service.clone();
-        if tokio::task::spawn_blocking(move || service.stop_recordings()).await.is_err() {
+        if tokio::task::spawn_blocking(move || service.stop_recordings())
+            .await
+            .is_err()
+        {
             tracing::error!("the recorder could not be stopped");
         }
         // What the recorder said last reaches those who listen.
@@ -119,7 +136,7 @@ fn keys(config: &Config) -> Result<Keys, ServeError> {
 /// Runs the daemon until a signal ends it: SIGTERM (or SIGINT) drains, a second one stops at once, SIGHUP reads the
 /// keys again.
 pub async fn serve(config: Config, ready_file: Option<PathBuf>) -> Result<(), ServeError> {
-    let fds = process::raise_fd_limit();
+    process::raise_fd_limit();
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(ServeError::Signals)?;
@@ -131,7 +148,7 @@ pub async fn serve(config: Config, ready_file: Option<PathBuf>) -> Result<(), Se
         ports = ?rtp.ports,
         advertise = ?rtp.advertise,
         engines = daemon.config.engine.threads,
-        fds,
+        fds = process::fd_limit(),
         "ready"
     );
     if let Some(path) = &ready_file {
@@ -149,14 +166,22 @@ pub async fn serve(config: Config, ready_file: Option<PathBuf>) -> Result<(), Se
     }
     daemon.drain();
     let deadline = daemon.config.drain.deadline;
-    tracing::info!(rooms = daemon.app.service.rooms(), deadline_s = deadline.as_secs(), "draining");
+    tracing::info!(
+        rooms = daemon.app.service.rooms(),
+        deadline_s = deadline.as_secs(),
+        "draining"
+    );
     tokio::select! {
         () = daemon.drained() => {}
         () = tokio::time::sleep(deadline) => tracing::warn!("the deadline ends the rooms that are left"),
         _ = terminate.recv() => tracing::warn!("told again: stopping at once"),
         _ = interrupt.recv() => tracing::warn!("told again: stopping at once"),
     }
-    daemon.stop().await;
+    tokio::select! {
+        () = daemon.stop() => {}
+        _ = terminate.recv() => tracing::warn!("told again: not waiting for what is still to be closed"),
+        _ = interrupt.recv() => tracing::warn!("told again: not waiting for what is still to be closed"),
+    }
     if let Some(path) = &ready_file {
         // Whoever looks for it should not find a daemon that is gone.
         let _ = std::fs::remove_file(path);
@@ -170,6 +195,9 @@ fn write_ready_file(path: &std::path::Path, http: SocketAddr) -> io::Result<()> 
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".tmp");
     // gRPC is not served yet.
-    std::fs::write(&unfinished, json!({ "http": http.to_string(), "grpc": null }).to_string())?;
+    std::fs::write(
+        &unfinished,
+        json!({ "http": http.to_string(), "grpc": null }).to_string(),
+    )?;
     std::fs::rename(&unfinished, path)
 }

@@ -82,7 +82,12 @@ impl EventLog {
             by_age: BTreeMap::new(),
             floor: 0,
         };
-        EventLog { inner: Arc::new(Inner { log: Mutex::new(log), newest: watch::Sender::new(0) }) }
+        EventLog {
+            inner: Arc::new(Inner {
+                log: Mutex::new(log),
+                newest: watch::Sender::new(0),
+            }),
+        }
     }
 
     pub fn append(&self, happening: Happening) {
@@ -100,8 +105,19 @@ impl EventLog {
         };
         // A number from the future was given by a daemon that is no more: its numbers say nothing here.
         let from_another_life = after.is_some_and(|after| after > newest_of_stream);
-        let after = if from_another_life { 0 } else { after.unwrap_or(newest_of_stream) };
-        Reader { log: self.clone(), wake, conference, after, scanned: 0, from_another_life }
+        let after = if from_another_life {
+            0
+        } else {
+            after.unwrap_or(newest_of_stream)
+        };
+        Reader {
+            log: self.clone(),
+            wake,
+            conference,
+            after,
+            scanned: 0,
+            from_another_life,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Log> {
@@ -111,7 +127,13 @@ impl EventLog {
 
 impl Log {
     fn append(&mut self, happening: Happening) -> u64 {
-        let Happening { conference, call, kind, at, fields } = happening;
+        let Happening {
+            conference,
+            call,
+            kind,
+            at,
+            fields,
+        } = happening;
         self.newest += 1;
         let seq = self.count(&conference);
         let mut object = Map::new();
@@ -128,14 +150,22 @@ impl Log {
             self.ring.pop_front();
         }
         let json = Value::Object(object).to_string().into();
-        self.ring.push_back(Entry { seq, conference, kind, json });
+        self.ring.push_back(Entry {
+            seq,
+            conference,
+            kind,
+            json,
+        });
         self.newest
     }
 
     fn count(&mut self, conference: &ConferenceId) -> u64 {
         let newest = self.newest;
         let floor = self.floor;
-        let count = self.counts.entry(conference.clone()).or_insert(Count { seq: floor, last_global: 0 });
+        let count = self.counts.entry(conference.clone()).or_insert(Count {
+            seq: floor,
+            last_global: 0,
+        });
         self.by_age.remove(&count.last_global);
         count.seq += 1;
         count.last_global = newest;
@@ -210,7 +240,11 @@ impl Reader {
                 messages.push(self.lost(Some((self.after + 1, number - 1))));
             }
             self.after = number;
-            messages.push(Message { id: number, kind: entry.kind, json: entry.json.clone() });
+            messages.push(Message {
+                id: number,
+                kind: entry.kind,
+                json: entry.json.clone(),
+            });
             if messages.len() >= BATCH {
                 return messages;
             }
@@ -237,15 +271,23 @@ impl Reader {
                 object["missed"] = json!({ "from": first, "to": last });
                 "These events are no longer kept.".into()
             }
-            None => "The daemon has started anew since the number asked for; what it kept before is gone.".into(),
+            None => {
+                "The daemon has started anew since the number asked for; what it kept before is gone.".into()
+            }
         };
-        Message { id, kind: "lost", json: object.to_string().into() }
+        Message {
+            id,
+            kind: "lost",
+            json: object.to_string().into(),
+        }
     }
 }
 
 /// RFC 3339 in UTC, to the millisecond.
 pub fn timestamp(at: SystemTime) -> String {
-    jiff::Timestamp::try_from(at).map(|at| format!("{at:.3}")).unwrap_or_default()
+    jiff::Timestamp::try_from(at)
+        .map(|at| format!("{at:.3}"))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -264,7 +306,11 @@ mod tests {
     }
 
     fn ids(reader: &mut Reader) -> Vec<(u64, &'static str)> {
-        reader.take().iter().map(|message| (message.id, message.kind)).collect()
+        reader
+            .take()
+            .iter()
+            .map(|message| (message.id, message.kind))
+            .collect()
     }
 
     fn room(name: &str) -> Option<ConferenceId> {
@@ -279,7 +325,10 @@ mod tests {
         for name in ["a", "b", "a"] {
             log.append(happened(name));
         }
-        assert_eq!(ids(&mut all), [(1, "leg.joined"), (2, "leg.joined"), (3, "leg.joined")]);
+        assert_eq!(
+            ids(&mut all),
+            [(1, "leg.joined"), (2, "leg.joined"), (3, "leg.joined")]
+        );
         let of_a = a.take();
         assert_eq!(of_a.iter().map(|message| message.id).collect::<Vec<_>>(), [1, 2]);
         let event: Value = serde_json::from_str(&of_a[1].json).unwrap();
@@ -288,7 +337,10 @@ mod tests {
         assert_eq!(event["at"], "2023-11-14T22:13:20.005Z");
         log.append(happened("a"));
         assert_eq!(ids(&mut a), [(3, "leg.joined")]);
-        assert_eq!(ids(&mut log.reader(room("a"), Some(1))), [(2, "leg.joined"), (3, "leg.joined")]);
+        assert_eq!(
+            ids(&mut log.reader(room("a"), Some(1))),
+            [(2, "leg.joined"), (3, "leg.joined")]
+        );
         assert_eq!(ids(&mut log.reader(None, Some(3))), [(4, "leg.joined")]);
         assert_eq!(ids(&mut log.reader(room("nobody yet"), None)), []);
     }
@@ -301,7 +353,15 @@ mod tests {
         for name in ["a", "a", "b", "a", "b"] {
             log.append(happened(name));
         }
-        assert_eq!(ids(&mut all), [(2, "lost"), (3, "leg.joined"), (4, "leg.joined"), (5, "leg.joined")]);
+        assert_eq!(
+            ids(&mut all),
+            [
+                (2, "lost"),
+                (3, "leg.joined"),
+                (4, "leg.joined"),
+                (5, "leg.joined")
+            ]
+        );
         assert_eq!(ids(&mut a), [(2, "lost"), (3, "leg.joined")]);
         let missed: Value = serde_json::from_str(&log.reader(room("a"), Some(1)).take()[0].json).unwrap();
         assert_eq!(missed["missed"], json!({ "from": 2, "to": 2 }));
@@ -317,8 +377,14 @@ mod tests {
     fn a_number_of_an_earlier_daemon_begins_again_with_a_word_of_it() {
         let log = EventLog::new(10);
         log.append(happened("a"));
-        assert_eq!(ids(&mut log.reader(None, Some(99))), [(0, "lost"), (1, "leg.joined")]);
-        assert_eq!(ids(&mut log.reader(room("a"), Some(99))), [(0, "lost"), (1, "leg.joined")]);
+        assert_eq!(
+            ids(&mut log.reader(None, Some(99))),
+            [(0, "lost"), (1, "leg.joined")]
+        );
+        assert_eq!(
+            ids(&mut log.reader(room("a"), Some(99))),
+            [(0, "lost"), (1, "leg.joined")]
+        );
     }
 
     #[test]

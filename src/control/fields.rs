@@ -22,13 +22,21 @@ impl Fields {
     /// An empty body is an object without fields.
     pub fn parse(body: &[u8]) -> Result<Fields, Refusal> {
         if body.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Fields { prefix: String::new(), map: Map::new() });
+            return Ok(Fields {
+                prefix: String::new(),
+                map: Map::new(),
+            });
         }
         let invalid = |message: &str| Refusal::new(INVALID_REQUEST, message);
         match serde_json::from_slice::<Unambiguous>(body) {
-            Ok(Unambiguous(Value::Object(map))) => Ok(Fields { prefix: String::new(), map }),
+            Ok(Unambiguous(Value::Object(map))) => Ok(Fields {
+                prefix: String::new(),
+                map,
+            }),
             Ok(_) => Err(invalid("The body must be a JSON object.")),
-            Err(error) if error.is_data() => Err(invalid("The body has a JSON object with the same field twice.")),
+            Err(error) if error.is_data() => {
+                Err(invalid("The body has a JSON object with the same field twice."))
+            }
             Err(error) => Err(invalid(&format!(
                 "The body is not valid JSON (line {}, column {}).",
                 error.line(),
@@ -57,21 +65,26 @@ impl Fields {
     pub fn texts(&mut self, name: &str, count_max: usize) -> Result<Option<Vec<String>>, Refusal> {
         let allowed = format!("a list of at most {count_max} strings");
         self.take(name, &allowed, |value| match value {
-            Value::Array(items) if items.len() <= count_max => {
-                items.into_iter().map(|item| item.as_str().map(str::to_owned)).collect()
-            }
+            Value::Array(items) if items.len() <= count_max => items
+                .into_iter()
+                .map(|item| item.as_str().map(str::to_owned))
+                .collect(),
             _ => None,
         })
     }
 
     pub fn whole(&mut self, name: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, Refusal> {
         let allowed = format!("a whole number from {} to {}", range.start(), range.end());
-        self.take(name, &allowed, |value| value.as_u64().filter(|number| range.contains(number)))
+        self.take(name, &allowed, |value| {
+            value.as_u64().filter(|number| range.contains(number))
+        })
     }
 
     pub fn decimal(&mut self, name: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, Refusal> {
         let allowed = format!("a number from {} to {}", range.start(), range.end());
-        self.take(name, &allowed, |value| value.as_f64().filter(|number| range.contains(number)))
+        self.take(name, &allowed, |value| {
+            value.as_f64().filter(|number| range.contains(number))
+        })
     }
 
     /// One of a few words; `parse` knows them, `allowed` lists them.
@@ -85,7 +98,11 @@ impl Fields {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(word)) => match parse(&word) {
                 Some(known) => Ok(Some(known)),
-                None => Err(Refusal::bad(format!("`{}{name}` is {}, but must be {allowed}.", self.prefix, shown(&word)))),
+                None => Err(Refusal::bad(format!(
+                    "`{}{name}` is {}, but must be {allowed}.",
+                    self.prefix,
+                    shown(&word)
+                ))),
             },
             Some(_) => Err(self.wrong(name, allowed)),
         }
@@ -102,7 +119,9 @@ impl Fields {
     /// Anything, as long as its JSON takes at most `bytes_max`.
     pub fn any(&mut self, name: &str, bytes_max: usize) -> Result<Option<Value>, Refusal> {
         let allowed = format!("JSON of at most {bytes_max} bytes");
-        self.take(name, &allowed, |value| (value.to_string().len() <= bytes_max).then_some(value))
+        self.take(name, &allowed, |value| {
+            (value.to_string().len() <= bytes_max).then_some(value)
+        })
     }
 
     /// `Some(None)` where the field is null: the difference between "clear it" and "leave it".
@@ -121,7 +140,11 @@ impl Fields {
     pub fn finish(self) -> Result<(), Refusal> {
         match self.map.keys().next() {
             None => Ok(()),
-            Some(name) => Err(Refusal::bad(format!("`{}{}` is not a field of this request.", self.prefix, shown(name)))),
+            Some(name) => Err(Refusal::bad(format!(
+                "`{}{}` is not a field of this request.",
+                self.prefix,
+                shown(name)
+            ))),
         }
     }
 
@@ -145,7 +168,13 @@ impl Fields {
 /// A word of the input short and tame enough to be named in a sentence.
 pub fn shown(word: &str) -> String {
     const CHARS_MAX: usize = 32;
-    let tame = |char: char| if char.is_ascii_alphanumeric() || "-_.:/+".contains(char) { char } else { '?' };
+    let tame = |char: char| {
+        if char.is_ascii_alphanumeric() || "-_.:/+".contains(char) {
+            char
+        } else {
+            '?'
+        }
+    };
     let mut text: String = word.chars().take(CHARS_MAX).map(tame).collect();
     if word.chars().nth(CHARS_MAX).is_some() {
         text.push('…');
@@ -188,7 +217,9 @@ impl<'de> Visitor<'de> for Reader {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Unambiguous, E> {
-        Ok(Unambiguous(Number::from_f64(value).map_or(Value::Null, Value::Number)))
+        Ok(Unambiguous(
+            Number::from_f64(value).map_or(Value::Null, Value::Number),
+        ))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Unambiguous, E> {
@@ -227,22 +258,41 @@ mod tests {
         let deep = "[".repeat(10_000);
         let deep_object = "{\"secret\":".repeat(10_000);
         for bad in [
-            "{", "[]", "1", "\"secret\"", "{\"secret\":}", "{\"a\":1,\"a\":2}", "{\"x\":{\"a\":1,\"a\":2}}",
-            "\u{feff}{}", "{\"secret\":1e999}", "{} {}", &deep, &deep_object,
+            "{",
+            "[]",
+            "1",
+            "\"secret\"",
+            "{\"secret\":}",
+            "{\"a\":1,\"a\":2}",
+            "{\"x\":{\"a\":1,\"a\":2}}",
+            "\u{feff}{}",
+            "{\"secret\":1e999}",
+            "{} {}",
+            &deep,
+            &deep_object,
         ] {
             let refusal = Fields::parse(bad.as_bytes()).unwrap_err();
             assert_eq!(refusal.code, INVALID_REQUEST, "{bad:.20}");
             assert!(!refusal.message.contains("secret"), "{refusal}");
         }
-        assert_eq!(Fields::parse(b"{\"a\":\"\xff\"}").unwrap_err().code, INVALID_REQUEST);
+        assert_eq!(
+            Fields::parse(b"{\"a\":\"\xff\"}").unwrap_err().code,
+            INVALID_REQUEST
+        );
         assert!(Fields::parse(b"").unwrap().finish().is_ok());
     }
 
     #[test]
     fn a_field_of_the_wrong_type_is_named_with_what_it_must_be() {
         let mut wrong = fields(r#"{"muted":"yes","gain":99,"n":1.5,"t":"long text","o":[],"l":[1]}"#);
-        assert_eq!(wrong.flag("muted").unwrap_err().message, "`muted` must be true or false.");
-        assert_eq!(wrong.decimal("gain", -60.0..=24.0).unwrap_err().message, "`gain` must be a number from -60 to 24.");
+        assert_eq!(
+            wrong.flag("muted").unwrap_err().message,
+            "`muted` must be true or false."
+        );
+        assert_eq!(
+            wrong.decimal("gain", -60.0..=24.0).unwrap_err().message,
+            "`gain` must be a number from -60 to 24."
+        );
         assert!(wrong.whole("n", 1..=2).is_err());
         assert!(wrong.text("t", 3).is_err());
         assert!(wrong.object("o").is_err());
@@ -256,9 +306,17 @@ mod tests {
         assert_eq!(with_object.flag("a"), Ok(Some(true)));
         let options = with_object.object("options").unwrap().unwrap();
         assert!(with_object.finish().is_ok());
-        assert_eq!(options.finish().unwrap_err().message, "`options.b` is not a field of this request.");
-        let nasty = fields(&format!("{{\"<b>{}\":1}}", "x".repeat(99))).finish().unwrap_err();
-        assert!(nasty.message.starts_with("`?b?xxx") && nasty.message.len() < 80, "{nasty}");
+        assert_eq!(
+            options.finish().unwrap_err().message,
+            "`options.b` is not a field of this request."
+        );
+        let nasty = fields(&format!("{{\"<b>{}\":1}}", "x".repeat(99)))
+            .finish()
+            .unwrap_err();
+        assert!(
+            nasty.message.starts_with("`?b?xxx") && nasty.message.len() < 80,
+            "{nasty}"
+        );
     }
 
     #[test]
@@ -266,7 +324,10 @@ mod tests {
         let mut clears = fields(r#"{"moh":null,"set":"ring"}"#);
         let take = |name| move |fields: &mut Fields| fields.text(name, 9);
         assert_eq!(clears.clearable("moh", take("moh")), Ok(Some(None)));
-        assert_eq!(clears.clearable("set", take("set")), Ok(Some(Some("ring".into()))));
+        assert_eq!(
+            clears.clearable("set", take("set")),
+            Ok(Some(Some("ring".into())))
+        );
         assert_eq!(clears.clearable("none", take("none")), Ok(None));
     }
 }

@@ -25,10 +25,14 @@ impl CallId {
     pub fn parse(text: &str) -> Result<CallId, Refusal> {
         let visible = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
         if text.is_empty() || text.len() > CALL_ID_CHARS_MAX || !visible {
-            return Err(Refusal::bad("`callId` must be 1 to 128 visible ASCII characters without `/`."));
+            return Err(Refusal::bad(
+                "`callId` must be 1 to 128 visible ASCII characters without `/`.",
+            ));
         }
         if RESERVED.contains(&text) {
-            return Err(Refusal::bad("`callId` must not be `recording`, `play` or `routes`."));
+            return Err(Refusal::bad(
+                "`callId` must not be `recording`, `play` or `routes`.",
+            ));
         }
         Ok(CallId(text.into()))
     }
@@ -46,7 +50,11 @@ impl CallId {
 impl ConferenceId {
     pub fn parse(text: &str) -> Result<ConferenceId, Refusal> {
         // The bytes first, so that a long text is not counted to its end.
-        let chars = if text.len() > CONFERENCE_ID_CHARS_MAX * 4 { usize::MAX } else { text.chars().count() };
+        let chars = if text.len() > CONFERENCE_ID_CHARS_MAX * 4 {
+            usize::MAX
+        } else {
+            text.chars().count()
+        };
         if !(1..=CONFERENCE_ID_CHARS_MAX).contains(&chars) {
             return Err(Refusal::bad("`conferenceId` must be 1 to 64 characters."));
         }
@@ -91,22 +99,63 @@ mod tests {
 
     #[test]
     fn a_conference_id_is_counted_in_scalars_and_may_be_any_but_control_characters() {
-        for good in ["a", "/", "..", ".", "%", "%2e%2e%2f", "مرحبا", "👩‍👩‍👧", " ", "a\u{202e}b"] {
+        for good in [
+            "a",
+            "/",
+            "..",
+            ".",
+            "%",
+            "%2e%2e%2f",
+            "مرحبا",
+            "👩‍👩‍👧",
+            " ",
+            "a\u{202e}b",
+        ] {
             assert_eq!(ConferenceId::parse(good).unwrap().as_str(), good);
         }
         assert!(ConferenceId::parse(&"😀".repeat(64)).is_ok());
-        for bad in ["", "\0", "a\nb", "\u{7f}", "\u{85}", &"a".repeat(65), &"😀".repeat(65), &"a".repeat(100_000)] {
+        for bad in [
+            "",
+            "\0",
+            "a\nb",
+            "\u{7f}",
+            "\u{85}",
+            &"a".repeat(65),
+            &"😀".repeat(65),
+            &"a".repeat(100_000),
+        ] {
             assert_eq!(ConferenceId::parse(bad).unwrap_err().code, 40001);
         }
-        assert_ne!(ConferenceId::parse("é").unwrap(), ConferenceId::parse("e\u{301}").unwrap());
+        assert_ne!(
+            ConferenceId::parse("é").unwrap(),
+            ConferenceId::parse("e\u{301}").unwrap()
+        );
     }
 
     #[test]
     fn a_call_id_is_visible_ascii_and_no_word_of_a_path() {
-        for good in ["leg-7", ".", "..", "%2F", "a@b;tag=1", "Recording", &"x".repeat(128)] {
+        for good in [
+            "leg-7",
+            ".",
+            "..",
+            "%2F",
+            "a@b;tag=1",
+            "Recording",
+            &"x".repeat(128),
+        ] {
             assert_eq!(CallId::parse(good).unwrap().as_str(), good);
         }
-        for bad in ["", "a b", "a/b", "é", "\u{7f}", "recording", "play", "routes", &"x".repeat(129)] {
+        for bad in [
+            "",
+            "a b",
+            "a/b",
+            "é",
+            "\u{7f}",
+            "recording",
+            "play",
+            "routes",
+            &"x".repeat(129),
+        ] {
             assert_eq!(CallId::parse(bad).unwrap_err().code, 40001);
         }
         assert_ne!(CallId::made(), CallId::made());

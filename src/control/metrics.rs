@@ -14,48 +14,110 @@ pub fn render(figures: &Figures) -> String {
     let mut page = Page::default();
     let engines = &figures.engines;
 
-    page.histogram("mixminus_tick_lateness_seconds", "How late each phase of each tick began.", engines, |engine| {
-        &engine.tick_lateness
-    });
-    page.histogram("mixminus_tick_duration_seconds", "How long each phase of each tick took.", engines, |engine| {
-        &engine.tick_duration
-    });
+    page.histogram(
+        "mixminus_tick_lateness_seconds",
+        "How late each phase of each tick began.",
+        engines,
+        |engine| &engine.tick_lateness,
+    );
+    page.histogram(
+        "mixminus_tick_duration_seconds",
+        "How long each phase of each tick took.",
+        engines,
+        |engine| &engine.tick_duration,
+    );
 
     page.family("mixminus_packets_total", "counter", "RTP and RTCP datagrams.");
-    page.sample("mixminus_packets_total", &[("direction", "received")], sum(engines, |engine| engine.packets_received));
-    page.sample("mixminus_packets_total", &[("direction", "sent")], sum(engines, |engine| engine.packets_sent));
+    page.sample(
+        "mixminus_packets_total",
+        &[("direction", "received")],
+        sum(engines, |engine| engine.packets_received),
+    );
+    page.sample(
+        "mixminus_packets_total",
+        &[("direction", "sent")],
+        sum(engines, |engine| engine.packets_sent),
+    );
 
-    page.family("mixminus_dropped_total", "counter", "Datagrams that were not heard or not sent, by reason.");
+    page.family(
+        "mixminus_dropped_total",
+        "counter",
+        "Datagrams that were not heard or not sent, by reason.",
+    );
     for (index, reason) in Dropped::ALL.iter().enumerate() {
         let count = sum(engines, |engine| engine.dropped[index]);
         page.sample("mixminus_dropped_total", &[("reason", reason.name())], count);
     }
 
     page.one("mixminus_rooms", "gauge", "Rooms there are.", figures.rooms);
-    page.family("mixminus_legs", "gauge", "Legs there are, by the codec sent to them.");
+    page.family(
+        "mixminus_legs",
+        "gauge",
+        "Legs there are, by the codec sent to them.",
+    );
     for (codec, count) in &figures.legs_by_codec {
         page.sample("mixminus_legs", &[("codec", codec)], count);
     }
 
     type Figure = fn(&EngineStats) -> u64;
-    let by_engine: [(&str, &str, &str, Figure); 9] = [
-        ("mixminus_engine_legs", "gauge", "Legs seated.", |engine| engine.legs.into()),
-        ("mixminus_contributing", "gauge", "Legs whose voice is in a mix now.", |engine| engine.contributing.into()),
-        ("mixminus_encodes_total", "counter", "Encoder runs, shared ones counted once.", |engine| engine.encodes),
-        ("mixminus_concealed_samples_total", "counter", "Samples made up for missing ones.", |engine| {
-            engine.samples_concealed
+    let by_engine: [(&str, &str, &str, Figure); 10] = [
+        ("mixminus_engine_legs", "gauge", "Legs seated.", |engine| {
+            engine.legs.into()
         }),
-        ("mixminus_ticks_skipped_total", "counter", "Ticks left out because the thread was held up.", |engine| {
-            engine.ticks_skipped
-        }),
-        ("mixminus_events_lost_total", "counter", "Events of an engine that found its queue full.", |engine| {
-            engine.events_lost
-        }),
-        ("mixminus_recorded_frames_lost_total", "counter", "Frames that found the recorder's queue full.", |engine| {
-            engine.recorded_frames_lost
-        }),
-        ("mixminus_send_errors_total", "counter", "Packets that the socket did not take.", |engine| engine.send_errors),
-        ("mixminus_engine_rooms", "gauge", "Rooms open in the engine.", |engine| engine.rooms.into()),
+        (
+            "mixminus_contributing",
+            "gauge",
+            "Legs whose voice is in a mix now.",
+            |engine| engine.contributing.into(),
+        ),
+        (
+            "mixminus_encodes_total",
+            "counter",
+            "Encoder runs, shared ones counted once.",
+            |engine| engine.encodes,
+        ),
+        (
+            "mixminus_concealed_samples_total",
+            "counter",
+            "Samples made up for missing ones.",
+            |engine| engine.samples_concealed,
+        ),
+        (
+            "mixminus_ticks_skipped_total",
+            "counter",
+            "Ticks left out because the thread was held up.",
+            |engine| engine.ticks_skipped,
+        ),
+        (
+            "mixminus_panics_total",
+            "counter",
+            "Defects that cost a room or a packet.",
+            |engine| engine.panics,
+        ),
+        (
+            "mixminus_events_lost_total",
+            "counter",
+            "Events of an engine that found its queue full.",
+            |engine| engine.events_lost,
+        ),
+        (
+            "mixminus_recorded_frames_lost_total",
+            "counter",
+            "Frames that found the recorder's queue full.",
+            |engine| engine.recorded_frames_lost,
+        ),
+        (
+            "mixminus_send_errors_total",
+            "counter",
+            "Packets that the socket did not take.",
+            |engine| engine.send_errors,
+        ),
+        (
+            "mixminus_engine_rooms",
+            "gauge",
+            "Rooms open in the engine.",
+            |engine| engine.rooms.into(),
+        ),
     ];
     for (name, kind, help, figure) in by_engine {
         page.family(name, kind, help);
@@ -64,21 +126,72 @@ pub fn render(figures: &Figures) -> String {
         }
     }
 
-    page.family("mixminus_realtime", "gauge", "1 where the media thread has real-time priority.");
+    page.family(
+        "mixminus_realtime",
+        "gauge",
+        "1 where the media thread has real-time priority.",
+    );
     for (index, realtime) in figures.realtime.iter().enumerate() {
-        page.sample("mixminus_realtime", &[("engine", &index.to_string())], u8::from(*realtime));
+        page.sample(
+            "mixminus_realtime",
+            &[("engine", &index.to_string())],
+            u8::from(*realtime),
+        );
     }
-    page.one("mixminus_memory_locked", "gauge", "1 where touched memory is never paged out.", u8::from(figures.memory_locked));
-    page.one("mixminus_recordings", "gauge", "Rooms being recorded.", figures.recordings);
-    page.one("mixminus_ports_free", "gauge", "Pairs of media ports that no leg has.", figures.ports_free);
-    page.one("mixminus_draining", "gauge", "1 while no new rooms are made.", u8::from(figures.is_draining));
+    page.one(
+        "mixminus_memory_locked",
+        "gauge",
+        "1 where touched memory is never paged out.",
+        u8::from(figures.memory_locked),
+    );
+    page.one(
+        "mixminus_recordings",
+        "gauge",
+        "Rooms being recorded.",
+        figures.recordings,
+    );
+    page.one(
+        "mixminus_ports_free",
+        "gauge",
+        "Pairs of media ports that no leg has.",
+        figures.ports_free,
+    );
+    page.one(
+        "mixminus_draining",
+        "gauge",
+        "1 while no new rooms are made.",
+        u8::from(figures.is_draining),
+    );
 
-    page.one("process_cpu_seconds_total", "counter", "User and system time of the process.", process::cpu_seconds());
-    page.one("process_resident_memory_bytes", "gauge", "Memory in use.", process::resident_bytes());
-    page.one("process_open_fds", "gauge", "Open file descriptors.", process::open_fds());
-    page.family("mixminus_process_info", "gauge", "Which process and version answers.");
+    page.one(
+        "process_cpu_seconds_total",
+        "counter",
+        "User and system time of the process.",
+        process::cpu_seconds(),
+    );
+    page.one(
+        "process_resident_memory_bytes",
+        "gauge",
+        "Memory in use.",
+        process::resident_bytes(),
+    );
+    page.one(
+        "process_open_fds",
+        "gauge",
+        "Open file descriptors.",
+        process::open_fds(),
+    );
+    page.family(
+        "mixminus_process_info",
+        "gauge",
+        "Which process and version answers.",
+    );
     let pid = std::process::id().to_string();
-    page.sample("mixminus_process_info", &[("pid", &pid), ("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.sample(
+        "mixminus_process_info",
+        &[("pid", &pid), ("version", env!("CARGO_PKG_VERSION"))],
+        1,
+    );
     page.text
 }
 
@@ -98,8 +211,15 @@ impl Page {
 
     /// Labels are names of ours: nothing in them needs escaping.
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        let labels: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(label, value)| format!("{label}=\"{value}\""))
+            .collect();
+        let labels = if labels.is_empty() {
+            String::new()
+        } else {
+            format!("{{{}}}", labels.join(","))
+        };
         let _ = writeln!(self.text, "{name}{labels} {value}");
     }
 
@@ -108,7 +228,13 @@ impl Page {
         self.sample(name, &[], value);
     }
 
-    fn histogram(&mut self, name: &str, help: &str, engines: &[EngineStats], of: impl Fn(&EngineStats) -> &Histogram) {
+    fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        engines: &[EngineStats],
+        of: impl Fn(&EngineStats) -> &Histogram,
+    ) {
         self.family(name, "histogram", help);
         let bucket = format!("{name}_bucket");
         for (index, engine) in engines.iter().enumerate() {
@@ -166,7 +292,12 @@ mod tests {
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");
         }
-        assert_eq!(page.lines().filter(|line| line.starts_with("mixminus_dropped_total{")).count(), Dropped::COUNT);
+        assert_eq!(
+            page.lines()
+                .filter(|line| line.starts_with("mixminus_dropped_total{"))
+                .count(),
+            Dropped::COUNT
+        );
         assert!(!page.contains("NaN"));
     }
 }

@@ -12,6 +12,7 @@ pub mod ids;
 mod metrics;
 mod negotiation;
 mod process;
+mod quality;
 pub mod refusal;
 mod requests;
 pub mod service;

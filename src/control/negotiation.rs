@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::codec::Codec;
+use crate::config::Config;
 use crate::control::refusal::Refusal;
 use crate::control::requests::CreateLeg;
-use crate::config::Config;
 use crate::driver::ports::Family;
 use crate::leg::{Format, MediaTerms};
 use crate::sdp::{self, Agreed, Codecs, LocalMedia, Order, SdpError};
@@ -23,21 +23,33 @@ pub struct Negotiation {
 impl Negotiation {
     /// The family of address that a new leg's sockets need, and the address to tell in SDP.
     pub fn family(request: &CreateLeg, config: &Config) -> Result<(Family, IpAddr), Refusal> {
-        let offered = request.sdp.as_deref().and_then(sdp::offered_family).map(|family| match family {
-            sdp::Family::Ipv4 => Family::V4,
-            sdp::Family::Ipv6 => Family::V6,
-        });
+        let offered = request
+            .sdp
+            .as_deref()
+            .and_then(sdp::offered_family)
+            .map(|family| match family {
+                sdp::Family::Ipv4 => Family::V4,
+                sdp::Family::Ipv6 => Family::V6,
+            });
         let family = offered
             .or(request.advertise.as_ref().map(Family::of))
             .unwrap_or_else(|| Family::of(&config.rtp.bind[0]));
-        let ours = config.rtp.advertise.iter().find(|address| Family::of(address) == family);
+        let ours = config
+            .rtp
+            .advertise
+            .iter()
+            .find(|address| Family::of(address) == family);
         let Some(ours) = ours else {
-            return Err(Refusal::bad(format!("`sdp`: the daemon has no {} address for media.", name(family))));
+            return Err(Refusal::bad(format!(
+                "`sdp`: the daemon has no {} address for media.",
+                name(family)
+            )));
         };
         match request.advertise {
-            Some(other) if Family::of(&other) != family => {
-                Err(Refusal::bad(format!("`advertise` must be an {} address, as the offer's is.", name(family))))
-            }
+            Some(other) if Family::of(&other) != family => Err(Refusal::bad(format!(
+                "`advertise` must be an {} address, as the offer's is.",
+                name(family)
+            ))),
             Some(advertised) => Ok((family, advertised)),
             None => Ok((family, *ours)),
         }
@@ -57,7 +69,11 @@ impl Negotiation {
             session_id: fastrand::u64(1..1 << 62),
             session_version: 1,
             codecs: request.codecs.clone().unwrap_or_else(Codecs::supported),
-            order: if request.codecs.is_some() { Order::OursFirst } else { Order::OffererFirst },
+            order: if request.codecs.is_some() {
+                Order::OursFirst
+            } else {
+                Order::OffererFirst
+            },
             ptime_ms: request.offer_ptime_ms,
             opus_bitrate: config.opus.bitrate,
             opus_complexity: config.opus.complexity,
@@ -66,11 +82,25 @@ impl Negotiation {
             Some(offer) => {
                 let (ours, agreed) = sdp::answer(offer, &local).map_err(refused)?;
                 let terms = terms(&agreed);
-                Ok((Negotiation { local, ours, agreed: Some(agreed) }, terms))
+                Ok((
+                    Negotiation {
+                        local,
+                        ours,
+                        agreed: Some(agreed),
+                    },
+                    terms,
+                ))
             }
             None => {
                 let ours = sdp::offer(&local);
-                Ok((Negotiation { local, ours, agreed: None }, nothing_agreed()))
+                Ok((
+                    Negotiation {
+                        local,
+                        ours,
+                        agreed: None,
+                    },
+                    nothing_agreed(),
+                ))
             }
         }
     }
@@ -86,10 +116,14 @@ impl Negotiation {
             next.ours = ours;
             agreed
         };
-        let reachable = agreed.remote.is_none_or(|remote| remote.is_ipv4() == self.local.address.is_ipv4());
+        let reachable = agreed
+            .remote
+            .is_none_or(|remote| remote.is_ipv4() == self.local.address.is_ipv4());
         if !reachable {
             let family = name(Family::of(&self.local.address));
-            return Err(Refusal::bad(format!("`sdp`: this leg's port is {family}, the remote address is not.")));
+            return Err(Refusal::bad(format!(
+                "`sdp`: this leg's port is {family}, the remote address is not."
+            )));
         }
         let terms = terms(&agreed);
         next.agreed = Some(agreed);
@@ -102,7 +136,11 @@ impl Negotiation {
 
     /// What we send, as soon as something is agreed.
     pub fn codec(&self) -> Option<Codec> {
-        self.agreed.as_ref()?.formats.first().map(|format| format.encoding.codec)
+        self.agreed
+            .as_ref()?
+            .formats
+            .first()
+            .map(|format| format.encoding.codec)
     }
 
     pub fn remote(&self) -> Option<SocketAddr> {

@@ -32,7 +32,11 @@ pub const NO_STORAGE: u32 = 50700;
 
 impl Refusal {
     pub fn new(code: u32, message: impl Into<String>) -> Refusal {
-        Refusal { code, message: message.into(), retry_after_s: None }
+        Refusal {
+            code,
+            message: message.into(),
+            retry_after_s: None,
+        }
     }
 
     pub fn bad(message: impl Into<String>) -> Refusal {
@@ -52,12 +56,18 @@ impl Refusal {
     }
 
     pub fn unavailable(message: impl Into<String>, retry_after_s: u32) -> Refusal {
-        Refusal { retry_after_s: Some(retry_after_s), ..Refusal::new(UNAVAILABLE, message) }
+        Refusal {
+            retry_after_s: Some(retry_after_s),
+            ..Refusal::new(UNAVAILABLE, message)
+        }
     }
 
     /// An engine did not answer in time: it is overloaded, and what was asked may still happen.
     pub fn engine_silent() -> Refusal {
-        Refusal::unavailable("The media engine did not answer in time; what was asked may still take effect.", 5)
+        Refusal::unavailable(
+            "The media engine did not answer in time; what was asked may still take effect.",
+            5,
+        )
     }
 
     pub fn not_available_yet(field: &str) -> Refusal {

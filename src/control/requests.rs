@@ -52,13 +52,19 @@ impl CreateLeg {
     pub fn parse(mut fields: Fields) -> Result<CreateLeg, Refusal> {
         let f = &mut fields;
         let conference = conference_id(f)?.ok_or_else(|| Refusal::missing("conferenceId"))?;
-        let call = f.text("callId", usize::MAX)?.map(|id| CallId::parse(&id)).transpose()?;
+        let call = f
+            .text("callId", usize::MAX)?
+            .map(|id| CallId::parse(&id))
+            .transpose()?;
         if f.flag("startOnEnter")? == Some(false) {
             return Err(Refusal::not_available_yet("startOnEnter: false"));
         }
         digits_are_ignored(f)?;
         refuse_later(f, &["mediaTimeoutS"])?;
-        let recording_options = f.object("recordingOptions")?.map(RecordingOptions::parse).transpose()?;
+        let recording_options = f
+            .object("recordingOptions")?
+            .map(RecordingOptions::parse)
+            .transpose()?;
         let record = match f.flag("record")? {
             Some(true) => Some(recording_options.unwrap_or_default()),
             _ => None,
@@ -134,13 +140,23 @@ pub fn platform_command(mut fields: Fields) -> Result<ChangeLeg, Refusal> {
         })?
         .ok_or_else(|| Refusal::missing("command"))?;
     Ok(match command {
-        Command::Mute(muted) => ChangeLeg { muted: Some(muted), ..ChangeLeg::default() },
+        Command::Mute(muted) => ChangeLeg {
+            muted: Some(muted),
+            ..ChangeLeg::default()
+        },
         // The music counts only here; a hold that names none is silent.
         Command::Hold(true) => {
             let music = music(&mut fields)?;
-            ChangeLeg { onhold: Some(true), music: Some(music), ..ChangeLeg::default() }
+            ChangeLeg {
+                onhold: Some(true),
+                music: Some(music),
+                ..ChangeLeg::default()
+            }
         }
-        Command::Hold(false) => ChangeLeg { onhold: Some(false), ..ChangeLeg::default() },
+        Command::Hold(false) => ChangeLeg {
+            onhold: Some(false),
+            ..ChangeLeg::default()
+        },
     })
 }
 
@@ -161,7 +177,9 @@ impl ChangeConference {
         refuse_later(f, &["maxTalkers"])?;
         let change = ChangeConference {
             locked: f.flag("locked")?,
-            participants_max: f.clearable("maxParticipants", |f| f.whole("maxParticipants", 1..=PARTICIPANTS_MAX))?,
+            participants_max: f.clearable("maxParticipants", |f| {
+                f.whole("maxParticipants", 1..=PARTICIPANTS_MAX)
+            })?,
             music: f.clearable("moh", music)?,
             max_delay: f.clearable("maxDelayMs", max_delay)?,
             sample_rate: f.clearable("sampleRate", sample_rate)?,
@@ -189,7 +207,9 @@ impl RecordingOptions {
         let f = &mut fields;
         let url = f.text("destinationUrl", 4096)?.or(f.text("destination", 4096)?);
         let format = f.text("format", 16)?;
-        f.word("tracks", "mix (mix+legs is not available yet)", |word| (word == "mix").then_some(()))?;
+        f.word("tracks", "mix (mix+legs is not available yet)", |word| {
+            (word == "mix").then_some(())
+        })?;
         f.flag("notificationEvents")?;
         let mut notes = Vec::new();
         if f.object("transcriptionOptions")?.is_some() {
@@ -199,16 +219,25 @@ impl RecordingOptions {
             notes.push("`credentials` are ignored: the destination needs none.".to_owned());
         }
         let rate = sample_rate(f)?.unwrap_or(Rate::Hz16000);
-        let destination = Destination::parse(url.as_deref(), format.as_deref()).map_err(|error| refused(&error))?;
+        let destination =
+            Destination::parse(url.as_deref(), format.as_deref()).map_err(|error| refused(&error))?;
         fields.finish()?;
-        Ok(RecordingOptions { destination, rate, notes })
+        Ok(RecordingOptions {
+            destination,
+            rate,
+            notes,
+        })
     }
 }
 
 impl Default for RecordingOptions {
     fn default() -> RecordingOptions {
         let destination = Destination::parse(None, None).expect("the daemon's own destination is valid");
-        RecordingOptions { destination, rate: Rate::Hz16000, notes: Vec::new() }
+        RecordingOptions {
+            destination,
+            rate: Rate::Hz16000,
+            notes: Vec::new(),
+        }
     }
 }
 
@@ -237,7 +266,10 @@ fn refused(error: &DestinationError) -> Refusal {
 }
 
 fn conference_id(fields: &mut Fields) -> Result<Option<ConferenceId>, Refusal> {
-    fields.text("conferenceId", usize::MAX)?.map(|id| ConferenceId::parse(&id)).transpose()
+    fields
+        .text("conferenceId", usize::MAX)?
+        .map(|id| ConferenceId::parse(&id))
+        .transpose()
 }
 
 fn music(fields: &mut Fields) -> Result<Option<Music>, Refusal> {
@@ -245,7 +277,9 @@ fn music(fields: &mut Fields) -> Result<Option<Music>, Refusal> {
 }
 
 fn max_delay(fields: &mut Fields) -> Result<Option<Duration>, Refusal> {
-    Ok(fields.whole("maxDelayMs", MAX_DELAY_MS)?.map(Duration::from_millis))
+    Ok(fields
+        .whole("maxDelayMs", MAX_DELAY_MS)?
+        .map(Duration::from_millis))
 }
 
 fn sample_rate(fields: &mut Fields) -> Result<Option<Rate>, Refusal> {
@@ -267,14 +301,17 @@ fn address(text: &str) -> Result<IpAddr, Refusal> {
 }
 
 fn codecs(names: &[String]) -> Result<Codecs, Refusal> {
-    Codecs::named(names.iter().map(String::as_str)).map_err(|error| Refusal::bad(format!("`codecs`: {error}.")))
+    Codecs::named(names.iter().map(String::as_str))
+        .map_err(|error| Refusal::bad(format!("`codecs`: {error}.")))
 }
 
 fn offer_ptime_ms(fields: &mut Fields) -> Result<u8, Refusal> {
     let Some(mut offer) = fields.object("offer")? else {
         return Ok(20);
     };
-    offer.word("srtp", "off (sdes and dtls are not available yet)", |word| (word == "off").then_some(()))?;
+    offer.word("srtp", "off (sdes and dtls are not available yet)", |word| {
+        (word == "off").then_some(())
+    })?;
     let ptime_ms = offer.whole("ptimeMs", 10..=60)?.unwrap_or(20);
     if !ptime_ms.is_multiple_of(10) {
         return Err(Refusal::bad("`offer.ptimeMs` must be 10, 20, 30, 40, 50 or 60."));
@@ -328,7 +365,10 @@ mod tests {
         )
         .unwrap();
         assert!(leg.muted && leg.deaf && leg.end_on_exit);
-        assert_eq!((leg.gain_db, leg.offer_ptime_ms, leg.music), (-6.0, 30, Some(Music::Music2)));
+        assert_eq!(
+            (leg.gain_db, leg.offer_ptime_ms, leg.music),
+            (-6.0, 30, Some(Music::Music2))
+        );
         let record = leg.record.unwrap();
         assert_eq!((record.rate, record.notes.len()), (Rate::Hz8000, 1));
     }
@@ -337,11 +377,20 @@ mod tests {
     fn what_is_wrong_unknown_or_not_there_yet_is_named() {
         for (body, says) in [
             (r#""extra":1"#, "`extra` is not a field"),
-            (r#""moh":"music9""#, "`moh` is music9, but must be ring, music1, music2 or music3."),
+            (
+                r#""moh":"music9""#,
+                "`moh` is music9, but must be ring, music1, music2 or music3.",
+            ),
             (r#""muted":1"#, "`muted`"),
-            (r#""startOnEnter":false"#, "`startOnEnter: false` is not available yet"),
+            (
+                r#""startOnEnter":false"#,
+                "`startOnEnter: false` is not available yet",
+            ),
             (r#""mediaTimeoutS":5"#, "`mediaTimeoutS` is not available yet"),
-            (r#""conferenceDtmfOptions":{"mode":"detect"}"#, "`conferenceDtmfOptions.mode` is detect"),
+            (
+                r#""conferenceDtmfOptions":{"mode":"detect"}"#,
+                "`conferenceDtmfOptions.mode` is detect",
+            ),
             (r#""conferenceDtmfOptions":{"x":1}"#, "`conferenceDtmfOptions.x`"),
             (r#""offer":{"srtp":"sdes"}"#, "`offer.srtp` is sdes"),
             (r#""offer":{"ptimeMs":25}"#, "`offer.ptimeMs`"),
@@ -349,9 +398,18 @@ mod tests {
             (r#""codecs":["none"]"#, "`codecs`"),
             (r#""gainDb":99"#, "`gainDb` must be a number from -60 to 24"),
             (r#""callId":"play""#, "`callId`"),
-            (r#""recordingOptions":{"format":"mp3"}"#, "`recordingOptions.format`"),
-            (r#""recordingOptions":{"destinationUrl":"s3://b/k"}"#, "`recordingOptions.destinationUrl`"),
-            (r#""recordingOptions":{"tracks":"mix+legs"}"#, "`recordingOptions.tracks`"),
+            (
+                r#""recordingOptions":{"format":"mp3"}"#,
+                "`recordingOptions.format`",
+            ),
+            (
+                r#""recordingOptions":{"destinationUrl":"s3://b/k"}"#,
+                "`recordingOptions.destinationUrl`",
+            ),
+            (
+                r#""recordingOptions":{"tracks":"mix+legs"}"#,
+                "`recordingOptions.tracks`",
+            ),
         ] {
             let refusal = create(&format!(r#"{{"conferenceId":"r",{body}}}"#)).unwrap_err();
             assert_eq!(refusal.code / 100, 400, "{body}");
@@ -362,7 +420,10 @@ mod tests {
     #[test]
     fn a_platform_command_is_a_change_of_the_leg_and_ignores_what_it_does_not_know() {
         let command = |body: &str| platform_command(fields(body));
-        assert_eq!(command(r#"{"command":"mute","x":1,"moh":"bad"}"#).unwrap().muted, Some(true));
+        assert_eq!(
+            command(r#"{"command":"mute","x":1,"moh":"bad"}"#).unwrap().muted,
+            Some(true)
+        );
         assert_eq!(command(r#"{"command":"unmute"}"#).unwrap().muted, Some(false));
         let hold = command(r#"{"command":"onhold","moh":"ring"}"#).unwrap();
         assert_eq!((hold.onhold, hold.music), (Some(true), Some(Some(Music::Ring))));
@@ -370,18 +431,30 @@ mod tests {
         assert_eq!(command(r#"{"command":"resume"}"#).unwrap().onhold, Some(false));
         assert_eq!(command("{}").unwrap_err().code, 40002);
         assert_eq!(command(r#"{"command":"sing"}"#).unwrap_err().code, 40001);
-        assert_eq!(command(r#"{"command":"onhold","moh":"bad"}"#).unwrap_err().code, 40001);
+        assert_eq!(
+            command(r#"{"command":"onhold","moh":"bad"}"#).unwrap_err().code,
+            40001
+        );
     }
 
     #[test]
     fn a_change_of_a_room_tells_clearing_from_leaving() {
         let change = |body: &str| ChangeConference::parse(fields(body));
-        let cleared = change(r#"{"maxParticipants":null,"sampleRate":null,"moh":null,"activity":"off"}"#).unwrap();
+        let cleared =
+            change(r#"{"maxParticipants":null,"sampleRate":null,"moh":null,"activity":"off"}"#).unwrap();
         assert_eq!(cleared.participants_max, Some(None));
         assert_eq!((cleared.sample_rate, cleared.music), (Some(None), Some(None)));
         assert_eq!((cleared.locked, cleared.activity_detection), (None, Some(false)));
-        assert_eq!(change(r#"{"sampleRate":48000}"#).unwrap().sample_rate, Some(Some(Rate::Hz48000)));
-        for bad in [r#"{"sampleRate":44100}"#, r#"{"maxTalkers":3}"#, r#"{"maxParticipants":0}"#, r#"{"activity":1}"#] {
+        assert_eq!(
+            change(r#"{"sampleRate":48000}"#).unwrap().sample_rate,
+            Some(Some(Rate::Hz48000))
+        );
+        for bad in [
+            r#"{"sampleRate":44100}"#,
+            r#"{"maxTalkers":3}"#,
+            r#"{"maxParticipants":0}"#,
+            r#"{"activity":1}"#,
+        ] {
             assert_eq!(change(bad).unwrap_err().code, 40001, "{bad}");
         }
     }

@@ -166,7 +166,10 @@ pub struct Slots<T> {
 
 impl<T> Slots<T> {
     fn new(count: usize) -> Slots<T> {
-        Slots { occupants: (0..count).map(|_| None).collect(), free: (0..count as u32).rev().collect() }
+        Slots {
+            occupants: (0..count).map(|_| None).collect(),
+            free: (0..count as u32).rev().collect(),
+        }
     }
 
     pub fn take(&mut self, occupant: T) -> Option<u32> {
@@ -176,7 +179,12 @@ impl<T> Slots<T> {
     }
 
     pub fn release(&mut self, slot: u32) {
-        if self.occupants.get_mut(slot as usize).and_then(Option::take).is_some() {
+        if self
+            .occupants
+            .get_mut(slot as usize)
+            .and_then(Option::take)
+            .is_some()
+        {
             self.free.push(slot);
         }
     }

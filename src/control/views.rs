@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::control::events::timestamp;
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::negotiation::registered_name;
+use crate::control::quality::mos;
 use crate::control::state::{LegEntry, RoomEntry, State};
 use crate::leg::{Dropped, LegReport};
 
@@ -33,8 +34,17 @@ impl Page {
         view: impl Fn(&K, &V) -> T,
     ) -> Listed<T> {
         let skipped = (self.page - 1).saturating_mul(self.size);
-        let items = all.iter().skip(skipped).take(self.size).map(|(key, value)| view(key, value)).collect();
-        Listed { items, page: self, total: all.len() }
+        let items = all
+            .iter()
+            .skip(skipped)
+            .take(self.size)
+            .map(|(key, value)| view(key, value))
+            .collect();
+        Listed {
+            items,
+            page: self,
+            total: all.len(),
+        }
     }
 }
 
@@ -105,7 +115,10 @@ pub fn media(leg: &LegEntry, report: &LegReport) -> Value {
     let mut media = figures(report);
     media.insert("engine".into(), leg.place.engine.into());
     media.insert("local".into(), leg.local.to_string().into());
-    media.insert("signalledRemote".into(), leg.negotiation.remote().map(|remote| remote.to_string()).into());
+    media.insert(
+        "signalledRemote".into(),
+        leg.negotiation.remote().map(|remote| remote.to_string()).into(),
+    );
     Value::Object(media)
 }
 
@@ -135,6 +148,7 @@ pub fn figures(report: &LegReport) -> Map<String, Value> {
         "delayTargetMs": tenths(report.delay_target_ms),
         "delayMsMax": tenths(report.delay_ms_max),
         "jitterMs": tenths(report.jitter_ms),
+        "mos": mos(report.codec_received, report.packets_received, report.packets_lost, report.delay_ms),
         "dropped": dropped,
         "lastArrivalNanos": report.last_arrival_nanos,
     });
@@ -200,7 +214,10 @@ impl ConferenceView {
             })
             .collect();
         ConferenceView {
-            talkers: participants.iter().filter(|participant| participant.contributing).count(),
+            talkers: participants
+                .iter()
+                .filter(|participant| participant.contributing)
+                .count(),
             participants,
             conference_id: id.to_string(),
             since: timestamp(room.since),
@@ -229,13 +246,18 @@ pub struct ConferenceSummary {
 
 impl ConferenceSummary {
     pub fn new(id: &ConferenceId, room: &RoomEntry, state: &State) -> ConferenceSummary {
-        let view = ConferenceView::new(id, room, state);
+        let here = || {
+            room.members
+                .iter()
+                .filter_map(|call| state.legs.get(call))
+                .filter(|leg| leg.place.conference == *id)
+        };
         ConferenceSummary {
-            id: view.conference_id,
-            participants: view.participants.len(),
-            talkers: view.talkers,
-            since: view.since,
-            recording: view.recording,
+            id: id.to_string(),
+            participants: here().count(),
+            talkers: here().filter(|leg| leg.is_contributing).count(),
+            since: timestamp(room.since),
+            recording: room.recording.as_ref().map(|recording| recording.id.clone()),
         }
     }
 }
@@ -248,6 +270,12 @@ pub fn final_report(leg: &LegEntry, reason: &str, report: &LegReport) -> Map<Str
     report.insert("from".into(), timestamp(leg.created).into());
     report.insert("to".into(), timestamp(now).into());
     report.insert("durationS".into(), duration.as_secs().into());
-    report.insert("codec".into(), leg.negotiation.codec().map(registered_name).into());
-    Map::from_iter([("reason".to_owned(), reason.into()), ("report".to_owned(), Value::Object(report))])
+    report.insert(
+        "codec".into(),
+        leg.negotiation.codec().map(registered_name).into(),
+    );
+    Map::from_iter([
+        ("reason".to_owned(), reason.into()),
+        ("report".to_owned(), Value::Object(report)),
+    ])
 }

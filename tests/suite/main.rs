@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one module for each promise.
 
 mod conference;
+mod control;
 mod fuzz_corpus;
 mod simulation;
 mod support;

@@ -30,7 +30,9 @@ impl<S: Send + Sync> FromRequest<S> for BodyFields {
 
 pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     let too_large = || Refusal::new(TOO_LARGE, "The body is larger than 65536 bytes.");
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > BYTES_MAX as u64) {
         return Err(too_large());
     }
@@ -38,6 +40,9 @@ pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
         Ok(Ok(bytes)) => Ok(bytes),
         // The only other reason is a connection that broke, and then nobody reads this.
         Ok(Err(_)) => Err(too_large()),
-        Err(_) => Err(Refusal::new(REQUEST_TIMEOUT, "The body did not arrive within 10 seconds.")),
+        Err(_) => Err(Refusal::new(
+            REQUEST_TIMEOUT,
+            "The body did not arrive within 10 seconds.",
+        )),
     }
 }

@@ -16,7 +16,9 @@ use crate::control::views::Page;
 
 pub async fn list(State(app): State<App>, page: Page) -> Json<Value> {
     let listed = app.service.conferences(page);
-    Json(json!({ "conferences": listed.items, "page": page.page, "pageSize": page.size, "total": listed.total }))
+    Json(
+        json!({ "conferences": listed.items, "page": page.page, "pageSize": page.size, "total": listed.total }),
+    )
 }
 
 pub async fn one(State(app): State<App>, Conference(id): Conference) -> Result<Response, Failure> {

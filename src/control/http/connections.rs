@@ -23,11 +23,19 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `stopping`, then lets what is under way end, for a bounded time.
-pub async fn serve(listener: TcpListener, router: Router, connections_max: usize, stopping: watch::Receiver<bool>) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    connections_max: usize,
+    stopping: watch::Receiver<bool>,
+) {
     let places = Arc::new(Semaphore::new(connections_max));
     let mut stop = stopping.clone();
     loop {
-        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+        let place = Arc::clone(&places)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stopping| *stopping) => break,

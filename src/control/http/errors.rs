@@ -22,9 +22,19 @@ impl IntoResponse for Failure {
         let Failure(refusal) = self;
         let reference = format!("{:016x}", fastrand::u64(..));
         if refusal.status() >= 500 {
-            tracing::warn!(code = refusal.code, message = refusal.message, reference, "request failed");
+            tracing::warn!(
+                code = refusal.code,
+                message = refusal.message,
+                reference,
+                "request failed"
+            );
         } else {
-            tracing::debug!(code = refusal.code, message = refusal.message, reference, "request refused");
+            tracing::debug!(
+                code = refusal.code,
+                message = refusal.message,
+                reference,
+                "request refused"
+            );
         }
         let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = json!({ "errorCode": refusal.code, "message": refusal.message, "reference": reference });
@@ -34,7 +44,10 @@ impl IntoResponse for Failure {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"mixminus\""));
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"mixminus\""),
+            );
         }
         // What the client has not finished sending is not read on.
         if matches!(refusal.code, TOO_LARGE | REQUEST_TIMEOUT) {
@@ -50,7 +63,11 @@ pub async fn no_such_path() -> Failure {
 
 /// The router adds `Allow`.
 pub async fn wrong_method() -> Failure {
-    Refusal::new(METHOD_NOT_ALLOWED, "This path does not have this method; `Allow` lists those it has.").into()
+    Refusal::new(
+        METHOD_NOT_ALLOWED,
+        "This path does not have this method; `Allow` lists those it has.",
+    )
+    .into()
 }
 
 pub async fn empty_conference_id() -> Failure {

@@ -28,12 +28,19 @@ const AHEAD: usize = 16;
 pub async fn stream(State(app): State<App>, request: Request) -> Result<Response, Failure> {
     let (mut parts, _) = request.into_parts();
     let query = parameters(&mut parts, &app).await?;
-    let conference = query.get("conferenceId").map(|id| ConferenceId::parse(id)).transpose()?;
+    let conference = query
+        .get("conferenceId")
+        .map(|id| ConferenceId::parse(id))
+        .transpose()?;
     // A browser that reconnects says how far it came in a header, and repeats the old query.
     let resumed = parts.headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let after = match resumed.or(query.get("after").map(String::as_str)) {
         None => None,
-        Some(after) => Some(after.parse().map_err(|_| Refusal::bad("`after` must be the number of an event."))?),
+        Some(after) => Some(
+            after
+                .parse()
+                .map_err(|_| Refusal::bad("`after` must be the number of an event."))?,
+        ),
     };
     let mut reader = app.service.events().reader(conference, after);
     let mut stopping = app.stopping.clone();
@@ -58,7 +65,9 @@ pub async fn stream(State(app): State<App>, request: Request) -> Result<Response
         }
     });
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
-    Ok(Sse::new(ReceiverStream::new(stream)).keep_alive(keep_alive).into_response())
+    Ok(Sse::new(ReceiverStream::new(stream))
+        .keep_alive(keep_alive)
+        .into_response())
 }
 
 /// Without a name of its own, so that a browser's `onmessage` hears every type.

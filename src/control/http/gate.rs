@@ -14,7 +14,10 @@ pub async fn let_in(State(app): State<App>, mut request: Request, next: Next) ->
         Method::GET | Method::HEAD => Role::Read,
         _ => Role::Control,
     };
-    let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let authorization = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
     let identity = app.keys().identify(authorization).and_then(|identity| {
         identity.require(role)?;
         Ok(identity)

@@ -50,7 +50,10 @@ struct Answer {
 
 impl Answered {
     pub fn new() -> Answered {
-        Answered { in_turn: Turns::new(), memory: Mutex::default() }
+        Answered {
+            in_turn: Turns::new(),
+            memory: Mutex::default(),
+        }
     }
 
     fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
@@ -77,16 +80,28 @@ impl Memory {
 }
 
 pub async fn answer_once(State(app): State<App>, request: Request, next: Next) -> Response {
-    let Some(key) = request.headers().get("idempotency-key").filter(|_| request.method() == Method::POST) else {
+    let Some(key) = request
+        .headers()
+        .get("idempotency-key")
+        .filter(|_| request.method() == Method::POST)
+    else {
         return next.run(request).await;
     };
     match key.to_str() {
         Ok(key) if !key.is_empty() && key.len() <= KEY_BYTES_MAX => {
-            let asker = request.extensions().get::<Identity>().map_or("", |identity| &identity.key);
+            let asker = request
+                .extensions()
+                .get::<Identity>()
+                .map_or("", |identity| &identity.key);
             let name = (asker.to_owned(), request.uri().path().to_owned(), key.to_owned());
-            once(&app.answered, name, request, next).await.unwrap_or_else(|refusal| Failure(refusal).into_response())
+            once(&app.answered, name, request, next)
+                .await
+                .unwrap_or_else(|refusal| Failure(refusal).into_response())
         }
-        _ => Failure(Refusal::bad("`Idempotency-Key` must be 1 to 255 visible ASCII characters.")).into_response(),
+        _ => Failure(Refusal::bad(
+            "`Idempotency-Key` must be 1 to 255 visible ASCII characters.",
+        ))
+        .into_response(),
     }
 }
 
@@ -98,7 +113,9 @@ async fn once(answered: &Answered, name: Name, request: Request, next: Next) -> 
     if let Some(answer) = answered.memory().recall(&name, Instant::now()) {
         return match answer.asked == asked {
             true => Ok(again(answer)),
-            false => Err(Refusal::conflict("This `Idempotency-Key` was used with another body.")),
+            false => Err(Refusal::conflict(
+                "This `Idempotency-Key` was used with another body.",
+            )),
         };
     }
     let response = next.run(Request::from_parts(parts, Body::from(asked_body))).await;
@@ -107,9 +124,16 @@ async fn once(answered: &Answered, name: Name, request: Request, next: Next) -> 
     }
     let (head, body) = response.into_parts();
     let Ok(body) = to_bytes(body, ANSWER_BYTES_MAX).await else {
-        return Err(Refusal::new(crate::control::refusal::INTERNAL, "The answer is too large."));
+        return Err(Refusal::new(
+            crate::control::refusal::INTERNAL,
+            "The answer is too large.",
+        ));
     };
-    let answer = Answer { asked, status: head.status, body: body.clone() };
+    let answer = Answer {
+        asked,
+        status: head.status,
+        body: body.clone(),
+    };
     answered.memory().remember(name, answer, Instant::now());
     Ok(Response::from_parts(head, Body::from(body)))
 }
@@ -127,7 +151,11 @@ mod tests {
     use super::*;
 
     fn answer() -> Answer {
-        Answer { asked: [0; 32], status: StatusCode::CREATED, body: Bytes::new() }
+        Answer {
+            asked: [0; 32],
+            status: StatusCode::CREATED,
+            body: Bytes::new(),
+        }
     }
 
     fn name(key: usize) -> Name {
@@ -139,13 +167,24 @@ mod tests {
         let mut memory = Memory::default();
         let start = Instant::now();
         memory.remember(name(0), answer(), start);
-        assert!(memory.recall(&name(0), start + Duration::from_secs(599)).is_some());
-        assert!(memory.recall(&name(0), start + Duration::from_secs(600)).is_none());
+        assert!(
+            memory
+                .recall(&name(0), start + Duration::from_secs(599))
+                .is_some()
+        );
+        assert!(
+            memory
+                .recall(&name(0), start + Duration::from_secs(600))
+                .is_none()
+        );
         for key in 0..2 * REMEMBERED_MAX {
             memory.remember(name(key), answer(), start);
             memory.recall(&name(key), start);
         }
-        assert_eq!((memory.answers.len(), memory.by_age.len()), (REMEMBERED_MAX, REMEMBERED_MAX));
+        assert_eq!(
+            (memory.answers.len(), memory.by_age.len()),
+            (REMEMBERED_MAX, REMEMBERED_MAX)
+        );
         assert!(memory.recall(&name(2 * REMEMBERED_MAX - 1), start).is_some());
         assert!(memory.recall(&name(0), start).is_none());
     }

@@ -17,7 +17,11 @@ pub async fn create(State(app): State<App>, BodyFields(fields): BodyFields) -> R
     let request = CreateLeg::parse(fields)?;
     let service = app.service;
     let created = done(async move { service.create_leg(request).await }).await?;
-    let status = if created.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if created.is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     Ok((status, Json(created.leg)).into_response())
 }
 

@@ -43,7 +43,12 @@ pub struct App {
 impl App {
     pub fn new(service: Service, keys: Keys, stopping: watch::Receiver<bool>) -> App {
         let keys = Arc::new(RwLock::new(Arc::new(keys)));
-        App { service, keys, answered: Arc::new(Answered::new()), stopping }
+        App {
+            service,
+            keys,
+            answered: Arc::new(Answered::new()),
+            stopping,
+        }
     }
 
     pub fn keys(&self) -> Arc<Keys> {
@@ -59,13 +64,18 @@ impl App {
 pub fn router(app: App) -> Router {
     let ours = Router::new()
         .route("/legs", get(legs::list).post(legs::create))
-        .route("/legs/{callId}", get(legs::one).patch(legs::change).delete(legs::end))
+        .route(
+            "/legs/{callId}",
+            get(legs::one).patch(legs::change).delete(legs::end),
+        )
         .route("/conferences", get(conferences::list))
         .route("/recordings", get(recordings::list))
         .route("/recordings/{recordingId}", get(recordings::one))
         .route("/recordings/{recordingId}/audio", get(recordings::audio))
         .route("/events", get(events::stream));
-    let open = Router::new().route("/healthz", get(ops::alive)).route("/readyz", get(ops::ready));
+    let open = Router::new()
+        .route("/healthz", get(ops::alive))
+        .route("/readyz", get(ops::ready));
     let guarded = Router::new()
         .nest("/v1", ours.merge(conference_routes()))
         .nest("/calling/v1", conference_routes())
@@ -74,12 +84,18 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(errors::wrong_method)
         .layer(from_fn_with_state(app.clone(), idempotency::answer_once))
         .layer(from_fn_with_state(app.clone(), gate::let_in));
-    open.method_not_allowed_fallback(errors::wrong_method).merge(guarded).with_state(app)
+    open.method_not_allowed_fallback(errors::wrong_method)
+        .merge(guarded)
+        .with_state(app)
 }
 
 fn conference_routes() -> Router<App> {
-    let one = get(conferences::one).patch(conferences::change).delete(conferences::clear);
-    let recording = post(recordings::start).patch(recordings::command).delete(recordings::stop);
+    let one = get(conferences::one)
+        .patch(conferences::change)
+        .delete(conferences::clear);
+    let recording = post(recordings::start)
+        .patch(recordings::command)
+        .delete(recordings::stop);
     Router::new()
         .route("/conferences/id/", any(errors::empty_conference_id))
         .route("/conferences/id/{conferenceId}", one)
@@ -87,5 +103,8 @@ fn conference_routes() -> Router<App> {
         // Names that are kept: no leg can be called so.
         .route("/conferences/id/{conferenceId}/routes", any(errors::no_such_path))
         .route("/conferences/id/{conferenceId}/play", any(errors::no_such_path))
-        .route("/conferences/id/{conferenceId}/{callId}", patch(conferences::command).delete(conferences::kick))
+        .route(
+            "/conferences/id/{conferenceId}/{callId}",
+            patch(conferences::command).delete(conferences::kick),
+        )
 }

@@ -24,5 +24,9 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Failure> {
 
 pub async fn metrics(State(app): State<App>) -> Response {
     let figures = app.service.figures().await;
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&figures)).into_response()
+    (
+        [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)],
+        metrics::render(&figures),
+    )
+        .into_response()
 }

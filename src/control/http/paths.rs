@@ -50,7 +50,10 @@ async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Re
     let params = RawPathParams::from_request_parts(parts, state)
         .await
         .map_err(|_| Refusal::bad(format!("`{name}` in the path must be percent-encoded UTF-8.")))?;
-    let found = params.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
+    let found = params
+        .iter()
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value.to_owned());
     Ok(found.unwrap_or_default())
 }
 
@@ -82,7 +85,11 @@ fn number(query: &HashMap<String, String>, name: &str, max: usize) -> Result<Opt
     };
     match text.parse() {
         Ok(number) if (1..=max).contains(&number) => Ok(Some(number)),
-        _ if max == usize::MAX => Err(Refusal::bad(format!("`{name}` must be a whole number, 1 or more."))),
-        _ => Err(Refusal::bad(format!("`{name}` must be a whole number from 1 to {max}."))),
+        _ if max == usize::MAX => Err(Refusal::bad(format!(
+            "`{name}` must be a whole number, 1 or more."
+        ))),
+        _ => Err(Refusal::bad(format!(
+            "`{name}` must be a whole number from 1 to {max}."
+        ))),
     }
 }

@@ -33,7 +33,11 @@ pub async fn start(
 ) -> Result<Response, Failure> {
     let options = RecordingOptions::parse(fields)?;
     let started = done(async move { app.service.start_recording(&id, options).await }).await?;
-    let status = if started.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if started.is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     let mut body = serde_json::to_value(started.status).unwrap_or_default();
     if !started.notes.is_empty() {
         body["notes"] = started.notes.into();
@@ -58,7 +62,9 @@ pub async fn stop(State(app): State<App>, Conference(id): Conference) -> Result<
 
 pub async fn list(State(app): State<App>, page: Page) -> Json<Value> {
     let listed = app.service.recordings(page);
-    Json(json!({ "recordings": listed.items, "page": page.page, "pageSize": page.size, "total": listed.total }))
+    Json(
+        json!({ "recordings": listed.items, "page": page.page, "pageSize": page.size, "total": listed.total }),
+    )
 }
 
 pub async fn one(State(app): State<App>, RecordingId(id): RecordingId) -> Result<Response, Failure> {
@@ -76,7 +82,10 @@ pub async fn audio(
         Asked::All => None,
         Asked::Part { first, last } => Some((first, last)),
         Asked::Nothing => {
-            let refusal = Refusal::new(RANGE_NOT_SATISFIABLE, "The range lies behind the end of the recording.");
+            let refusal = Refusal::new(
+                RANGE_NOT_SATISFIABLE,
+                "The range lies behind the end of the recording.",
+            );
             let total = format!("bytes */{}", audio.bytes);
             return Ok(([(header::CONTENT_RANGE, total)], Failure(refusal)).into_response());
         }
@@ -87,12 +96,18 @@ pub async fn audio(
     let body = stream(audio, first, length).await?;
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    headers.insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static(content_type),
+    );
     headers.insert(header::ACCEPT_RANGES, header::HeaderValue::from_static("bytes"));
     headers.insert(header::CONTENT_LENGTH, length.into());
     if let Some((first, last)) = span {
         let range = format!("bytes {first}-{last}/{total}");
-        headers.insert(header::CONTENT_RANGE, range.parse().expect("digits and a slash are a header value"));
+        headers.insert(
+            header::CONTENT_RANGE,
+            range.parse().expect("digits and a slash are a header value"),
+        );
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)
@@ -125,12 +140,18 @@ impl Asked {
         };
         match (digits(from), digits(to)) {
             (Some(Some(first)), Some(to)) if to.is_none_or(|last| last >= first) => match first < total {
-                true => Asked::Part { first, last: to.unwrap_or(u64::MAX).min(total - 1) },
+                true => Asked::Part {
+                    first,
+                    last: to.unwrap_or(u64::MAX).min(total - 1),
+                },
                 false => Asked::Nothing,
             },
             // The last so many bytes.
             (Some(None), Some(Some(count))) => match count > 0 && total > 0 {
-                true => Asked::Part { first: total.saturating_sub(count), last: total - 1 },
+                true => Asked::Part {
+                    first: total.saturating_sub(count),
+                    last: total - 1,
+                },
                 false => Asked::Nothing,
             },
             _ => Asked::All,
@@ -184,10 +205,28 @@ mod tests {
         for (range, asked) in [
             ("bytes=0-99", Asked::Part { first: 0, last: 99 }),
             ("bytes=10-", Asked::Part { first: 10, last: 999 }),
-            ("bytes=900-5000", Asked::Part { first: 900, last: 999 }),
-            ("bytes=-100", Asked::Part { first: 900, last: 999 }),
+            (
+                "bytes=900-5000",
+                Asked::Part {
+                    first: 900,
+                    last: 999,
+                },
+            ),
+            (
+                "bytes=-100",
+                Asked::Part {
+                    first: 900,
+                    last: 999,
+                },
+            ),
             ("bytes=-5000", Asked::Part { first: 0, last: 999 }),
-            ("bytes=999-999", Asked::Part { first: 999, last: 999 }),
+            (
+                "bytes=999-999",
+                Asked::Part {
+                    first: 999,
+                    last: 999,
+                },
+            ),
             ("bytes=1000-", Asked::Nothing),
             ("bytes=-0", Asked::Nothing),
             ("bytes=5-4", Asked::All),

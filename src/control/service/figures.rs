@@ -37,7 +37,10 @@ impl Service {
                 let number = inner.answers.number();
                 locked(&inner.answers.engines).insert(number, request);
                 let report = Box::new(EngineStats::default());
-                let command = engine::Command::Report { request: number, report };
+                let command = engine::Command::Report {
+                    request: number,
+                    report,
+                };
                 // Where the queue is full the last figures have to do.
                 let _ = inner.send(&mut state, engine, vec![Command::Engine(command)]);
                 asked.push((number, answer));
@@ -52,9 +55,12 @@ impl Service {
             locked(&inner.answers.engines).remove(&number);
         }
         let state = inner.state();
-        let mut legs_by_codec = BTreeMap::from([("PCMU", 0), ("PCMA", 0), ("opus", 0), ("L16", 0), ("none", 0)]);
+        let mut legs_by_codec =
+            BTreeMap::from([("PCMU", 0), ("PCMA", 0), ("opus", 0), ("L16", 0), ("none", 0)]);
         for leg in state.legs.values() {
-            *legs_by_codec.entry(leg.negotiation.codec().map_or("none", |codec| codec.name())).or_default() += 1;
+            *legs_by_codec
+                .entry(leg.negotiation.codec().map_or("none", |codec| codec.name()))
+                .or_default() += 1;
         }
         Figures {
             engines: locked(&inner.last_figures).clone(),
@@ -62,7 +68,11 @@ impl Service {
             memory_locked: inner.driver.memory_locked(),
             rooms: state.rooms.len(),
             legs_by_codec,
-            recordings: state.rooms.values().filter(|room| room.recording.is_some()).count(),
+            recordings: state
+                .rooms
+                .values()
+                .filter(|room| room.recording.is_some())
+                .count(),
             ports_free: inner.ports.free(),
             is_draining: state.is_draining,
         }

@@ -1,5 +1,6 @@
 //! Legs: create, change, move, end. Each request about a leg waits for its turn, and then for the leg to sit still.
 
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Map;
@@ -20,6 +21,10 @@ use crate::id::{LegId, RoomId};
 use crate::leg::{DEFAULT_MAX_DELAY, Hold, Identity, Leg, LegChange, LegMedia, LegReport, LegSettings};
 use crate::room::{Room, RoomSettings};
 
+/// Changes of a leg that wait to be told until it has joined, some milliseconds as a rule; those beyond are told at
+/// once.
+const UNTOLD_MAX: usize = 64;
+
 /// A leg, and whether the request made it or found it.
 pub struct Created {
     pub leg: LegView,
@@ -36,8 +41,13 @@ impl Service {
             let state = inner.state();
             if let Some(leg) = state.legs.get(&call) {
                 return match leg.request == request {
-                    true => Ok(Created { leg: LegView::new(&call, leg), is_new: false }),
-                    false => Err(Refusal::conflict("There is a leg of this `callId`, made by another request.")),
+                    true => Ok(Created {
+                        leg: LegView::new(&call, leg),
+                        is_new: false,
+                    }),
+                    false => Err(Refusal::conflict(
+                        "There is a leg of this `callId`, made by another request.",
+                    )),
                 };
             }
             inner.admit(&state, &request.conference)?;
@@ -53,7 +63,10 @@ impl Service {
             inner.end(&call, "failed").await?;
             return Err(refusal);
         }
-        Ok(Created { leg: view, is_new: true })
+        Ok(Created {
+            leg: view,
+            is_new: true,
+        })
     }
 
     pub fn legs(&self, page: Page) -> Listed<LegView> {
@@ -73,7 +86,11 @@ impl Service {
             let number = inner.answers.number();
             locked(&inner.answers.legs).insert(number, request);
             let report = Box::<LegReport>::default();
-            let command = engine::Command::ReportLeg { leg: place.slot, request: number, report };
+            let command = engine::Command::ReportLeg {
+                leg: place.slot,
+                request: number,
+                report,
+            };
             let sent = inner.send(&mut state, place.engine, vec![Command::Engine(command)]);
             if let Err(refusal) = sent {
                 locked(&inner.answers.legs).remove(&number);
@@ -102,7 +119,10 @@ impl Service {
         let negotiated = match &change.sdp {
             None => None,
             Some(remote) => {
-                let negotiation = inner.leg_within(&inner.state(), call, within)?.negotiation.clone();
+                let negotiation = inner
+                    .leg_within(&inner.state(), call, within)?
+                    .negotiation
+                    .clone();
                 let (next, terms) = negotiation.go_on(remote)?;
                 Some((next, LegMedia::new(terms).map_err(no_codec)?))
             }
@@ -175,11 +195,20 @@ impl Inner {
     /// Whether a leg may come into this room, which may not be there yet.
     fn admit(&self, state: &State, conference: &ConferenceId) -> Result<(), Refusal> {
         match state.rooms.get(conference) {
-            None if state.is_draining => Err(Refusal::unavailable("The daemon is draining and makes no rooms.", 30)),
+            None if state.is_draining => Err(Refusal::unavailable(
+                "The daemon is draining and makes no rooms.",
+                30,
+            )),
             None => Ok(()),
             Some(room) if room.is_locked => Err(Refusal::conflict("The conference is locked.")),
-            Some(room) if room.participants_max.is_some_and(|max| room.members.len() as u64 >= max) => {
-                Err(Refusal::conflict("The conference has as many participants as `maxParticipants` allows."))
+            Some(room)
+                if room
+                    .participants_max
+                    .is_some_and(|max| room.members.len() as u64 >= max) =>
+            {
+                Err(Refusal::conflict(
+                    "The conference has as many participants as `maxParticipants` allows.",
+                ))
             }
             Some(_) => Ok(()),
         }
@@ -189,6 +218,10 @@ impl Inner {
     fn make(&self, request: CreateLeg) -> Result<(LegEntry, Box<Leg>, Sockets), Refusal> {
         let (family, address) = Negotiation::family(&request, &self.config)?;
         let sockets = self.ports.open(family).map_err(no_port)?;
+        // The kernel gives the lowest free number, so the number says how many are in use.
+        if sockets.rtcp.as_raw_fd() as u64 >= self.fds_for_legs {
+            return Err(no_port(PortsError::NoFileDescriptor));
+        }
         let local = sockets.local();
         let (negotiation, terms) = Negotiation::begin(&request, &self.config, address, local.port())?;
         let settings = LegSettings {
@@ -213,7 +246,11 @@ impl Inner {
             negotiation,
             local,
             // Known once it is seated.
-            place: Place { conference: request.conference.clone(), engine: 0, slot: LegId(0) },
+            place: Place {
+                conference: request.conference.clone(),
+                engine: 0,
+                slot: LegId(0),
+            },
             created: SystemTime::now(),
             since: Instant::now(),
             is_contributing: false,
@@ -242,7 +279,12 @@ impl Inner {
         let mut reserved = self.reserve(state, call, &conference, None)?;
         let slot = reserved.place.slot;
         let mut commands: Vec<Command> = reserved.open.take().into_iter().collect();
-        commands.push(Command::Seat { leg: slot, state: leg, sockets, room: reserved.room });
+        commands.push(Command::Seat {
+            leg: slot,
+            state: leg,
+            sockets,
+            room: reserved.room,
+        });
         if entry.request.max_delay.is_none()
             && let Some(max_delay) = state.rooms.get(&conference).and_then(|room| room.max_delay)
         {
@@ -275,7 +317,11 @@ impl Inner {
             Some(room) => (room.engine, None),
             None => {
                 let (engine, phase) = state.place_for_room().ok_or_else(full)?;
-                let slot = state.engines[engine].rooms.take(conference.clone()).map(RoomId).ok_or_else(full)?;
+                let slot = state.engines[engine]
+                    .rooms
+                    .take(conference.clone())
+                    .map(RoomId)
+                    .ok_or_else(full)?;
                 (engine, Some((slot, phase)))
             }
         };
@@ -289,14 +335,26 @@ impl Inner {
             }
             return Err(full());
         };
-        let room = new_room.map(|(room, _)| room).or(state.rooms.get(conference).map(|room| room.slot));
+        let room = new_room
+            .map(|(room, _)| room)
+            .or(state.rooms.get(conference).map(|room| room.slot));
         let room = room.expect("the room is there or its slot was just taken");
         let open = new_room.map(|(room, phase)| {
-            let settings = RoomSettings { phase, ..RoomSettings::default() };
-            Command::Engine(engine::Command::Open { room, state: Room::new(settings) })
+            let settings = RoomSettings {
+                phase,
+                ..RoomSettings::default()
+            };
+            Command::Engine(engine::Command::Open {
+                room,
+                state: Room::new(settings),
+            })
         });
         Ok(Reserved {
-            place: Place { conference: conference.clone(), engine, slot },
+            place: Place {
+                conference: conference.clone(),
+                engine,
+                slot,
+            },
             room,
             new_room_phase: new_room.map(|(_, phase)| phase),
             keeps_slot: current.is_some_and(|place| place.engine == engine),
@@ -316,7 +374,9 @@ impl Inner {
 
     /// Makes the room, where it is new, and counts the leg into it.
     fn occupy(&self, state: &mut State, call: &CallId, reserved: Reserved) {
-        let Place { conference, engine, .. } = reserved.place;
+        let Place {
+            conference, engine, ..
+        } = reserved.place;
         if let Some(phase) = reserved.new_room_phase {
             let room = RoomEntry {
                 engine,
@@ -357,12 +417,17 @@ impl Inner {
         let mut commands = Vec::new();
         let mut negotiation = None;
         if let Some((next, media)) = negotiated {
-            commands.push(Command::Engine(engine::Command::Renegotiate { leg: place.slot, media }));
+            commands.push(Command::Engine(engine::Command::Renegotiate {
+                leg: place.slot,
+                media,
+            }));
             negotiation = Some(next);
         }
         commands.extend(differences(&before, &settings).map(|difference| change(place.slot, difference)));
 
-        let to = change_leg.conference.filter(|conference| *conference != place.conference);
+        let to = change_leg
+            .conference
+            .filter(|conference| *conference != place.conference);
         let mut reserved = None;
         if let Some(conference) = &to {
             self.admit(state, conference)?;
@@ -406,11 +471,17 @@ impl Inner {
             told.push(if after.muted { "leg.muted" } else { "leg.unmuted" });
         }
         if before.hold.is_some() != after.hold.is_some() {
-            told.push(if after.hold.is_some() { "leg.held" } else { "leg.resumed" });
+            told.push(if after.hold.is_some() {
+                "leg.held"
+            } else {
+                "leg.resumed"
+            });
         }
         for kind in told {
             match state.legs.get_mut(call) {
-                Some(leg) if !leg.has_joined => leg.untold.push((kind, Map::new())),
+                Some(leg) if !leg.has_joined && leg.untold.len() < UNTOLD_MAX => {
+                    leg.untold.push((kind, Map::new()));
+                }
                 _ => self.tell_of_leg(state, call, kind, Map::new()),
             }
         }
@@ -424,7 +495,11 @@ impl Inner {
         if leg.motion.is_none() {
             leg.motion = Some(Motion::Leaving { reason });
             let Place { engine, slot, .. } = leg.place;
-            self.send_surely(state, engine, Command::Engine(engine::Command::Leave { leg: slot }));
+            self.send_surely(
+                state,
+                engine,
+                Command::Engine(engine::Command::Leave { leg: slot }),
+            );
         }
     }
 
@@ -533,25 +608,56 @@ mod tests {
     #[test]
     fn music_is_for_the_hold_of_a_held_leg_and_for_being_alone_otherwise() {
         let free = LegSettings::default();
-        let ring = ChangeLeg { music: Some(Some(Music::Ring)), ..ChangeLeg::default() };
-        assert_eq!(settings_after(free, 0.0, &ring).0.music_while_alone, Some(Music::Ring));
-        let hold = ChangeLeg { onhold: Some(true), ..ring.clone() };
+        let ring = ChangeLeg {
+            music: Some(Some(Music::Ring)),
+            ..ChangeLeg::default()
+        };
+        assert_eq!(
+            settings_after(free, 0.0, &ring).0.music_while_alone,
+            Some(Music::Ring)
+        );
+        let hold = ChangeLeg {
+            onhold: Some(true),
+            ..ring.clone()
+        };
         let held = settings_after(free, 0.0, &hold).0;
-        assert_eq!(held.hold, Some(Hold { music: Some(Music::Ring) }));
+        assert_eq!(
+            held.hold,
+            Some(Hold {
+                music: Some(Music::Ring)
+            })
+        );
         assert_eq!(held.music_while_alone, None);
         // A second hold that says nothing of music keeps it; one that clears it is silent.
-        let again = ChangeLeg { onhold: Some(true), ..ChangeLeg::default() };
+        let again = ChangeLeg {
+            onhold: Some(true),
+            ..ChangeLeg::default()
+        };
         assert_eq!(settings_after(held, 0.0, &again).0, held);
-        let silent = ChangeLeg { music: Some(None), ..again };
-        assert_eq!(settings_after(held, 0.0, &silent).0.hold, Some(Hold { music: None }));
-        let resume = ChangeLeg { onhold: Some(false), ..ChangeLeg::default() };
+        let silent = ChangeLeg {
+            music: Some(None),
+            ..again
+        };
+        assert_eq!(
+            settings_after(held, 0.0, &silent).0.hold,
+            Some(Hold { music: None })
+        );
+        let resume = ChangeLeg {
+            onhold: Some(false),
+            ..ChangeLeg::default()
+        };
         assert_eq!(settings_after(held, 0.0, &resume).0, free);
     }
 
     #[test]
     fn only_what_differs_is_sent() {
         let before = LegSettings::default();
-        let change = ChangeLeg { muted: Some(true), deaf: Some(false), gain_db: Some(6.0), ..ChangeLeg::default() };
+        let change = ChangeLeg {
+            muted: Some(true),
+            deaf: Some(false),
+            gain_db: Some(6.0),
+            ..ChangeLeg::default()
+        };
         let (after, gain_db) = settings_after(before, 0.0, &change);
         let sent: Vec<LegChange> = differences(&before, &after).collect();
         assert_eq!(sent.len(), 2);

@@ -28,6 +28,7 @@ pub use pump::pump;
 use crate::config::Config;
 use crate::control::events::{EventLog, Happening};
 use crate::control::ids::{CallId, ConferenceId};
+use crate::control::process;
 use crate::control::refusal::Refusal;
 use crate::control::state::State;
 use crate::control::turns::{PATIENCE, Turns};
@@ -57,6 +58,8 @@ struct Inner {
     answers: Answers,
     /// What engines said last, for when one is too busy to answer.
     last_figures: Mutex<Vec<EngineStats>>,
+    /// Descriptors from this number on are kept for connections and recordings.
+    fds_for_legs: u64,
     /// Rung when an answer is awaited, so that the pump looks more often.
     awaited: Notify,
 }
@@ -91,10 +94,16 @@ impl Service {
         let (news, recording_news) = mpsc::channel(RECORDING_NEWS_MAX);
         let recorder = Recorder::start(config.recording.dir.clone(), taps, move |status| {
             if news.try_send(status.clone()).is_err() {
-                tracing::warn!(recording = status.recording_id, "news of a recording found no room");
+                tracing::warn!(
+                    recording = status.recording_id,
+                    "news of a recording found no room"
+                );
             }
         })
-        .map_err(|error| StartError::Recorder { dir: config.recording.dir.display().to_string(), error })?;
+        .map_err(|error| StartError::Recorder {
+            dir: config.recording.dir.display().to_string(),
+            error,
+        })?;
         let inner = Inner {
             driver,
             ports: Ports::new(config.rtp.ports.clone(), config.rtp.bind.clone(), config.rtp.dscp),
@@ -105,10 +114,16 @@ impl Service {
             recordings_in_turn: Turns::new(),
             answers: Answers::default(),
             last_figures: Mutex::new(vec![EngineStats::default(); engines]),
+            fds_for_legs: fds_for_legs(process::fd_limit(), config.http.connections),
             awaited: Notify::new(),
             config,
         };
-        Ok((Service { inner: Arc::new(inner) }, recording_news))
+        Ok((
+            Service {
+                inner: Arc::new(inner),
+            },
+            recording_news,
+        ))
     }
 
     pub fn events(&self) -> &EventLog {
@@ -147,7 +162,10 @@ impl Inner {
         };
         let is_full = !state.engines[engine].outbox.is_empty() || self.driver.send(engine, first).is_err();
         if is_full {
-            return Err(Refusal::unavailable("The media engine has too many commands waiting.", 1));
+            return Err(Refusal::unavailable(
+                "The media engine has too many commands waiting.",
+                1,
+            ));
         }
         for command in commands {
             self.send_surely(state, engine, command);
@@ -166,7 +184,13 @@ impl Inner {
     }
 
     /// Tells all who listen. Called under the state's lock, so that numbers stand in the order of decisions.
-    fn tell(&self, conference: &ConferenceId, call: Option<&CallId>, kind: &'static str, fields: Map<String, Value>) {
+    fn tell(
+        &self,
+        conference: &ConferenceId,
+        call: Option<&CallId>,
+        kind: &'static str,
+        fields: Map<String, Value>,
+    ) {
         self.events.append(Happening {
             conference: conference.clone(),
             call: call.cloned(),
@@ -195,6 +219,12 @@ impl Inner {
             _ => Err(Refusal::engine_silent()),
         }
     }
+}
+
+/// How many descriptors there may be before a leg is refused: without the rest, nobody could be told so.
+fn fds_for_legs(limit: u64, connections: usize) -> u64 {
+    const RECORDINGS_AND_FILES: u64 = 64;
+    limit - (connections as u64 + RECORDINGS_AND_FILES).min(limit / 4)
 }
 
 impl Answers {

@@ -18,6 +18,7 @@ use crate::engine;
 use crate::id::{LegId, RecordingSlot};
 use crate::leg::{DEFAULT_MAX_DELAY, Leg, LegChange};
 use crate::record::{RecordingState, RecordingStatus};
+use crate::room::RoomChange;
 use crate::time::Tick;
 
 /// How often engines are listened to.
@@ -38,7 +39,11 @@ pub async fn pump(service: Service, mut recording_news: mpsc::Receiver<Recording
     let inner = &service.inner;
     let mut awaited_until = Instant::now();
     loop {
-        let interval = if Instant::now() < awaited_until { INTERVAL_AWAITED } else { INTERVAL };
+        let interval = if Instant::now() < awaited_until {
+            INTERVAL_AWAITED
+        } else {
+            INTERVAL
+        };
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
             () = inner.awaited.notified() => awaited_until = Instant::now() + AWAITED,
@@ -53,7 +58,9 @@ pub async fn pump(service: Service, mut recording_news: mpsc::Receiver<Recording
 impl Inner {
     /// Gives an engine what waits for it and takes what it has to say; gives how many events those were.
     fn listen(&self, engine: usize) -> usize {
-        let events: Vec<Event> = std::iter::from_fn(|| self.driver.poll(engine)).take(BATCH).collect();
+        let events: Vec<Event> = std::iter::from_fn(|| self.driver.poll(engine))
+            .take(BATCH)
+            .collect();
         let count = events.len();
         let mut returned = Returned::new();
         let mut state = self.state();
@@ -72,7 +79,12 @@ impl Inner {
 
     fn hear(&self, state: &mut State, engine: usize, event: Event, returned: &mut Returned) {
         let event = match event {
-            Event::Left { leg, tick, state: leg_state, sockets } => {
+            Event::Left {
+                leg,
+                tick,
+                state: leg_state,
+                sockets,
+            } => {
                 return self.left(state, engine, leg, tick, leg_state, sockets, returned);
             }
             Event::Engine(event) => event,
@@ -81,7 +93,10 @@ impl Inner {
             engine::Event::Joined { leg, tick } => self.joined(state, engine, leg, tick),
             // The driver gives the sockets along, as its own event.
             engine::Event::Left { state, .. } => returned.push(state),
-            engine::Event::Closed { room, state: room_state } => {
+            engine::Event::Closed {
+                room,
+                state: room_state,
+            } => {
                 state.engines[engine].rooms.release(room.0);
                 returned.push(room_state);
             }
@@ -118,7 +133,10 @@ impl Inner {
         let is_muted = leg.settings.muted;
         let fields = Map::from_iter([
             ("cli".to_owned(), leg.request.cli.clone().into()),
-            ("codec".to_owned(), leg.negotiation.codec().map(registered_name).into()),
+            (
+                "codec".to_owned(),
+                leg.negotiation.codec().map(registered_name).into(),
+            ),
             ("muted".to_owned(), is_muted.into()),
         ]);
         tracing::info!(conference = %leg.place.conference, call = %call, engine, "leg joined");
@@ -137,7 +155,9 @@ impl Inner {
             return;
         };
         // What fails here was said of a recording that has just ended.
-        let _ = self.recorder.joined(recording, call.as_str(), leg.request.cli.as_deref(), tick);
+        let _ = self
+            .recorder
+            .joined(recording, call.as_str(), leg.request.cli.as_deref(), tick);
         leg.is_muted_in_recording = leg.settings.muted;
         if leg.settings.muted {
             let _ = self.recorder.muted(recording, call.as_str(), tick);
@@ -169,7 +189,12 @@ impl Inner {
         };
         if let Some(leg) = state.legs.get_mut(&call) {
             leg.is_contributing = on;
-            self.tell_of_leg(state, &call, "leg.talking", Map::from_iter([("on".to_owned(), on.into())]));
+            self.tell_of_leg(
+                state,
+                &call,
+                "leg.talking",
+                Map::from_iter([("on".to_owned(), on.into())]),
+            );
         }
     }
 
@@ -188,13 +213,16 @@ impl Inner {
             returned.extend([leg_state as Box<dyn Any + Send>, Box::new(sockets)]);
             return;
         };
+        if state.legs.get(&call).is_some_and(|leg| !leg.has_joined) {
+            // It left before its first tick; whoever listens sees pairs all the same.
+            self.joined(state, engine, slot, tick);
+        }
         let Some(leg) = state.legs.get_mut(&call) else {
             return;
         };
         let motion = leg.motion.take();
         let waiting = std::mem::take(&mut leg.waiting);
         let from = leg.place.clone();
-        let untold = std::mem::take(&mut leg.untold);
         let reason = match &motion {
             Some(Motion::Moving { .. }) => "moved",
             Some(Motion::Leaving { reason }) => reason,
@@ -204,9 +232,6 @@ impl Inner {
         let fields = final_report(leg, reason, &leg_state.report());
         let ends_room = leg.request.end_on_exit;
         tracing::info!(conference = %from.conference, call = %call, reason, "leg left");
-        for (kind, fields) in untold {
-            self.tell_of_leg(state, &call, kind, fields);
-        }
         if let Some(recording) = state.recording_of(&call) {
             let _ = self.recorder.left(recording, call.as_str(), tick);
         }
@@ -250,7 +275,16 @@ impl Inner {
             return;
         };
         let (room_slot, room_max_delay) = (room.slot, room.max_delay);
-        self.send_surely(state, engine, Command::Seat { leg: slot, state: leg_state, sockets, room: room_slot });
+        self.send_surely(
+            state,
+            engine,
+            Command::Seat {
+                leg: slot,
+                state: leg_state,
+                sockets,
+                room: room_slot,
+            },
+        );
         let Some(leg) = state.legs.get_mut(call) else {
             return;
         };
@@ -259,10 +293,18 @@ impl Inner {
         leg.has_joined = false;
         leg.is_contributing = false;
         leg.is_muted_in_recording = false;
-        let max_delay = leg.request.max_delay.or(room_max_delay).unwrap_or(DEFAULT_MAX_DELAY);
+        let max_delay = leg
+            .request
+            .max_delay
+            .or(room_max_delay)
+            .unwrap_or(DEFAULT_MAX_DELAY);
         if leg.settings.max_delay != max_delay {
             leg.settings.max_delay = max_delay;
-            self.send_surely(state, engine, change(slot, LegChange::MaxDelayMs(millis(max_delay))));
+            self.send_surely(
+                state,
+                engine,
+                change(slot, LegChange::MaxDelayMs(millis(max_delay))),
+            );
         }
     }
 
@@ -293,10 +335,29 @@ impl Inner {
             fields.insert("error".into(), error.clone().into());
         }
         if let Some(receipt) = &status.receipt {
-            fields.insert("receipt".into(), serde_json::to_value(receipt).unwrap_or_default());
+            fields.insert(
+                "receipt".into(),
+                serde_json::to_value(receipt).unwrap_or_default(),
+            );
         }
-        let _in_order = self.state();
+        let mut state = self.state();
         self.tell(&conference, None, kind, fields);
+        // One that ended by itself, at a full disk: the room can be recorded anew.
+        let room = state.rooms.get_mut(&conference);
+        let ended = room.filter(|room| {
+            room.recording
+                .as_ref()
+                .is_some_and(|recording| recording.id == status.recording_id)
+        });
+        if let Some(room) = ended {
+            room.recording = None;
+            let (engine, slot) = (room.engine, room.slot);
+            let untap = engine::Command::ChangeRoom {
+                room: slot,
+                change: RoomChange::Record(None),
+            };
+            self.send_surely(&mut state, engine, Command::Engine(untap));
+        }
     }
 }
 

@@ -35,14 +35,21 @@ impl Service {
         let inner = &self.inner;
         let _turn = inner.recordings_in_turn.take(conference).await?;
         if let Some(running) = inner.running(conference)? {
-            return Ok(Started { status: inner.status(&running.id)?, is_new: false, notes: options.notes });
+            return Ok(Started {
+                status: inner.status(&running.id)?,
+                is_new: false,
+                notes: options.notes,
+            });
         }
         let request = BeginRecording {
             recording_id: uuid::Uuid::new_v4().to_string(),
             conference_id: conference.to_string(),
             destination: options.destination,
             rate: options.rate,
-            now: Anchor { tick: inner.tick_now(), at: jiff::Timestamp::now() },
+            now: Anchor {
+                tick: inner.tick_now(),
+                at: jiff::Timestamp::now(),
+            },
         };
         let recorder = Arc::clone(inner);
         let begun = tokio::task::spawn_blocking(move || recorder.recorder.begin(request))
@@ -57,21 +64,38 @@ impl Service {
             let _ = inner.recorder.finish(begun.slot, None);
             return Err(no_such_conference());
         };
-        room.recording = Some(RoomRecording { id: begun.status.recording_id.clone(), slot: begun.slot });
+        room.recording = Some(RoomRecording {
+            id: begun.status.recording_id.clone(),
+            slot: begun.slot,
+        });
         let (engine, slot, members) = (room.engine, room.slot, room.members.clone());
         let tick = inner.tick_now();
         for call in &members {
-            let is_in = state.legs.get(call).is_some_and(|leg| leg.has_joined && leg.place.conference == *conference);
+            let is_in = state
+                .legs
+                .get(call)
+                .is_some_and(|leg| leg.has_joined && leg.place.conference == *conference);
             if is_in {
                 inner.attend(&mut state, call, begun.slot, tick);
             }
         }
-        let recording = Recording { slot: begun.slot, rate: options.rate };
+        let recording = Recording {
+            slot: begun.slot,
+            rate: options.rate,
+        };
         let change = RoomChange::Record(Some(recording));
-        inner.send_surely(&mut state, engine, Command::Engine(engine::Command::ChangeRoom { room: slot, change }));
+        inner.send_surely(
+            &mut state,
+            engine,
+            Command::Engine(engine::Command::ChangeRoom { room: slot, change }),
+        );
         inner.tell_recording(conference, "recording.started", &begun.status);
         tracing::info!(conference = %conference, recording = begun.status.recording_id, "recording started");
-        Ok(Started { status: begun.status, is_new: true, notes: options.notes })
+        Ok(Started {
+            status: begun.status,
+            is_new: true,
+            notes: options.notes,
+        })
     }
 
     pub async fn change_recording(
@@ -92,7 +116,11 @@ impl Service {
         let status = inner.status(&running.id)?;
         let is_pause = command == RecordingCommand::Pause;
         if was_paused != is_pause {
-            let kind = if is_pause { "recording.paused" } else { "recording.resumed" };
+            let kind = if is_pause {
+                "recording.paused"
+            } else {
+                "recording.resumed"
+            };
             let _in_order = inner.state();
             inner.tell_recording(conference, kind, &status);
         }
@@ -111,7 +139,11 @@ impl Service {
             let (waiting, off) = oneshot::channel();
             locked(&inner.answers.recordings_off).insert(running.slot.0, waiting);
             let change = RoomChange::Record(None);
-            inner.send_surely(&mut state, engine, Command::Engine(engine::Command::ChangeRoom { room: slot, change }));
+            inner.send_surely(
+                &mut state,
+                engine,
+                Command::Engine(engine::Command::ChangeRoom { room: slot, change }),
+            );
             (running, off)
         };
         inner.answer(off).await.inspect_err(|_| {
@@ -125,7 +157,11 @@ impl Service {
         let all = self.inner.recorder.list();
         let total = all.len();
         let skipped = (page.page - 1).saturating_mul(page.size);
-        Listed { items: all.into_iter().skip(skipped).take(page.size).collect(), page, total }
+        Listed {
+            items: all.into_iter().skip(skipped).take(page.size).collect(),
+            page,
+            total,
+        }
     }
 
     pub fn recording(&self, id: &str) -> Result<RecordingStatus, Refusal> {
@@ -143,7 +179,13 @@ impl Inner {
     }
 
     fn running(&self, conference: &ConferenceId) -> Result<Option<RoomRecording>, Refusal> {
-        Ok(self.state().rooms.get(conference).ok_or_else(no_such_conference)?.recording.clone())
+        Ok(self
+            .state()
+            .rooms
+            .get(conference)
+            .ok_or_else(no_such_conference)?
+            .recording
+            .clone())
     }
 
     fn status(&self, id: &str) -> Result<RecordingStatus, Refusal> {
@@ -171,11 +213,14 @@ impl Inner {
 
 fn refused(error: RecordError) -> Refusal {
     match error {
-        RecordError::NoSpace => Refusal::new(NO_STORAGE, "There is no room left on the disk for a recording."),
-        RecordError::TooMany | RecordError::Stopping => Refusal::unavailable(sentence(&error), 5),
-        RecordError::TakenId | RecordError::TakenName | RecordError::NotRunning | RecordError::TooManyPauses => {
-            Refusal::conflict(sentence(&error))
+        RecordError::NoSpace => {
+            Refusal::new(NO_STORAGE, "There is no room left on the disk for a recording.")
         }
+        RecordError::TooMany | RecordError::Stopping => Refusal::unavailable(sentence(&error), 5),
+        RecordError::TakenId
+        | RecordError::TakenName
+        | RecordError::NotRunning
+        | RecordError::TooManyPauses => Refusal::conflict(sentence(&error)),
         RecordError::BadId | RecordError::Disk(_) => {
             tracing::error!(%error, "a recording could not be made");
             Refusal::new(INTERNAL, "The recording's file could not be made.")

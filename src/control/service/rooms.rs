@@ -8,6 +8,7 @@ use crate::control::ids::{CallId, ConferenceId};
 use crate::control::refusal::Refusal;
 use crate::control::requests::ChangeConference;
 use crate::control::state::State;
+use crate::control::turns::PATIENCE;
 use crate::control::views::{ConferenceSummary, ConferenceView, Listed, Page};
 use crate::driver::Command;
 use crate::engine;
@@ -27,7 +28,11 @@ impl Service {
     }
 
     /// Does all of the change or none of it.
-    pub fn change_conference(&self, id: &ConferenceId, change: ChangeConference) -> Result<ConferenceView, Refusal> {
+    pub fn change_conference(
+        &self,
+        id: &ConferenceId,
+        change: ChangeConference,
+    ) -> Result<ConferenceView, Refusal> {
         let mut guard = self.inner.state();
         let state = &mut *guard;
         self.inner.decide_conference_change(state, id, change)?;
@@ -39,7 +44,12 @@ impl Service {
     pub async fn clear_conference(&self, id: &ConferenceId, reason: &'static str) -> Result<(), Refusal> {
         let left = {
             let mut state = self.inner.state();
-            let members = state.rooms.get(id).ok_or_else(no_such_conference)?.members.clone();
+            let members = state
+                .rooms
+                .get(id)
+                .ok_or_else(no_such_conference)?
+                .members
+                .clone();
             self.inner.let_all_go(&mut state, id, &members, reason)
         };
         for left in left {
@@ -48,13 +58,30 @@ impl Service {
         Ok(())
     }
 
-    /// Ends every leg there is.
+    /// Ends every leg there is, and waits for them as long as anything may wait.
     pub async fn clear(&self, reason: &'static str) {
-        let rooms: Vec<ConferenceId> = self.inner.state().rooms.keys().cloned().collect();
-        for room in rooms {
-            if let Err(refusal) = self.clear_conference(&room, reason).await {
-                tracing::warn!(conference = %room, %refusal, "a room could not be cleared");
+        let left: Vec<_> = {
+            let mut guard = self.inner.state();
+            let state = &mut *guard;
+            let rooms: Vec<_> = state
+                .rooms
+                .iter()
+                .map(|(id, room)| (id.clone(), room.members.clone()))
+                .collect();
+            rooms
+                .iter()
+                .flat_map(|(id, members)| self.inner.let_all_go(state, id, members, reason))
+                .collect()
+        };
+        self.inner.awaited.notify_one();
+        let all = async {
+            for left in left {
+                // A leg whose engine is gone leaves no word.
+                let _ = left.await;
             }
+        };
+        if tokio::time::timeout(PATIENCE, all).await.is_err() {
+            tracing::warn!("not every leg has left in time");
         }
     }
 }
@@ -70,7 +97,11 @@ impl Inner {
     ) -> Vec<oneshot::Receiver<()>> {
         let mut left = Vec::with_capacity(members.len());
         for call in members {
-            if state.legs.get(call).is_none_or(|leg| leg.place.conference != *room) {
+            if state
+                .legs
+                .get(call)
+                .is_none_or(|leg| leg.place.conference != *room)
+            {
                 continue;
             }
             self.let_go(state, call, reason);

@@ -1,0 +1,10 @@
+//! What a switch may rely on over HTTP: every route, every refusal, and that nothing half-made stays behind.
+
+mod asking;
+mod events;
+mod interleaving;
+mod keys;
+mod legs;
+mod program;
+mod recordings;
+mod rooms;

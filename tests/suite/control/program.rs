@@ -1,0 +1,263 @@
+//! The program as a process: configuration, the ready file, signals, exit status.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::http::{eventually, offer, place_of_its_own, send};
+
+fn mixminus(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mixminus"));
+    command
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+#[track_caller]
+fn refused(output: &Output, status: i32) -> String {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(status), "{said}");
+    assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    said
+}
+
+/// A daemon of its own, killed if a test forgets it.
+struct Process {
+    child: Child,
+    http: SocketAddr,
+    dir: PathBuf,
+}
+
+impl Process {
+    fn start(sets: &[&str]) -> Process {
+        Process::start_with_fds(None, sets)
+    }
+
+    fn start_with_fds(fds: Option<u32>, sets: &[&str]) -> Process {
+        let (ports, dir) = place_of_its_own();
+        std::fs::create_dir_all(&dir).unwrap();
+        let ready = dir.join("ready.json");
+        let program = env!("CARGO_BIN_EXE_mixminus");
+        let limit = fds.map_or(String::new(), |fds| format!("ulimit -n {fds}; "));
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            &format!("{limit}exec \"$@\""),
+            "sh",
+            program,
+            "serve",
+            "--ready-file",
+        ]);
+        command.arg(&ready).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .current_dir(&dir)
+            .env("MIXMINUS_RTP__PORTS", ports)
+            .env("MIXMINUS_ENGINE__THREADS", "1");
+        for set in ["http.listen=127.0.0.1:0", "engine.legs=16", "engine.rooms=16"]
+            .iter()
+            .chain(sets)
+        {
+            command.args(["--set", set]);
+        }
+        let child = command.spawn().unwrap();
+        eventually("the ready file is there", || ready.exists());
+        let written: Value = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
+        assert_eq!(written["grpc"], Value::Null);
+        let http = written["http"].as_str().unwrap().parse().unwrap();
+        Process { child, http, dir }
+    }
+
+    fn signal(&self, name: &str) {
+        let killed = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(killed.success());
+    }
+
+    fn status(&self, method: &str, path: &str, body: &Value) -> u16 {
+        send(self.http, method, path, &[], body.to_string().as_bytes()).status
+    }
+
+    /// The exit status and what was logged.
+    fn ended(&mut self) -> (Option<i32>, String) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "the daemon does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let mut log = String::new();
+        std::io::Read::read_to_string(self.child.stderr.as_mut().unwrap(), &mut log).unwrap();
+        (status.code(), log)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn leg(conference: &str, call: &str) -> Value {
+    json!({ "conferenceId": conference, "callId": call, "sdp": offer(5004) })
+}
+
+#[test]
+fn what_is_configured_wrongly_is_one_sentence_and_status_2() {
+    for (set, says) in [
+        (
+            "rtp.dscp=99",
+            "rtp.dscp is 99 (from --set), but must be a whole number from 0 to 63.",
+        ),
+        ("no.such=1", "no.such is not a configuration key"),
+        ("http.listen=0.0.0.0:0", "set auth.keys_file"),
+        (
+            "auth.keys_file=/nonexistent/keys",
+            "The keys file /nonexistent/keys cannot be read",
+        ),
+    ] {
+        let said = refused(&mixminus(&["serve", "--set", set]).output().unwrap(), 2);
+        assert!(said.contains(says), "{said}");
+    }
+    let missing = mixminus(&["serve", "--config", "/nonexistent.toml"])
+        .output()
+        .unwrap();
+    assert!(refused(&missing, 2).contains("/nonexistent.toml cannot be read"));
+    // A port that is taken is no fault of the configuration.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let set = format!("http.listen={}", taken.local_addr().unwrap());
+    assert!(refused(&mixminus(&["serve", "--set", &set]).output().unwrap(), 1).contains("cannot be bound"));
+}
+
+#[test]
+fn the_effective_configuration_is_printed_with_its_sources() {
+    let mut command = mixminus(&["config", "--set", "rtp.dscp=10"]);
+    let output = command.env("MIXMINUS_LOG__LEVEL", "debug").output().unwrap();
+    assert!(output.status.success());
+    let printed = String::from_utf8(output.stdout).unwrap();
+    for line in [
+        "dscp = 10  # --set",
+        "level = \"debug\"  # environment MIXMINUS_LOG__LEVEL",
+        "complexity = 5  # default",
+    ] {
+        assert!(printed.lines().any(|found| found == line), "{printed}");
+    }
+}
+
+#[test]
+fn sigterm_lets_rooms_end_and_closes_recordings() {
+    let mut process = Process::start(&[]);
+    assert_eq!(process.status("POST", "/v1/legs", &leg("r", "a")), 201);
+    assert_eq!(
+        process.status("POST", "/v1/conferences/id/r/recording", &json!({})),
+        201
+    );
+    process.signal("TERM");
+    eventually("it is not ready", || {
+        process.status("GET", "/readyz", &json!({})) == 503
+    });
+    assert_eq!(process.status("POST", "/v1/legs", &leg("new", "b")), 503);
+    // Who belongs to a room that runs still comes in.
+    assert_eq!(process.status("POST", "/v1/legs", &leg("r", "b")), 201);
+    assert_eq!(process.status("DELETE", "/v1/conferences/id/r", &json!({})), 204);
+    let (status, log) = process.ended();
+    assert_eq!(status, Some(0), "{log}");
+    assert!(
+        log.contains("ready") && log.contains("draining") && log.contains("stopped"),
+        "{log}"
+    );
+    assert!(!log.contains("m=audio"), "{log}");
+    let kept: Vec<String> = std::fs::read_dir(process.dir.join("recordings"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(
+        kept.iter().any(|name| name.ends_with(".wav")) && kept.iter().any(|name| name.ends_with(".json")),
+        "{kept:?}"
+    );
+    assert!(!process.dir.join("ready.json").exists());
+    let dir = format!("recording.dir={}", process.dir.join("recordings").display());
+    let listed = mixminus(&["recordings", "list", "--set", &dir]).output().unwrap();
+    assert!(String::from_utf8_lossy(&listed.stdout).contains(".wav"));
+    let recovered = mixminus(&["recordings", "recover", "--set", &dir])
+        .output()
+        .unwrap();
+    assert!(recovered.status.success() && recovered.stdout.is_empty());
+}
+
+#[test]
+fn the_deadline_or_a_second_sigterm_ends_what_is_left() {
+    let mut patient = Process::start(&["drain.deadline_s=3600"]);
+    assert_eq!(patient.status("POST", "/v1/legs", &leg("r", "a")), 201);
+    patient.signal("TERM");
+    eventually("it is not ready", || {
+        patient.status("GET", "/readyz", &json!({})) == 503
+    });
+    patient.signal("TERM");
+    assert_eq!(patient.ended().0, Some(0));
+
+    let mut hurried = Process::start(&["drain.deadline_s=0"]);
+    assert_eq!(hurried.status("POST", "/v1/legs", &leg("r", "a")), 201);
+    hurried.signal("TERM");
+    let (status, log) = hurried.ended();
+    assert_eq!(status, Some(0));
+    assert!(log.contains("deadline"), "{log}");
+}
+
+#[test]
+fn sighup_reads_the_keys_again_and_keeps_the_old_ones_when_they_are_wrong() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_, dir) = place_of_its_own();
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("keys");
+    let write = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    write("old:c2VjcmV0\n");
+    let process = Process::start(&[&format!("auth.keys_file={}", file.display())]);
+    let status = |credentials: &str| {
+        use base64::Engine as _;
+        let basic = format!(
+            "Basic {}",
+            base64::engine::general_purpose::STANDARD.encode(credentials)
+        );
+        send(process.http, "GET", "/v1/legs", &[("authorization", &basic)], b"").status
+    };
+    assert_eq!((status("old:c2VjcmV0"), status("new:c2VjcmV0")), (200, 401));
+    write("new:c2VjcmV0\n");
+    process.signal("HUP");
+    eventually("the new key is in force", || status("new:c2VjcmV0") == 200);
+    assert_eq!(status("old:c2VjcmV0"), 401);
+    write("broken");
+    process.signal("HUP");
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(status("new:c2VjcmV0"), 200);
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn without_file_descriptors_a_leg_is_refused_and_those_that_are_go_on() {
+    let process = Process::start_with_fds(Some(44), &["engine.legs=16"]);
+    let refused = (0..16).find_map(|index| {
+        let body = leg("r", &format!("call-{index}"));
+        let reply = send(process.http, "POST", "/v1/legs", &[], body.to_string().as_bytes());
+        (reply.status != 201).then_some((index, reply))
+    });
+    let (seated, reply) = refused.expect("44 descriptors are too few for 16 legs");
+    assert!(seated > 3);
+    assert!(reply.refused(50300).contains("file descriptor"));
+    assert_eq!(process.status("GET", "/v1/legs/call-0", &json!({})), 200);
+    assert_eq!(process.status("DELETE", "/v1/legs/call-0", &json!({})), 204);
+    assert_eq!(process.status("POST", "/v1/legs", &leg("r", "again")), 201);
+}
