@@ -14,6 +14,8 @@ use crate::sdp::{self, Agreed, Codecs, LocalMedia, Order, SdpError};
 #[derive(Debug, Clone)]
 pub struct Negotiation {
     local: LocalMedia,
+    /// Send to where packets come from, once that address has shown a stream.
+    symmetric: bool,
     /// Our answer, or our offer.
     pub ours: String,
     /// `None` while our offer waits for its answer.
@@ -81,10 +83,11 @@ impl Negotiation {
         match &request.sdp {
             Some(offer) => {
                 let (ours, agreed) = sdp::answer(offer, &local).map_err(refused)?;
-                let terms = terms(&agreed);
+                let terms = terms(&agreed, request.symmetric);
                 Ok((
                     Negotiation {
                         local,
+                        symmetric: request.symmetric,
                         ours,
                         agreed: Some(agreed),
                     },
@@ -96,6 +99,7 @@ impl Negotiation {
                 Ok((
                     Negotiation {
                         local,
+                        symmetric: request.symmetric,
                         ours,
                         agreed: None,
                     },
@@ -125,7 +129,7 @@ impl Negotiation {
                 "`sdp`: this leg's port is {family}, the remote address is not."
             )));
         }
-        let terms = terms(&agreed);
+        let terms = terms(&agreed, self.symmetric);
         next.agreed = Some(agreed);
         Ok((next, terms))
     }
@@ -153,14 +157,14 @@ impl Negotiation {
     }
 }
 
-fn terms(agreed: &Agreed) -> MediaTerms {
+fn terms(agreed: &Agreed, symmetric: bool) -> MediaTerms {
     MediaTerms {
         remote: agreed.remote,
         remote_rtcp: agreed.remote_rtcp,
         rtcp_mux: agreed.rtcp_mux,
         sends: agreed.direction.sends(),
         receives: agreed.direction.receives(),
-        symmetric: true,
+        symmetric,
         formats: agreed
             .formats
             .iter()

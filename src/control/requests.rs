@@ -45,6 +45,8 @@ pub struct CreateLeg {
     pub codecs: Option<Codecs>,
     /// Packet time of our own offer, in milliseconds.
     pub offer_ptime_ms: u8,
+    /// `false`: a remote that sends from another port than it listens on is still sent to where its SDP says.
+    pub symmetric: bool,
     pub custom: Option<Value>,
 }
 
@@ -86,6 +88,7 @@ impl CreateLeg {
             advertise,
             codecs,
             offer_ptime_ms: offer_ptime_ms(f)?,
+            symmetric: f.flag("symmetric")?.unwrap_or(true),
             custom: f.any("custom", CUSTOM_BYTES_MAX)?,
         };
         fields.finish()?;
@@ -361,10 +364,11 @@ mod tests {
                 "startOnEnter":true,"endOnExit":true,"record":true,"recordingOptions":{"format":"wav","tracks":"mix",
                 "sampleRate":8000,"notificationEvents":false,"transcriptionOptions":{"enabled":true}},
                 "conferenceDtmfOptions":{"mode":"ignore","maxDigits":2,"timoutMills":10},"maxDelayMs":200,
-                "advertise":"192.0.2.1","codecs":["PCMA"],"offer":{"srtp":"off","ptimeMs":30},"custom":{"any":[1]}}"#,
+                "advertise":"192.0.2.1","codecs":["PCMA"],"offer":{"srtp":"off","ptimeMs":30},"symmetric":false,
+                "custom":{"any":[1]}}"#,
         )
         .unwrap();
-        assert!(leg.muted && leg.deaf && leg.end_on_exit);
+        assert!(leg.muted && leg.deaf && leg.end_on_exit && !leg.symmetric);
         assert_eq!(
             (leg.gain_db, leg.offer_ptime_ms, leg.music),
             (-6.0, 30, Some(Music::Music2))
