@@ -22,7 +22,7 @@ use crate::room::RoomChange;
 use crate::time::Tick;
 
 /// How often engines are listened to.
-const INTERVAL: Duration = Duration::from_millis(5);
+const INTERVAL: Duration = Duration::from_millis(10);
 
 /// How often while somebody waits for an answer, and for how long after it was asked for.
 const INTERVAL_AWAITED: Duration = Duration::from_millis(2);
