@@ -14,15 +14,15 @@ use crate::load::speech::SpeechError;
 /// else's gives at most 0.2.
 const LIKENESS_MIN_ALONE: f32 = 0.35;
 
-/// One of four at once, looked for near the lag it had alone: 0.33 and more where it is there, at most 0.09 where it
-/// is not.
-const LIKENESS_MIN_TOGETHER: f32 = 0.16;
+/// One of four at once, looked for near the lag it had alone: 0.39 and more where it is there, two thirds of that on a
+/// machine without time, at most 0.15 where it is not.
+const LIKENESS_MIN_TOGETHER: f32 = 0.2;
 
 /// Quieter than this is not heard; a correct mixer gives −45 or less (what noise correlates by chance).
 const LEVEL_DB_MAX_UNHEARD: f32 = -28.0;
 
 /// A voice that should be heard is not heard more quietly than this.
-const LEVEL_DB_MIN_HEARD: f32 = -10.0;
+const LEVEL_DB_MIN_HEARD: f32 = -12.0;
 
 /// While all speak, how far from its lag alone a voice's lag is looked for: playout adapts meanwhile.
 const LAG_CHANGE: Duration = Duration::from_millis(100);
