@@ -14,15 +14,15 @@ use crate::load::speech::SpeechError;
 /// else's gives at most 0.2.
 const LIKENESS_MIN_ALONE: f32 = 0.35;
 
-/// One of four at once, looked for near the lag it had alone: 0.33 and more where it is there, at most 0.09 where it
-/// is not.
-const LIKENESS_MIN_TOGETHER: f32 = 0.16;
+/// One of four at once, looked for near the lag it had alone: 0.39 and more where it is there, two thirds of that on a
+/// machine without time, at most 0.15 where it is not.
+const LIKENESS_MIN_TOGETHER: f32 = 0.2;
 
 /// Quieter than this is not heard; a correct mixer gives −45 or less (what noise correlates by chance).
 const LEVEL_DB_MAX_UNHEARD: f32 = -28.0;
 
 /// A voice that should be heard is not heard more quietly than this.
-const LEVEL_DB_MIN_HEARD: f32 = -10.0;
+const LEVEL_DB_MIN_HEARD: f32 = -12.0;
 
 /// While all speak, how far from its lag alone a voice's lag is looked for: playout adapts meanwhile.
 const LAG_CHANGE: Duration = Duration::from_millis(100);
@@ -276,33 +276,63 @@ mod tests {
 
     #[test]
     fn a_missing_talker_is_caught_alone_and_among_all() {
-        for scene in [Scene::InTurn, Scene::Together, Scene::AfterKick] {
-            let verdict = judged(|listener, turn| {
-                (listener == 0 && turn.speaker == 2 && turn.scene == scene).then_some(0.0)
-            });
-            let failures = failures(&verdict);
-            assert!(failures[0].starts_with("alma hears craig"), "{failures:?}");
-            // Whoever was not found alone may not be found among all either, for want of a lag.
+        let missing = [
+            (1, 4, Scene::InTurn),
+            (0, 2, Scene::Together),
+            (3, 2, Scene::AfterKick),
+        ];
+        let verdict = judged(|listener, turn| {
+            missing
+                .contains(&(listener, turn.speaker, turn.scene))
+                .then_some(0.0)
+        });
+        let failures = failures(&verdict);
+        for name in [
+            "alma hears craig among all",
+            "boris hears edgar speaking alone",
+            "dora hears craig resumed",
+        ] {
             assert!(
-                failures.len() == 1 || scene == Scene::InTurn && failures.len() == 2,
+                failures.iter().any(|failure| failure.starts_with(name)),
+                "{name}: {failures:?}"
+            );
+        }
+        // Who was not found alone may not be found among all either, for want of a lag.
+        let consequence = "boris hears edgar among all";
+        assert_eq!(
+            failures
+                .iter()
+                .filter(|failure| !failure.starts_with(consequence))
+                .count(),
+            3,
+            "{failures:?}"
+        );
+    }
+
+    #[test]
+    fn a_muted_held_or_kicked_voice_that_is_heard_faintly_is_caught_and_a_held_party_that_hears() {
+        let leaks = [
+            (3, Scene::Muted, 0.1),
+            (0, Scene::Held, 0.1),
+            (1, Scene::Kicked, 0.1),
+            (2, Scene::WhileHeld, 1.0),
+        ];
+        let verdict = judged(|listener, turn| {
+            leaks
+                .iter()
+                .find(|leak| (leak.0, leak.1) == (listener, turn.scene))
+                .map(|leak| leak.2)
+        });
+        let failures = failures(&verdict);
+        assert_eq!(failures.len(), leaks.len(), "{failures:?}");
+        for name in ["dora", "alma", "boris", "craig"] {
+            assert!(
+                failures
+                    .iter()
+                    .any(|failure| failure.starts_with(&format!("{name} does not hear"))),
                 "{failures:?}"
             );
         }
-    }
-
-    #[test]
-    fn a_muted_held_or_kicked_voice_that_is_heard_faintly_is_caught() {
-        for scene in [Scene::Muted, Scene::Held, Scene::Kicked] {
-            let verdict = judged(|listener, turn| (listener == 3 && turn.scene == scene).then_some(0.1));
-            assert_eq!(failures(&verdict).len(), 1, "{:?}", failures(&verdict));
-        }
-    }
-
-    #[test]
-    fn a_held_party_that_hears_is_caught() {
-        let verdict =
-            judged(|listener, turn| (listener == 2 && turn.scene == Scene::WhileHeld).then_some(1.0));
-        assert_eq!(failures(&verdict).len(), 1, "{:?}", failures(&verdict));
     }
 
     #[test]
