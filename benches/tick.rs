@@ -32,12 +32,27 @@ struct Bench {
 
 impl Bench {
     fn new(codec: Codec, legs: usize) -> Bench {
-        let encoding = Encoding { codec, ptime_ms: 20, bitrate: 32_000, complexity: 5 };
+        let encoding = Encoding {
+            codec,
+            ptime_ms: 20,
+            bitrate: 32_000,
+            complexity: 5,
+        };
         let mut engine = Engine::new(EngineLimits { legs, rooms: 1 });
         let mut out = Outbox::new(legs);
-        engine.apply(Command::Open { room: RoomId(0), state: Room::new(RoomSettings::default()) }, &mut out);
+        engine.apply(
+            Command::Open {
+                room: RoomId(0),
+                state: Room::new(RoomSettings::default()),
+            },
+            &mut out,
+        );
         for index in 0..legs {
-            let format = Format { receive_as: 96, send_as: 96, encoding };
+            let format = Format {
+                receive_as: 96,
+                send_as: 96,
+                encoding,
+            };
             let terms = MediaTerms {
                 remote: Some(address(index)),
                 remote_rtcp: None,
@@ -47,10 +62,21 @@ impl Bench {
                 symmetric: true,
                 formats: vec![format],
             };
-            let identity = Identity { ssrc: index as u32, sequence: 0, timestamp: 0 };
+            let identity = Identity {
+                ssrc: index as u32,
+                sequence: 0,
+                timestamp: 0,
+            };
             let media = LegMedia::new(terms).expect("the encoding is one of ours");
             let state = Leg::new(identity, LegSettings::default(), media);
-            engine.apply(Command::Join { leg: LegId(index as u32), state, room: RoomId(0) }, &mut out);
+            engine.apply(
+                Command::Join {
+                    leg: LegId(index as u32),
+                    state,
+                    room: RoomId(0),
+                },
+                &mut out,
+            );
         }
         out.events().for_each(drop);
         let mut bench = Bench {
@@ -72,7 +98,11 @@ impl Bench {
     fn step(&mut self) {
         let now = self.tick.due(0);
         for index in 0..self.legs {
-            let packets = if index < TALKERS { &self.speech } else { &self.noise };
+            let packets = if index < TALKERS {
+                &self.speech
+            } else {
+                &self.noise
+            };
             let payload = &packets[(self.tick.0 as usize + index) % LOOP_TICKS];
             let header = Header {
                 marker: false,
@@ -84,7 +114,8 @@ impl Bench {
             header.write((&mut self.datagram[..HEADER_BYTES]).try_into().expect("12 bytes"));
             self.datagram[HEADER_BYTES..HEADER_BYTES + payload.len()].copy_from_slice(payload);
             let datagram = &self.datagram[..HEADER_BYTES + payload.len()];
-            self.engine.receive(now, LegId(index as u32), address(index), datagram);
+            self.engine
+                .receive(now, LegId(index as u32), address(index), datagram);
         }
         self.engine.tick_room(RoomId(0), self.tick, now, &mut self.out);
         self.out.events().for_each(drop);
@@ -104,7 +135,9 @@ fn packets(encoding: Encoding, amplitude: f32) -> Vec<Vec<u8>> {
     let mut payload = vec![0; encoding.payload_bytes_max()];
     (0..LOOP_TICKS)
         .map(|_| {
-            let pcm: Vec<f32> = (0..encoding.samples()).map(|_| amplitude * (chance.f32() * 2.0 - 1.0)).collect();
+            let pcm: Vec<f32> = (0..encoding.samples())
+                .map(|_| amplitude * (chance.f32() * 2.0 - 1.0))
+                .collect();
             let len = encoder.encode(&pcm, &mut payload);
             payload[..len].to_vec()
         })
@@ -122,7 +155,9 @@ fn tick(criterion: &mut Criterion) {
         for legs in sizes {
             group.throughput(Throughput::Elements(*legs as u64));
             let mut bench = Bench::new(codec, *legs);
-            group.bench_function(BenchmarkId::from_parameter(legs), |bencher| bencher.iter(|| bench.step()));
+            group.bench_function(BenchmarkId::from_parameter(legs), |bencher| {
+                bencher.iter(|| bench.step())
+            });
         }
         group.finish();
     }

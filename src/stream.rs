@@ -39,7 +39,8 @@ impl Stream {
             pending: vec![0.0; packet_samples + rate.samples_per_tick()].into_boxed_slice(),
             pending_len: 0,
             last: 0.0,
-            payloads: vec![0; encoding.payload_bytes_max() * encoding.packets_per_tick_max()].into_boxed_slice(),
+            payloads: vec![0; encoding.payload_bytes_max() * encoding.packets_per_tick_max()]
+                .into_boxed_slice(),
             payload_lens: [0; PACKETS_PER_TICK_MAX],
             packets: 0,
         }))

@@ -77,7 +77,13 @@ fn the_watchful_allocator_catches_an_allocation() {
 fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
     let mut engine = Engine::new(EngineLimits { legs: 64, rooms: 4 });
     let mut out = Outbox::new(64);
-    engine.apply(Command::Open { room: RoomId(0), state: Room::new(RoomSettings::default()) }, &mut out);
+    engine.apply(
+        Command::Open {
+            room: RoomId(0),
+            state: Room::new(RoomSettings::default()),
+        },
+        &mut out,
+    );
     let codecs = [
         Codec::Pcmu,
         Codec::Pcma,
@@ -88,10 +94,23 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
         Codec::Opus(Rate::Hz48000),
     ];
     let mut talkers = Vec::new();
-    for (index, (codec, ptime_ms)) in codecs.iter().flat_map(|codec| [(*codec, 20), (*codec, 30)]).enumerate() {
-        let encoding = Encoding { codec, ptime_ms, bitrate: 24_000, complexity: 5 };
+    for (index, (codec, ptime_ms)) in codecs
+        .iter()
+        .flat_map(|codec| [(*codec, 20), (*codec, 30)])
+        .enumerate()
+    {
+        let encoding = Encoding {
+            codec,
+            ptime_ms,
+            bitrate: 24_000,
+            complexity: 5,
+        };
         let address = SocketAddr::from(([127, 0, 0, 1], 20_000 + index as u16));
-        let format = Format { receive_as: PAYLOAD_TYPE, send_as: PAYLOAD_TYPE, encoding };
+        let format = Format {
+            receive_as: PAYLOAD_TYPE,
+            send_as: PAYLOAD_TYPE,
+            encoding,
+        };
         let media = LegMedia::new(MediaTerms {
             remote: Some(address),
             remote_rtcp: None,
@@ -102,19 +121,39 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
             formats: vec![format],
         })
         .expect("the encoding is one of ours");
-        let identity = Identity { ssrc: index as u32, sequence: 65_000, timestamp: u32::MAX - 10_000 };
+        let identity = Identity {
+            ssrc: index as u32,
+            sequence: 65_000,
+            timestamp: u32::MAX - 10_000,
+        };
         let leg = LegId(index as u32);
         let state = Leg::new(identity, LegSettings::default(), media);
-        engine.apply(Command::Join { leg, state, room: RoomId(0) }, &mut out);
+        engine.apply(
+            Command::Join {
+                leg,
+                state,
+                room: RoomId(0),
+            },
+            &mut out,
+        );
         talkers.push(Talker {
             leg,
             encoder: Encoder::new(encoding).expect("the encoding is one of ours"),
-            header: Header { marker: false, payload_type: PAYLOAD_TYPE, sequence: 0, timestamp: 0, ssrc: 7 },
+            header: Header {
+                marker: false,
+                payload_type: PAYLOAD_TYPE,
+                sequence: 0,
+                timestamp: 0,
+                ssrc: 7,
+            },
             pending: Vec::new(),
             address,
         });
     }
-    let recording = Recording { slot: RecordingSlot(0), rate: Rate::Hz16000 };
+    let recording = Recording {
+        slot: RecordingSlot(0),
+        rate: Rate::Hz16000,
+    };
     let mut chance = fastrand::Rng::with_seed(1);
     let mut datagram = vec![0; 8_192];
     for number in 0..1_500_u64 {
@@ -130,7 +169,8 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
                 let rest = talker.pending.split_off(encoding.samples());
                 let pcm = std::mem::replace(&mut talker.pending, rest);
                 let len = talker.encoder.encode(&pcm, &mut datagram[HEADER_BYTES..]);
-                let head: &mut [u8; HEADER_BYTES] = (&mut datagram[..HEADER_BYTES]).try_into().expect("12 bytes");
+                let head: &mut [u8; HEADER_BYTES] =
+                    (&mut datagram[..HEADER_BYTES]).try_into().expect("12 bytes");
                 talker.header.write(head);
                 talker.header.sequence = talker.header.sequence.wrapping_add(1);
                 talker.header.timestamp = talker.header.timestamp.wrapping_add(encoding.packet_clock());
@@ -153,7 +193,13 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
         }
         if number % 500 == 250 {
             let change = RoomChange::Record((number % 1_000 == 250).then_some(recording));
-            engine.apply(Command::ChangeRoom { room: RoomId(0), change }, &mut out);
+            engine.apply(
+                Command::ChangeRoom {
+                    room: RoomId(0),
+                    change,
+                },
+                &mut out,
+            );
         }
         out.events().for_each(drop);
         let ((), caught) = allocations(|| engine.tick_room(RoomId(0), tick, now, &mut out));
@@ -166,8 +212,16 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
     }
     let now = Time::from_millis(1_501 * 20);
     let ((), caught) = allocations(|| engine.tick_room(RoomId(0), Tick(1_501), now, &mut out));
-    assert_eq!(caught, 0, "leaving allocates and frees nothing: the legs go back in events");
-    assert_eq!(out.events().filter(|event| matches!(event, mixminus::engine::Event::Left { .. })).count(), 14);
+    assert_eq!(
+        caught, 0,
+        "leaving allocates and frees nothing: the legs go back in events"
+    );
+    assert_eq!(
+        out.events()
+            .filter(|event| matches!(event, mixminus::engine::Event::Left { .. }))
+            .count(),
+        14
+    );
 }
 
 fn random_changes(chance: &mut fastrand::Rng, legs: usize) -> Option<Command> {
@@ -180,7 +234,9 @@ fn random_changes(chance: &mut fastrand::Rng, legs: usize) -> Option<Command> {
         1 => LegChange::Muted(false),
         2 => LegChange::Deaf(chance.bool()),
         3 => LegChange::Hold(Some(Hold { music: None })),
-        4 => LegChange::Hold(Some(Hold { music: Some(mixminus::dsp::Music::Music1) })),
+        4 => LegChange::Hold(Some(Hold {
+            music: Some(mixminus::dsp::Music::Music1),
+        })),
         5 => LegChange::Gain(chance.f32() * 2.0),
         6 => LegChange::MaxDelayMs(chance.u16(40..400)),
         _ => LegChange::Hold(None),

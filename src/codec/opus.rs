@@ -8,8 +8,8 @@ use std::ptr;
 
 use opusic_sys as ffi;
 
-use super::{CodecError, Encoding, PAYLOAD_MS_MAX, PayloadError, saturate};
 use super::opus_lull::Lull;
+use super::{CodecError, Encoding, PAYLOAD_MS_MAX, PayloadError, saturate};
 use crate::frame::Rate;
 
 pub(super) const BITRATE_MIN: u32 = 6_000;
@@ -589,6 +589,7 @@ mod tests {
 
     #[test]
     fn a_stereo_packet_is_mixed_down() {
+        // SAFETY: the size is a constant of the library, asked for without any state.
         let mut state = State::zeroed(unsafe { ffi::opus_encoder_get_size(2) });
         // SAFETY: the state has the size the library asked for with two channels.
         let error =

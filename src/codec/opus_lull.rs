@@ -23,13 +23,19 @@ pub(super) struct Lull {
     /// What was last decoded was too quiet to be heard.
     quiet: bool,
     passed: u8,
-    last: [u8; REMEMBERED_BYTES_MAX],
+    last: Box<[u8; REMEMBERED_BYTES_MAX]>,
     last_len: usize,
 }
 
 impl Lull {
     pub fn new() -> Lull {
-        Lull { unheard: false, quiet: false, passed: 0, last: [0; REMEMBERED_BYTES_MAX], last_len: 0 }
+        Lull {
+            unheard: false,
+            quiet: false,
+            passed: 0,
+            last: Box::new([0; REMEMBERED_BYTES_MAX]),
+            last_len: 0,
+        }
     }
 
     pub fn set_unheard(&mut self, unheard: bool) {
@@ -59,7 +65,7 @@ impl Lull {
     /// Ends the lull: the last packet passed over, to be decoded before the next.
     pub fn end(&mut self) -> ([u8; REMEMBERED_BYTES_MAX], usize) {
         self.passed = 0;
-        (self.last, std::mem::take(&mut self.last_len))
+        (*self.last, std::mem::take(&mut self.last_len))
     }
 
     /// Told what was decoded.
@@ -69,7 +75,9 @@ impl Lull {
     }
 
     pub fn reset(&mut self) {
-        *self = Lull { unheard: self.unheard, ..Lull::new() };
+        self.quiet = false;
+        self.passed = 0;
+        self.last_len = 0;
     }
 }
 
@@ -96,7 +104,12 @@ mod tests {
 
     /// Packets of 20 ms: `power` in dBFS of each, as noise shaped by a syllable rate while it is a voice.
     fn packets(rate: Rate, sounds: &[(f32, bool)]) -> Vec<Vec<u8>> {
-        let encoding = Encoding { codec: Codec::Opus(rate), ptime_ms: 20, bitrate: 32_000, complexity: 5 };
+        let encoding = Encoding {
+            codec: Codec::Opus(rate),
+            ptime_ms: 20,
+            bitrate: 32_000,
+            complexity: 5,
+        };
         let mut encoder = Encoder::new(encoding).unwrap();
         let mut chance = fastrand::Rng::with_seed(3);
         let mut phase = 0.0_f32;
@@ -136,7 +149,10 @@ mod tests {
                     decoder.has_passed()
                 })
                 .count();
-            assert!((330..=350).contains(&passed), "{passed} of 400 were passed over at {rate:?}");
+            assert!(
+                (330..=350).contains(&passed),
+                "{passed} of 400 were passed over at {rate:?}"
+            );
         }
     }
 
@@ -178,8 +194,11 @@ mod tests {
                     if index < 100 {
                         continue;
                     }
-                    let difference: Vec<f32> =
-                        rested[..samples].iter().zip(&full[..samples]).map(|(a, b)| a - b).collect();
+                    let difference: Vec<f32> = rested[..samples]
+                        .iter()
+                        .zip(&full[..samples])
+                        .map(|(a, b)| a - b)
+                        .collect();
                     let (noise, signal) = (power(&difference), power(&full[..samples]));
                     assert!(!resting.has_passed(), "no packet of the onset is passed over");
                     assert!(
@@ -195,16 +214,16 @@ mod tests {
     #[test]
     fn only_one_mono_frame_with_a_silk_layer_tells_of_inactivity() {
         for (payload, inactive) in [
-            (&[0x78, 0x3f][..], true),          // hybrid, 20 ms
-            (&[0x78, 0x80][..], false),         // voice
-            (&[0x78, 0x40][..], false),         // redundancy
-            (&[0x7c, 0x00][..], false),         // stereo
-            (&[0x79, 0x00, 0x00][..], false),   // two frames
-            (&[0xf8, 0x00][..], false),         // no SILK layer
-            (&[0x50, 0x1f][..], true),          // SILK, 40 ms
-            (&[0x50, 0x40][..], false),         // voice in its second half
-            (&[0x58, 0x0f][..], true),          // SILK, 60 ms
-            (&[0x58, 0x20][..], false),         // voice in its last third
+            (&[0x78, 0x3f][..], true),        // hybrid, 20 ms
+            (&[0x78, 0x80][..], false),       // voice
+            (&[0x78, 0x40][..], false),       // redundancy
+            (&[0x7c, 0x00][..], false),       // stereo
+            (&[0x79, 0x00, 0x00][..], false), // two frames
+            (&[0xf8, 0x00][..], false),       // no SILK layer
+            (&[0x50, 0x1f][..], true),        // SILK, 40 ms
+            (&[0x50, 0x40][..], false),       // voice in its second half
+            (&[0x58, 0x0f][..], true),        // SILK, 60 ms
+            (&[0x58, 0x20][..], false),       // voice in its last third
             (&[0x78][..], false),
             (&[][..], false),
         ] {

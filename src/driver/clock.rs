@@ -13,7 +13,10 @@ pub struct Clock {
 
 impl Clock {
     pub fn start() -> Clock {
-        Clock { origin_nanos: read(libc::CLOCK_MONOTONIC), started: SystemTime::now() }
+        Clock {
+            origin_nanos: read(libc::CLOCK_MONOTONIC),
+            started: SystemTime::now(),
+        }
     }
 
     pub fn now(&self) -> Time {
@@ -58,7 +61,10 @@ impl Clock {
 }
 
 fn read(clock: libc::clockid_t) -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `now` is a valid timespec to write to; both clocks exist on every Linux.
     unsafe { libc::clock_gettime(clock, &raw mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64

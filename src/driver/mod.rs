@@ -40,14 +40,24 @@ const STACK_BYTES: usize = 1024 * 1024;
 
 pub enum Command {
     /// Seats a leg with its sockets.
-    Seat { leg: LegId, state: Box<Leg>, sockets: Sockets, room: RoomId },
+    Seat {
+        leg: LegId,
+        state: Box<Leg>,
+        sockets: Sockets,
+        room: RoomId,
+    },
     /// Everything else but `Join`.
     Engine(engine::Command),
 }
 
 pub enum Event {
     /// A leg has left with all that it needs to be seated elsewhere.
-    Left { leg: LegId, tick: Tick, state: Box<Leg>, sockets: Sockets },
+    Left {
+        leg: LegId,
+        tick: Tick,
+        state: Box<Leg>,
+        sockets: Sockets,
+    },
     /// Everything else but `Left`.
     Engine(engine::Event),
 }
@@ -102,7 +112,10 @@ impl Driver {
     }
 
     fn start_engine(&self, index: usize, config: &DriverConfig) -> Result<EngineHandle, DriverError> {
-        let limits = EngineLimits { legs: config.legs_per_engine, rooms: config.rooms_per_engine };
+        let limits = EngineLimits {
+            legs: config.legs_per_engine,
+            rooms: config.rooms_per_engine,
+        };
         let commands = Arc::new(ArrayQueue::new(COMMANDS_MAX));
         let events = Arc::new(ArrayQueue::new(EVENTS_MIN + 4 * config.legs_per_engine));
         let tap = Arc::new(TapQueue::new(TAP_QUEUE_FRAMES));
@@ -128,7 +141,13 @@ impl Driver {
                 worker.run();
             })
             .map_err(DriverError::Thread)?;
-        Ok(EngineHandle { commands, events, tap, realtime, thread: Some(thread) })
+        Ok(EngineHandle {
+            commands,
+            events,
+            tap,
+            realtime,
+            thread: Some(thread),
+        })
     }
 
     pub fn engines(&self) -> usize {

@@ -55,7 +55,11 @@ impl Ports {
     pub fn new(range: RangeInclusive<u16>, bind: Vec<IpAddr>, dscp: u8) -> Ports {
         let last = *range.end();
         let free = range.filter(|port| port % 2 == 0 && *port < last).collect();
-        Ports { bind: bind.into(), dscp, free: Arc::new(Mutex::new(free)) }
+        Ports {
+            bind: bind.into(),
+            dscp,
+            free: Arc::new(Mutex::new(free)),
+        }
     }
 
     /// Pairs of ports that no leg has.
@@ -72,11 +76,21 @@ impl Ports {
             .ok_or(PortsError::NoAddress(family))?;
         for _ in 0..BIND_ATTEMPTS_MAX {
             let port = self.lock().pop_front().ok_or(PortsError::NoFreePort)?;
-            let lease = Lease { port, free: Arc::clone(&self.free) };
+            let lease = Lease {
+                port,
+                free: Arc::clone(&self.free),
+            };
             let pair = bind(SocketAddr::new(address, port), self.dscp)
                 .and_then(|rtp| Ok((rtp, bind(SocketAddr::new(address, port + 1), self.dscp)?)));
             match pair {
-                Ok((rtp, rtcp)) => return Ok(Sockets { rtp, rtcp, address, lease }),
+                Ok((rtp, rtcp)) => {
+                    return Ok(Sockets {
+                        rtp,
+                        rtcp,
+                        address,
+                        lease,
+                    });
+                }
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => drop(lease),
                 Err(error) => {
                     return Err(match error.raw_os_error() {
@@ -119,7 +133,10 @@ struct Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).push_back(self.port);
+        self.free
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(self.port);
     }
 }
 
@@ -195,6 +212,9 @@ mod tests {
     #[test]
     fn a_family_without_an_address_is_a_named_refusal() {
         let ports = Ports::new(41_030..=41_040, loopback(), 0);
-        assert!(matches!(ports.open(Family::V6), Err(PortsError::NoAddress(Family::V6))));
+        assert!(matches!(
+            ports.open(Family::V6),
+            Err(PortsError::NoAddress(Family::V6))
+        ));
     }
 }

@@ -9,7 +9,9 @@ const CAP_IPC_LOCK: u32 = 14;
 
 /// Puts the calling thread under SCHED_FIFO; false where that is not allowed (`--ulimit rtprio=20`).
 pub fn run_first() -> bool {
-    let parameters = libc::sched_param { sched_priority: PRIORITY };
+    let parameters = libc::sched_param {
+        sched_priority: PRIORITY,
+    };
     // SAFETY: `parameters` is valid; 0 names the calling thread.
     unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) == 0 }
 }
@@ -25,7 +27,10 @@ pub fn lock_memory() -> bool {
 
 /// Under a finite limit MCL_FUTURE would let a later allocation fail, which is worse than a page fault.
 fn may_lock_all() -> bool {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: `limit` is a valid place to write to.
     let known = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) } == 0;
     let unlimited = known && limit.rlim_cur == libc::RLIM_INFINITY;

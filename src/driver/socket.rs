@@ -23,10 +23,17 @@ struct ControlBuffer([u8; 64]);
 /// Takes one waiting datagram; `WouldBlock` when there is none.
 pub fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Received> {
     // SAFETY: all-zero bytes are a valid sockaddr_storage and a valid msghdr.
-    let (mut address, mut message) =
-        unsafe { (std::mem::zeroed::<libc::sockaddr_storage>(), std::mem::zeroed::<libc::msghdr>()) };
+    let (mut address, mut message) = unsafe {
+        (
+            std::mem::zeroed::<libc::sockaddr_storage>(),
+            std::mem::zeroed::<libc::msghdr>(),
+        )
+    };
     let mut control = ControlBuffer([0; 64]);
-    let mut segment = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut segment = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
     message.msg_name = (&raw mut address).cast();
     message.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
     message.msg_iov = &raw mut segment;
@@ -92,7 +99,10 @@ mod tests {
             let ours = ports.open(family).unwrap();
             let sender = UdpSocket::bind((bind, 0)).unwrap();
             let mut buffer = [0; DATAGRAM_BYTES_MAX];
-            assert_eq!(receive(&ours.rtp, &mut buffer).err().unwrap().kind(), io::ErrorKind::WouldBlock);
+            assert_eq!(
+                receive(&ours.rtp, &mut buffer).err().unwrap().kind(),
+                io::ErrorKind::WouldBlock
+            );
             let before = std::time::SystemTime::now();
             sender.send_to(b"hello", ours.local()).unwrap();
             let received = receive(&ours.rtp, &mut buffer).unwrap();

@@ -98,10 +98,16 @@ impl Worker {
 
     fn apply(&mut self, command: Command) {
         match command {
-            Command::Seat { leg, state, sockets, room } => {
+            Command::Seat {
+                leg,
+                state,
+                sockets,
+                room,
+            } => {
                 self.rtcp.watch(leg, sockets.rtcp.as_raw_fd());
                 self.sockets[leg.0 as usize] = Some(sockets);
-                self.engine.apply(engine::Command::Join { leg, state, room }, &mut self.outbox);
+                self.engine
+                    .apply(engine::Command::Join { leg, state, room }, &mut self.outbox);
             }
             Command::Engine(command) => self.engine.apply(command, &mut self.outbox),
         }
@@ -119,11 +125,15 @@ impl Worker {
     }
 
     fn drain_leg(&mut self, leg: LegId, now: Time, from_realtime: i64) {
-        let Some(sockets) = &self.sockets[leg.0 as usize] else { return };
+        let Some(sockets) = &self.sockets[leg.0 as usize] else {
+            return;
+        };
         for _ in 0..DATAGRAMS_PER_TICK_MAX {
             // WouldBlock ends it as a rule; any other error is the socket's own (ICMP reports among them) and
             // costs one read.
-            let Ok(received) = socket::receive(&sockets.rtp, &mut self.buffer[..]) else { return };
+            let Ok(received) = socket::receive(&sockets.rtp, &mut self.buffer[..]) else {
+                return;
+            };
             let arrival = match received.realtime_nanos {
                 Some(nanos) => Time::from_nanos(u64::try_from(nanos + from_realtime).unwrap_or(0)).min(now),
                 None => now,
@@ -132,7 +142,8 @@ impl Worker {
                 self.engine.dropped(leg, Dropped::TooLong);
                 continue;
             }
-            self.engine.receive(arrival, leg, received.from, &self.buffer[..received.len]);
+            self.engine
+                .receive(arrival, leg, received.from, &self.buffer[..received.len]);
             if now.since(arrival) < YOUNG && self.engine.is_fed(leg) {
                 return;
             }
@@ -141,9 +152,13 @@ impl Worker {
 
     fn drain_rtcp(&mut self) {
         for leg in self.rtcp.ready() {
-            let Some(sockets) = &self.sockets[leg.0 as usize] else { continue };
+            let Some(sockets) = &self.sockets[leg.0 as usize] else {
+                continue;
+            };
             for _ in 0..DATAGRAMS_PER_TICK_MAX {
-                let Ok(received) = socket::receive(&sockets.rtcp, &mut self.buffer[..]) else { break };
+                let Ok(received) = socket::receive(&sockets.rtcp, &mut self.buffer[..]) else {
+                    break;
+                };
                 self.engine.receive_rtcp(leg, &self.buffer[..received.len]);
             }
         }
@@ -153,7 +168,9 @@ impl Worker {
     fn deliver(&mut self) {
         let mut failed = 0;
         for (outgoing, datagram) in self.outbox.datagrams() {
-            let Some(sockets) = &self.sockets[outgoing.leg.0 as usize] else { continue };
+            let Some(sockets) = &self.sockets[outgoing.leg.0 as usize] else {
+                continue;
+            };
             if sockets.rtp.send_to(datagram, outgoing.to).is_err() {
                 failed += 1;
             }
@@ -169,9 +186,16 @@ impl Worker {
         for event in self.outbox.events() {
             let event = match event {
                 engine::Event::Left { leg, tick, state } => {
-                    let Some(sockets) = self.sockets[leg.0 as usize].take() else { continue };
+                    let Some(sockets) = self.sockets[leg.0 as usize].take() else {
+                        continue;
+                    };
                     self.rtcp.forget(sockets.rtcp.as_raw_fd());
-                    Event::Left { leg, tick, state, sockets }
+                    Event::Left {
+                        leg,
+                        tick,
+                        state,
+                        sockets,
+                    }
                 }
                 event => Event::Engine(event),
             };

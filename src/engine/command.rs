@@ -18,7 +18,11 @@ pub enum Command {
     /// Takes an empty room out; answered by `Event::Closed`. Its last leg must have left.
     Close { room: RoomId },
     /// Seats a leg; answered by `Event::Joined` at its first tick.
-    Join { leg: LegId, state: Box<Leg>, room: RoomId },
+    Join {
+        leg: LegId,
+        state: Box<Leg>,
+        room: RoomId,
+    },
     /// Takes a leg out after one last tick, in which it fades; answered by `Event::Left`.
     /// The same for a kick and for the first half of a move.
     Leave { leg: LegId },
@@ -29,7 +33,11 @@ pub enum Command {
     /// Changes a room.
     ChangeRoom { room: RoomId, change: RoomChange },
     /// Asks for a leg's figures; answered by `Event::LegReported` with the same box.
-    ReportLeg { leg: LegId, request: u64, report: Box<LegReport> },
+    ReportLeg {
+        leg: LegId,
+        request: u64,
+        report: Box<LegReport>,
+    },
     /// Asks for the engine's figures; answered by `Event::Reported` with the same box.
     Report { request: u64, report: Box<EngineStats> },
 }

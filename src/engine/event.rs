@@ -8,19 +8,51 @@ use crate::time::Tick;
 
 pub enum Event {
     /// The leg was mixed for the first time at this tick.
-    Joined { leg: LegId, tick: Tick },
+    Joined {
+        leg: LegId,
+        tick: Tick,
+    },
     /// The leg has had its last tick: its slot is free again, and with it goes all it needs to be seated elsewhere.
-    Left { leg: LegId, tick: Tick, state: Box<Leg> },
+    Left {
+        leg: LegId,
+        tick: Tick,
+        state: Box<Leg>,
+    },
     /// The room's slot is free again.
-    Closed { room: RoomId, state: Box<Room> },
+    Closed {
+        room: RoomId,
+        state: Box<Room>,
+    },
     /// The leg began or ceased to contribute to the mix.
-    Talking { leg: LegId, on: bool, tick: Tick },
+    Talking {
+        leg: LegId,
+        on: bool,
+        tick: Tick,
+    },
     /// New media is in force from the next tick on; `before` is what it replaced.
-    Renegotiated { leg: LegId, before: Box<LegMedia> },
+    Renegotiated {
+        leg: LegId,
+        before: Box<LegMedia>,
+    },
     /// The recording's first (`on`) tick, or the first tick that is no longer in it (0: it never had one).
-    Recording { room: RoomId, slot: RecordingSlot, on: bool, tick: Tick },
+    Recording {
+        room: RoomId,
+        slot: RecordingSlot,
+        on: bool,
+        tick: Tick,
+    },
     /// A change of the leg is in force since this tick.
-    Changed { leg: LegId, tick: Tick },
-    LegReported { leg: LegId, request: u64, report: Box<LegReport> },
-    Reported { request: u64, report: Box<EngineStats> },
+    Changed {
+        leg: LegId,
+        tick: Tick,
+    },
+    LegReported {
+        leg: LegId,
+        request: u64,
+        report: Box<LegReport>,
+    },
+    Reported {
+        request: u64,
+        report: Box<EngineStats>,
+    },
 }

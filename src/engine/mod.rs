@@ -116,7 +116,8 @@ impl Engine {
 
     /// Whether the leg's playout holds at least the sound of the next tick.
     pub fn is_fed(&self, leg: LegId) -> bool {
-        self.leg(leg).is_some_and(|leg| leg.media.playout.holds_a_tick(&leg.media.decoders))
+        self.leg(leg)
+            .is_some_and(|leg| leg.media.playout.holds_a_tick(&leg.media.decoders))
     }
 
     /// The control plane asked for something; it takes effect with the next tick. Answers go to `out`.
@@ -140,7 +141,11 @@ impl Engine {
             }
             Command::Renegotiate { leg, media } => self.renegotiate(leg, media, out),
             Command::ChangeRoom { room, change } => self.change_room(room, change, out),
-            Command::ReportLeg { leg, request, mut report } => {
+            Command::ReportLeg {
+                leg,
+                request,
+                mut report,
+            } => {
                 if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
                     self.stats.add(&leg.settle());
                     *report = leg.report();
@@ -154,29 +159,43 @@ impl Engine {
                 (*report).clone_from(&self.stats);
                 report.legs = self.legs.iter().flatten().count() as u32;
                 report.rooms = self.rooms.iter().flatten().count() as u32;
-                report.contributing = self.legs.iter().flatten().filter(|leg| leg.contributing).count() as u32;
+                report.contributing =
+                    self.legs.iter().flatten().filter(|leg| leg.contributing).count() as u32;
                 out.events.push(Event::Reported { request, report });
             }
         }
     }
 
     fn open(&mut self, id: RoomId, state: Box<Room>) {
-        assert!(self.rooms[id.0 as usize].is_none(), "a room's slot is free before it is opened");
+        assert!(
+            self.rooms[id.0 as usize].is_none(),
+            "a room's slot is free before it is opened"
+        );
         self.phases[state.settings.phase].push(id);
         self.rooms[id.0 as usize] = Some(state);
     }
 
     fn close(&mut self, id: RoomId, out: &mut Outbox) {
-        let Some(mut state) = self.rooms[id.0 as usize].take() else { return };
+        let Some(mut state) = self.rooms[id.0 as usize].take() else {
+            return;
+        };
         end_recording(id, &mut state, out);
-        assert!(state.seats.is_empty(), "a room is closed after its last leg has left");
+        assert!(
+            state.seats.is_empty(),
+            "a room is closed after its last leg has left"
+        );
         self.phases[state.settings.phase].retain(|room| *room != id);
         out.events.push(Event::Closed { room: id, state });
     }
 
     fn join(&mut self, id: LegId, mut state: Box<Leg>, room_id: RoomId) {
-        assert!(self.legs[id.0 as usize].is_none(), "a leg's slot is free before it is seated");
-        let room = self.rooms[room_id.0 as usize].as_deref_mut().expect("a room is open before a leg is seated");
+        assert!(
+            self.legs[id.0 as usize].is_none(),
+            "a leg's slot is free before it is seated"
+        );
+        let room = self.rooms[room_id.0 as usize]
+            .as_deref_mut()
+            .expect("a room is open before a leg is seated");
         if let Some(stream) = state.media.seat.take() {
             room.shared.bring(stream);
         }
@@ -202,10 +221,13 @@ impl Engine {
     }
 
     fn renegotiate(&mut self, id: LegId, mut media: Box<LegMedia>, out: &mut Outbox) {
-        let Some(room_id) = self.room_of[id.0 as usize] else { return };
-        let (Some(leg), Some(room)) =
-            (self.legs[id.0 as usize].as_deref_mut(), self.rooms[room_id.0 as usize].as_deref_mut())
-        else {
+        let Some(room_id) = self.room_of[id.0 as usize] else {
+            return;
+        };
+        let (Some(leg), Some(room)) = (
+            self.legs[id.0 as usize].as_deref_mut(),
+            self.rooms[room_id.0 as usize].as_deref_mut(),
+        ) else {
             return;
         };
         self.stats.add(&leg.settle());
@@ -226,11 +248,16 @@ impl Engine {
             }
             seat.changed = true;
         }
-        out.events.push(Event::Renegotiated { leg: id, before: media });
+        out.events.push(Event::Renegotiated {
+            leg: id,
+            before: media,
+        });
     }
 
     fn change_room(&mut self, id: RoomId, change: RoomChange, out: &mut Outbox) {
-        let Some(room) = self.rooms[id.0 as usize].as_deref_mut() else { return };
+        let Some(room) = self.rooms[id.0 as usize].as_deref_mut() else {
+            return;
+        };
         match change {
             RoomChange::SampleRate(rate) => room.rate.fix(rate),
             RoomChange::ActivityDetection(on) => room.settings.activity_detection = on,
@@ -266,6 +293,11 @@ impl Engine {
 fn end_recording(id: RoomId, room: &mut Room, out: &mut Outbox) {
     if let Some(tap) = room.tap.take() {
         let tick = tap.next.unwrap_or(Tick(0));
-        out.events.push(Event::Recording { room: id, slot: tap.recording.slot, on: false, tick });
+        out.events.push(Event::Recording {
+            room: id,
+            slot: tap.recording.slot,
+            on: false,
+            tick,
+        });
     }
 }

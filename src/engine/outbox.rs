@@ -74,13 +74,19 @@ impl Outbox {
         let (head, body) = datagram.split_at_mut(HEADER_BYTES);
         header.write(head.try_into().expect("split at the header's length"));
         body.copy_from_slice(payload);
-        self.outgoing.push(Outgoing { leg, to, bytes: self.used..end });
+        self.outgoing.push(Outgoing {
+            leg,
+            to,
+            bytes: self.used..end,
+        });
         self.used = end;
         true
     }
 
     pub fn datagrams(&self) -> impl Iterator<Item = (&Outgoing, &[u8])> {
-        self.outgoing.iter().map(|outgoing| (outgoing, &self.bytes[outgoing.bytes.clone()]))
+        self.outgoing
+            .iter()
+            .map(|outgoing| (outgoing, &self.bytes[outgoing.bytes.clone()]))
     }
 
     pub fn recorded(&self) -> &[RecordedMix] {

@@ -82,7 +82,10 @@ impl Histogram {
     pub const EDGES_MICROS: [u64; 9] = [50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000];
 
     pub const fn new() -> Histogram {
-        Histogram { counts: [0; Histogram::EDGES_MICROS.len() + 1], sum_nanos: 0 }
+        Histogram {
+            counts: [0; Histogram::EDGES_MICROS.len() + 1],
+            sum_nanos: 0,
+        }
     }
 
     pub fn observe(&mut self, nanos: u64) {

@@ -6,6 +6,7 @@
 //!                             └───────────────────┘          └─▶ recording
 //! ```
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::dsp::{self, Music};
@@ -28,8 +29,9 @@ const OWED_MAX: u64 = 2;
 
 /// Frames that live for one room's tick.
 pub(super) struct Scratch {
-    /// One frame per leg whose voice is in the mix, at the room's rate, gain applied.
-    voices: Box<[FrameBuffer]>,
+    /// One frame per leg whose voice is in the mix, at the room's rate, gain applied. One stretch of memory, of which
+    /// no more is ever touched than there were voices at once.
+    voices: Box<[f32]>,
     frame: FrameBuffer,
     total: FrameBuffer,
     /// The total behind the limiter: what everybody hears who does not contribute.
@@ -43,7 +45,7 @@ pub(super) struct Scratch {
 impl Scratch {
     pub(super) fn new(legs: usize) -> Scratch {
         Scratch {
-            voices: vec![[0.0; FRAME_SAMPLES_MAX]; legs].into_boxed_slice(),
+            voices: vec![0.0; legs * FRAME_SAMPLES_MAX].into_boxed_slice(),
             frame: [0.0; FRAME_SAMPLES_MAX],
             total: [0.0; FRAME_SAMPLES_MAX],
             mix: [0.0; FRAME_SAMPLES_MAX],
@@ -53,6 +55,11 @@ impl Scratch {
             leaving: Vec::with_capacity(legs),
         }
     }
+}
+
+fn voice_at(voice: usize, samples: usize) -> Range<usize> {
+    let start = voice * FRAME_SAMPLES_MAX;
+    start..start + samples
 }
 
 const SILENCE: FrameBuffer = [0.0; FRAME_SAMPLES_MAX];
@@ -69,22 +76,44 @@ impl Engine {
     }
 
     fn give_up_room(&mut self, id: RoomId, tick: Tick, out: &mut Outbox) {
-        let Engine { legs, rooms, room_of, scratch, stats, .. } = self;
+        let Engine {
+            legs,
+            rooms,
+            room_of,
+            scratch,
+            stats,
+            ..
+        } = self;
         stats.panics += 1;
         scratch.leaving.clear();
-        let Some(room) = rooms[id.0 as usize].as_deref_mut() else { return };
+        let Some(room) = rooms[id.0 as usize].as_deref_mut() else {
+            return;
+        };
         room.shared = SharedStreams::default();
         for seat in room.seats.drain(..) {
             room_of[seat.leg.0 as usize] = None;
             if let Some(state) = legs[seat.leg.0 as usize].take() {
-                out.events.push(Event::Left { leg: seat.leg, tick, state });
+                out.events.push(Event::Left {
+                    leg: seat.leg,
+                    tick,
+                    state,
+                });
             }
         }
     }
 
     fn step_room(&mut self, id: RoomId, tick: Tick, now: Time, out: &mut Outbox) {
-        let Engine { legs, rooms, room_of, scratch, stats, .. } = self;
-        let Some(room) = rooms[id.0 as usize].as_deref_mut() else { return };
+        let Engine {
+            legs,
+            rooms,
+            room_of,
+            scratch,
+            stats,
+            ..
+        } = self;
+        let Some(room) = rooms[id.0 as usize].as_deref_mut() else {
+            return;
+        };
         let legs = &mut **legs;
         let rate = room.rate.current();
 
@@ -132,13 +161,21 @@ fn hear_all(
     scratch.total[..samples].fill(0.0);
     scratch.music_ready = [false; Music::ALL.len()];
     for seat in &mut room.seats {
-        let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else { continue };
+        let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
+            continue;
+        };
         if seat.progress == Progress::Joining {
-            seat.owed = leg.next_tick.map_or(0, |next| tick.0.saturating_sub(next.0).min(OWED_MAX)) as u8;
+            seat.owed = leg
+                .next_tick
+                .map_or(0, |next| tick.0.saturating_sub(next.0).min(OWED_MAX)) as u8;
         }
         let media = &mut *leg.media;
         let unheard = room.settings.activity_detection && !leg.contributing && seat.gain == 0.0;
-        if let Some(decoder) = media.playout.format().and_then(|format| media.decoders.get_mut(usize::from(format))) {
+        if let Some(decoder) = media
+            .playout
+            .format()
+            .and_then(|format| media.decoders.get_mut(usize::from(format)))
+        {
             decoder.set_unheard(unheard);
         }
         let played = media.playout.pull(now, &mut media.decoders, &mut scratch.frame);
@@ -149,7 +186,10 @@ fn hear_all(
         };
         if played.kind == PlayedKind::Voice {
             leg.codec_received = media.playout.format().and_then(|format| {
-                media.decoders.get(usize::from(format)).map(|decoder| decoder.codec())
+                media
+                    .decoders
+                    .get(usize::from(format))
+                    .map(|decoder| decoder.codec())
             });
         }
         needed = needed.max(leg.rate_in_use());
@@ -164,14 +204,18 @@ fn hear_all(
         let contributing = gain > 0.0;
         if contributing != leg.contributing {
             leg.contributing = contributing;
-            out.events.push(Event::Talking { leg: seat.leg, on: contributing, tick });
+            out.events.push(Event::Talking {
+                leg: seat.leg,
+                on: contributing,
+                tick,
+            });
         }
         if leg.inbound.from() != played.rate || leg.inbound.to() != rate {
             leg.inbound = dsp::Resampler::new(played.rate, rate);
         }
         seat.voice = None;
         if gain > 0.0 || seat.gain > 0.0 {
-            let voice = &mut scratch.voices[voices][..samples];
+            let voice = &mut scratch.voices[voice_at(voices, samples)];
             leg.inbound.process(frame, voice);
             // A change of gain takes the whole tick: 20 ms fades at both ends of what a leg says.
             dsp::ramp(voice, seat.gain, gain);
@@ -197,7 +241,9 @@ fn hear_all(
 }
 
 fn is_held(legs: &[Option<Box<Leg>>], seat: &Seat) -> bool {
-    legs[seat.leg.0 as usize].as_deref().is_none_or(|leg| leg.settings.hold.is_some())
+    legs[seat.leg.0 as usize]
+        .as_deref()
+        .is_none_or(|leg| leg.settings.hold.is_some())
 }
 
 /// What a leg is to hear. `listening` counts the legs in the room that are not on hold, this one included.
@@ -206,9 +252,10 @@ fn heard_by(leg: &Leg, listening: usize, room_music: Option<Music>) -> Heard {
     match settings.hold {
         Some(hold) => hold.music.map_or(Heard::Silence, Heard::Music),
         None if settings.deaf => Heard::Silence,
-        None if listening == 1 => {
-            settings.music_while_alone.or(room_music).map_or(Heard::Mix, Heard::Music)
-        }
+        None if listening == 1 => settings
+            .music_while_alone
+            .or(room_music)
+            .map_or(Heard::Mix, Heard::Music),
         None => Heard::Mix,
     }
 }
@@ -221,9 +268,16 @@ fn limit_mix(room: &mut Room, rate: Rate, scratch: &mut Scratch) {
 
 /// Seats every leg at a stream for this tick: its own while its signal is its own, else the one it shares.
 fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], tick: Tick) {
-    let Room { seats, shared, limiter, .. } = room;
+    let Room {
+        seats,
+        shared,
+        limiter,
+        ..
+    } = room;
     for seat in seats {
-        let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else { continue };
+        let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
+            continue;
+        };
         let Some(stream) = leg.media.stream.as_deref_mut() else {
             seat.place = Place::None;
             continue;
@@ -273,8 +327,19 @@ fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], tick: Tick) {
 }
 
 /// Encodes once for everybody who hears the same in the same encoding.
-fn run_shared_streams(room: &mut Room, rate: Rate, tick: Tick, scratch: &mut Scratch, stats: &mut EngineStats) {
-    let Scratch { mix, music, music_ready, .. } = scratch;
+fn run_shared_streams(
+    room: &mut Room,
+    rate: Rate,
+    tick: Tick,
+    scratch: &mut Scratch,
+    stats: &mut EngineStats,
+) {
+    let Scratch {
+        mix,
+        music,
+        music_ready,
+        ..
+    } = scratch;
     for (heard, stream) in room.shared.each() {
         let signal = match heard {
             Heard::Mix => &*mix,
@@ -314,7 +379,9 @@ fn feed_all(
     let samples = rate.samples_per_tick();
     let Room { seats, shared, .. } = room;
     for seat in seats {
-        let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else { continue };
+        let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
+            continue;
+        };
         leg.next_tick = Some(tick.next());
         if seat.progress == Progress::Leaving {
             scratch.leaving.push(seat.leg);
@@ -327,11 +394,19 @@ fn feed_all(
                 }
             }
             Place::Private => {
-                let Scratch { voices, total, mix, music, music_ready, own, .. } = &mut *scratch;
+                let Scratch {
+                    voices,
+                    total,
+                    mix,
+                    music,
+                    music_ready,
+                    own,
+                    ..
+                } = &mut *scratch;
                 let own = &mut own[..samples];
                 match (seat.heard, seat.voice) {
                     (Heard::Mix, Some(voice)) => {
-                        dsp::mix_minus(&total[..samples], &voices[voice as usize][..samples], own);
+                        dsp::mix_minus(&total[..samples], &voices[voice_at(voice as usize, samples)], own);
                         leg.limiter.process(own, rate);
                     }
                     (Heard::Mix, None) => {
@@ -346,7 +421,9 @@ fn feed_all(
                 if seat.progress == Progress::Leaving {
                     dsp::ramp(own, 1.0, 0.0);
                 }
-                let Some(mut stream) = leg.media.stream.take() else { continue };
+                let Some(mut stream) = leg.media.stream.take() else {
+                    continue;
+                };
                 for _ in 0..std::mem::take(&mut seat.owed) {
                     stream.push(&SILENCE[..samples], rate, true);
                     stats.encodes += stream.packets().count() as u64;
@@ -365,7 +442,9 @@ fn feed_all(
 
 /// Puts the stream's packets of this tick into the outbox, on the leg's own timeline.
 fn send(id: LegId, leg: &mut Leg, stream: &Stream, stats: &mut EngineStats, out: &mut Outbox) {
-    let Some(format) = leg.media.sent_format() else { return };
+    let Some(format) = leg.media.sent_format() else {
+        return;
+    };
     let clock = format.encoding.packet_clock();
     let destination = leg.source.destination().filter(|_| leg.media.terms().sends);
     for payload in stream.packets() {
@@ -386,7 +465,12 @@ fn send(id: LegId, leg: &mut Leg, stream: &Stream, stats: &mut EngineStats, out:
 fn record(id: RoomId, room: &mut Room, rate: Rate, tick: Tick, scratch: &Scratch, out: &mut Outbox) {
     let Some(tap) = &mut room.tap else { return };
     if tap.next.is_none() {
-        out.events.push(Event::Recording { room: id, slot: tap.recording.slot, on: true, tick });
+        out.events.push(Event::Recording {
+            room: id,
+            slot: tap.recording.slot,
+            on: true,
+            tick,
+        });
     }
     tap.next = Some(tick.next());
     if tap.resampler.from() != rate {
@@ -394,8 +478,14 @@ fn record(id: RoomId, room: &mut Room, rate: Rate, tick: Tick, scratch: &Scratch
     }
     let mut samples = [0.0; FRAME_SAMPLES_MAX];
     let frame = &mut samples[..tap.recording.rate.samples_per_tick()];
-    tap.resampler.process(&scratch.mix[..rate.samples_per_tick()], frame);
-    out.recorded.push(RecordedMix { recording: tap.recording.slot, tick, rate: tap.recording.rate, samples });
+    tap.resampler
+        .process(&scratch.mix[..rate.samples_per_tick()], frame);
+    out.recorded.push(RecordedMix {
+        recording: tap.recording.slot,
+        tick,
+        rate: tap.recording.rate,
+        samples,
+    });
 }
 
 /// Takes a leg out of its room with all it brought.
@@ -412,15 +502,25 @@ fn unseat(
     if let Place::Shared(group) = seat.place {
         room.shared.leave(group);
     }
-    let Some(mut leg) = legs[id.0 as usize].take() else { return };
+    let Some(mut leg) = legs[id.0 as usize].take() else {
+        return;
+    };
     stats.add(&leg.settle());
     if let Some(format) = leg.media.sent_format() {
         leg.media.seat = room.shared.take(format.encoding);
     }
     if std::mem::take(&mut leg.contributing) {
-        out.events.push(Event::Talking { leg: id, on: false, tick });
+        out.events.push(Event::Talking {
+            leg: id,
+            on: false,
+            tick,
+        });
     }
-    out.events.push(Event::Left { leg: id, tick, state: leg });
+    out.events.push(Event::Left {
+        leg: id,
+        tick,
+        state: leg,
+    });
 }
 
 #[cfg(test)]
@@ -434,7 +534,12 @@ mod tests {
     use crate::room::RoomSettings;
 
     fn seat(engine: &mut Engine, leg: u32, room: u32, out: &mut Outbox) {
-        let encoding = Encoding { codec: Codec::Pcmu, ptime_ms: 20, bitrate: 0, complexity: 0 };
+        let encoding = Encoding {
+            codec: Codec::Pcmu,
+            ptime_ms: 20,
+            bitrate: 0,
+            complexity: 0,
+        };
         let media = LegMedia::new(MediaTerms {
             remote: Some(SocketAddr::from(([127, 0, 0, 1], 4_000))),
             remote_rtcp: None,
@@ -442,12 +547,27 @@ mod tests {
             sends: true,
             receives: true,
             symmetric: true,
-            formats: vec![Format { receive_as: 0, send_as: 0, encoding }],
+            formats: vec![Format {
+                receive_as: 0,
+                send_as: 0,
+                encoding,
+            }],
         })
         .expect("G.711 needs nothing");
-        let identity = Identity { ssrc: leg, sequence: 0, timestamp: 0 };
+        let identity = Identity {
+            ssrc: leg,
+            sequence: 0,
+            timestamp: 0,
+        };
         let state = Leg::new(identity, LegSettings::default(), media);
-        engine.apply(Command::Join { leg: LegId(leg), state, room: RoomId(room) }, out);
+        engine.apply(
+            Command::Join {
+                leg: LegId(leg),
+                state,
+                room: RoomId(room),
+            },
+            out,
+        );
     }
 
     #[test]
@@ -455,7 +575,13 @@ mod tests {
         let mut engine = Engine::new(EngineLimits { legs: 4, rooms: 2 });
         let mut out = Outbox::new(4);
         for room in 0..2 {
-            engine.apply(Command::Open { room: RoomId(room), state: Room::new(RoomSettings::default()) }, &mut out);
+            engine.apply(
+                Command::Open {
+                    room: RoomId(room),
+                    state: Room::new(RoomSettings::default()),
+                },
+                &mut out,
+            );
         }
         seat(&mut engine, 0, 0, &mut out);
         seat(&mut engine, 1, 1, &mut out);
@@ -463,7 +589,12 @@ mod tests {
         engine.scratch = Scratch::new(0);
         let mut loud = vec![0x80, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1];
         loud.extend((0..160).map(|sample| if sample % 8 < 4 { 0x00 } else { 0x80 }));
-        engine.receive(Time::ZERO, LegId(0), SocketAddr::from(([127, 0, 0, 1], 4_000)), &loud);
+        engine.receive(
+            Time::ZERO,
+            LegId(0),
+            SocketAddr::from(([127, 0, 0, 1], 4_000)),
+            &loud,
+        );
         for room in 0..2 {
             engine.tick_room(RoomId(room), Tick(1), Time::from_millis(20), &mut out);
         }

@@ -60,11 +60,25 @@ impl LegMedia {
             payload_bytes_max = payload_bytes_max.max(format.encoding.codec.payload_bytes_received_max());
         }
         let (stream, seat) = match terms.formats.first() {
-            Some(format) => (Some(Stream::new(format.encoding)?), Some(Stream::new(format.encoding)?)),
+            Some(format) => (
+                Some(Stream::new(format.encoding)?),
+                Some(Stream::new(format.encoding)?),
+            ),
             None => (None, None),
         };
-        let playout = Playout::new(PlayoutConfig { max_delay: DEFAULT_MAX_DELAY, payload_bytes_max, codecs });
-        Ok(Box::new(LegMedia { terms, format_by_payload_type, decoders, playout, stream, seat }))
+        let playout = Playout::new(PlayoutConfig {
+            max_delay: DEFAULT_MAX_DELAY,
+            payload_bytes_max,
+            codecs,
+        });
+        Ok(Box::new(LegMedia {
+            terms,
+            format_by_payload_type,
+            decoders,
+            playout,
+            stream,
+            seat,
+        }))
     }
 
     pub fn terms(&self) -> &MediaTerms {
@@ -87,9 +101,14 @@ impl LegMedia {
     pub(crate) fn continue_from(&mut self, before: &mut LegMedia) -> bool {
         let received = |terms: &MediaTerms| -> usize { terms.formats.len() };
         let same_received = received(&self.terms) == received(&before.terms)
-            && self.terms.formats.iter().zip(&before.terms.formats).all(|(new, old)| {
-                new.receive_as == old.receive_as && new.encoding.codec == old.encoding.codec
-            });
+            && self
+                .terms
+                .formats
+                .iter()
+                .zip(&before.terms.formats)
+                .all(|(new, old)| {
+                    new.receive_as == old.receive_as && new.encoding.codec == old.encoding.codec
+                });
         if same_received {
             std::mem::swap(&mut self.decoders, &mut before.decoders);
             std::mem::swap(&mut self.playout, &mut before.playout);

@@ -144,7 +144,10 @@ impl Leg {
             ..Counts::default()
         };
         for (reason, packets) in [
-            (Dropped::UnknownPayloadType, now.unknown_format - before.unknown_format),
+            (
+                Dropped::UnknownPayloadType,
+                now.unknown_format - before.unknown_format,
+            ),
             (Dropped::Duplicate, now.duplicate - before.duplicate),
             (Dropped::Late, now.late - before.late),
             (Dropped::Overflow, now.overflow - before.overflow),
@@ -161,7 +164,10 @@ impl Leg {
 
     /// The highest rate a codec in use on this leg needs: what it sends us now, and what we send it.
     pub(crate) fn rate_in_use(&self) -> Rate {
-        let sent = self.media.sent_format().map(|format| format.encoding.codec.rate());
+        let sent = self
+            .media
+            .sent_format()
+            .map(|format| format.encoding.codec.rate());
         let received = self.codec_received.map(Codec::rate);
         sent.max(received).unwrap_or(Rate::Hz8000)
     }

@@ -10,7 +10,12 @@ use crate::time::Time;
 
 impl Leg {
     /// Takes one datagram from the RTP socket; RTCP may share it (RFC 5761).
-    pub(crate) fn receive(&mut self, arrival: Time, from: SocketAddr, datagram: &[u8]) -> Result<(), Dropped> {
+    pub(crate) fn receive(
+        &mut self,
+        arrival: Time,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<(), Dropped> {
         let outcome = if is_rtcp(datagram) {
             self.hear_rtcp(datagram)
         } else {
@@ -41,7 +46,10 @@ impl Leg {
         if !self.media.terms().receives {
             return Err(Dropped::NotReceiving);
         }
-        let format = self.media.format_of(packet.payload_type).ok_or(Dropped::UnknownPayloadType)?;
+        let format = self
+            .media
+            .format_of(packet.payload_type)
+            .ok_or(Dropped::UnknownPayloadType)?;
         match self.source.judge(from, packet.ssrc, packet.sequence) {
             Verdict::Heard => {}
             Verdict::Probation => return Err(Dropped::Probation),

@@ -35,7 +35,12 @@ struct Candidate {
 
 impl Source {
     pub fn new(signalled: Option<SocketAddr>, symmetric: bool) -> Source {
-        Source { signalled, latched: None, candidate: None, symmetric }
+        Source {
+            signalled,
+            latched: None,
+            candidate: None,
+            symmetric,
+        }
     }
 
     /// Judges a packet whose payload type is one of ours.
@@ -66,7 +71,12 @@ impl Source {
             self.candidate = None;
             return Verdict::Heard;
         }
-        self.candidate = Some(Candidate { address: from, ssrc, sequence, packets });
+        self.candidate = Some(Candidate {
+            address: from,
+            ssrc,
+            sequence,
+            packets,
+        });
         Verdict::Probation
     }
 
@@ -93,7 +103,10 @@ mod tests {
         let mut source = Source::new(address(4000), true);
         assert_eq!(source.judge(address(4000).unwrap(), 1, 7), Verdict::Heard);
         for sequence in 0..50 {
-            assert_eq!(source.judge(address(5000).unwrap(), 2, sequence), Verdict::Stranger);
+            assert_eq!(
+                source.judge(address(5000).unwrap(), 2, sequence),
+                Verdict::Stranger
+            );
         }
         assert_eq!(source.destination(), address(4000));
     }
@@ -102,7 +115,10 @@ mod tests {
     fn another_address_is_latched_after_probation_and_gets_our_packets() {
         let mut source = Source::new(address(4000), true);
         for sequence in 0..4 {
-            assert_eq!(source.judge(address(5000).unwrap(), 2, sequence), Verdict::Probation);
+            assert_eq!(
+                source.judge(address(5000).unwrap(), 2, sequence),
+                Verdict::Probation
+            );
             assert_eq!(source.destination(), address(4000));
         }
         assert_eq!(source.judge(address(5000).unwrap(), 2, 4), Verdict::Heard);

@@ -19,7 +19,10 @@ pub struct Timeline {
 
 impl Timeline {
     pub fn new(identity: Identity) -> Timeline {
-        Timeline { next: identity, started: false }
+        Timeline {
+            next: identity,
+            started: false,
+        }
     }
 
     /// The header of the next packet, whose sound lasts `clock` timestamp units.
@@ -45,11 +48,23 @@ mod tests {
 
     #[test]
     fn sequence_and_timestamp_wrap_without_a_jump() {
-        let mut timeline = Timeline::new(Identity { ssrc: 9, sequence: 65_535, timestamp: u32::MAX - 159 });
+        let mut timeline = Timeline::new(Identity {
+            ssrc: 9,
+            sequence: 65_535,
+            timestamp: u32::MAX - 159,
+        });
         let first = timeline.advance(0, 160);
         let second = timeline.advance(8, 160);
         assert!(first.marker && !second.marker);
         assert_eq!((first.sequence, first.timestamp), (65_535, u32::MAX - 159));
-        assert_eq!((second.sequence, second.timestamp, second.payload_type, second.ssrc), (0, 0, 8, 9));
+        assert_eq!(
+            (
+                second.sequence,
+                second.timestamp,
+                second.payload_type,
+                second.ssrc
+            ),
+            (0, 0, 8, 9)
+        );
     }
 }

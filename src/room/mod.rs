@@ -29,7 +29,12 @@ pub struct RoomSettings {
 
 impl Default for RoomSettings {
     fn default() -> RoomSettings {
-        RoomSettings { phase: 0, sample_rate: None, activity_detection: true, music_while_alone: None }
+        RoomSettings {
+            phase: 0,
+            sample_rate: None,
+            activity_detection: true,
+            music_while_alone: None,
+        }
     }
 }
 

@@ -19,7 +19,12 @@ pub struct RoomRate {
 
 impl RoomRate {
     pub fn new(fixed: Option<Rate>) -> RoomRate {
-        RoomRate { fixed, current: fixed.unwrap_or(Rate::Hz8000), lower: Rate::Hz8000, lower_ticks: 0 }
+        RoomRate {
+            fixed,
+            current: fixed.unwrap_or(Rate::Hz8000),
+            lower: Rate::Hz8000,
+            lower_ticks: 0,
+        }
     }
 
     pub fn fix(&mut self, fixed: Option<Rate>) {

@@ -45,14 +45,19 @@ impl SharedStreams {
 
     /// Gives a leaving leg a stream back. The leg is in no group any more.
     pub fn take(&mut self, encoding: Encoding) -> Option<Box<Stream>> {
-        let index = self.pool.iter().position(|stream| stream.encoding() == encoding)?;
+        let index = self
+            .pool
+            .iter()
+            .position(|stream| stream.encoding() == encoding)?;
         Some(self.pool.swap_remove(index))
     }
 
     /// The group that hears this in this encoding, if it has members.
     pub fn find(&self, heard: Heard, encoding: Encoding) -> Option<GroupId> {
         let index = self.groups.iter().position(|group| {
-            group.as_ref().is_some_and(|group| group.heard == heard && group.stream.encoding() == encoding)
+            group
+                .as_ref()
+                .is_some_and(|group| group.heard == heard && group.stream.encoding() == encoding)
         })?;
         Some(GroupId(index as u32))
     }
@@ -60,7 +65,11 @@ impl SharedStreams {
     /// Makes a group without members out of the pool; `None` when no leg of this encoding brought a stream.
     pub fn open(&mut self, heard: Heard, encoding: Encoding) -> Option<GroupId> {
         let stream = self.take(encoding)?;
-        let group = Some(Group { heard, members: 0, stream });
+        let group = Some(Group {
+            heard,
+            members: 0,
+            stream,
+        });
         let index = match self.groups.iter().position(Option::is_none) {
             Some(free) => {
                 self.groups[free] = group;
@@ -98,12 +107,17 @@ impl SharedStreams {
     }
 
     pub fn stream_mut(&mut self, id: GroupId) -> Option<&mut Stream> {
-        self.groups[id.0 as usize].as_mut().map(|group| &mut *group.stream)
+        self.groups[id.0 as usize]
+            .as_mut()
+            .map(|group| &mut *group.stream)
     }
 
     /// Every group's stream with what it is to carry.
     pub fn each(&mut self) -> impl Iterator<Item = (Heard, &mut Stream)> {
-        self.groups.iter_mut().flatten().map(|group| (group.heard, &mut *group.stream))
+        self.groups
+            .iter_mut()
+            .flatten()
+            .map(|group| (group.heard, &mut *group.stream))
     }
 
     /// Groups with members, and streams waiting in the pool.

@@ -24,7 +24,14 @@ fn l16(rate: Rate) -> Encoding {
 /// A and B speak all the time at −20 dBFS, C only listens; L16 at the room's rate, so that what is heard is exact.
 fn two_talkers_and_a_listener() -> World {
     let mut world = World::seeded(5);
-    world.open(0, 0, RoomSettings { phase: 2, ..RoomSettings::default() });
+    world.open(
+        0,
+        0,
+        RoomSettings {
+            phase: 2,
+            ..RoomSettings::default()
+        },
+    );
     world.join(0, 0, l16(Rate::Hz8000), Voice::steady(TONE_A, -20.0));
     world.join(0, 0, l16(Rate::Hz8000), Voice::steady(TONE_B, -20.0));
     world.join(0, 0, l16(Rate::Hz8000), Voice::silent());
@@ -41,7 +48,9 @@ fn forget(world: &mut World) {
 /// One step; what the party heard in it.
 fn step_and_hear(world: &mut World, party: usize) -> Vec<f32> {
     world.step();
-    world.parties[party].hear_tick().expect("a packet comes each tick")
+    world.parties[party]
+        .hear_tick()
+        .expect("a packet comes each tick")
 }
 
 fn hears(frame: &[f32], hz: f32) -> bool {
@@ -56,7 +65,9 @@ fn hears_nothing_of(frame: &[f32], hz: f32) -> bool {
 fn everybody_hears_everybody_else_and_never_himself() {
     let mut world = two_talkers_and_a_listener();
     world.step();
-    let heard: Vec<Vec<f32>> = (0..3).map(|party| world.parties[party].hear_tick().unwrap()).collect();
+    let heard: Vec<Vec<f32>> = (0..3)
+        .map(|party| world.parties[party].hear_tick().unwrap())
+        .collect();
     assert!(hears(&heard[0], TONE_B) && hears_nothing_of(&heard[0], TONE_A));
     assert!(hears(&heard[1], TONE_A) && hears_nothing_of(&heard[1], TONE_B));
     assert!(hears(&heard[2], TONE_A) && hears(&heard[2], TONE_B));
@@ -68,7 +79,10 @@ fn a_mute_fades_within_one_tick_and_is_complete_with_the_next() {
     world.change(0, LegChange::Muted(true));
     let fading = step_and_hear(&mut world, 2);
     let tail: f32 = power_at(TONE_A, &fading[120..], 8_000);
-    assert!(tail < 0.05 * Voice::steady(TONE_A, -20.0).power(), "the mute takes effect at once: {tail}");
+    assert!(
+        tail < 0.05 * Voice::steady(TONE_A, -20.0).power(),
+        "the mute takes effect at once: {tail}"
+    );
     for _ in 0..10 {
         let muted = step_and_hear(&mut world, 2);
         assert!(hears_nothing_of(&muted, TONE_A) && hears(&muted, TONE_B));
@@ -76,7 +90,10 @@ fn a_mute_fades_within_one_tick_and_is_complete_with_the_next() {
     assert!(world.parties[0].heard.len() >= 160, "a muted party still hears");
     world.change(0, LegChange::Muted(false));
     step_and_hear(&mut world, 2);
-    assert!(hears(&step_and_hear(&mut world, 2), TONE_A), "an unmuted party is heard from the next tick on");
+    assert!(
+        hears(&step_and_hear(&mut world, 2), TONE_A),
+        "an unmuted party is heard from the next tick on"
+    );
 }
 
 #[test]
@@ -98,10 +115,19 @@ fn a_held_party_neither_speaks_nor_hears_until_resumed() {
     step_and_hear(&mut world, 0);
     world.parties[2].heard.clear();
     for _ in 0..20 {
-        assert_eq!(power(&step_and_hear(&mut world, 0)), 0.0, "silence where no music is named");
+        assert_eq!(
+            power(&step_and_hear(&mut world, 0)),
+            0.0,
+            "silence where no music is named"
+        );
         assert!(hears_nothing_of(&world.parties[2].hear_tick().unwrap(), TONE_A));
     }
-    world.change(0, LegChange::Hold(Some(Hold { music: Some(Music::Music1) })));
+    world.change(
+        0,
+        LegChange::Hold(Some(Hold {
+            music: Some(Music::Music1),
+        })),
+    );
     let music: Vec<f32> = (0..100).flat_map(|_| step_and_hear(&mut world, 0)).collect();
     assert!(power(&music) > 1e-4, "music is heard on hold");
     world.change(0, LegChange::Hold(None));
@@ -125,7 +151,9 @@ fn every_change_is_free_of_clicks() {
         LegChange::Deaf(true),
         LegChange::Deaf(false),
         LegChange::Hold(Some(Hold { music: None })),
-        LegChange::Hold(Some(Hold { music: Some(Music::Music2) })),
+        LegChange::Hold(Some(Hold {
+            music: Some(Music::Music2),
+        })),
         LegChange::Hold(None),
     ];
     for phase in 0..5 {
@@ -135,14 +163,20 @@ fn every_change_is_free_of_clicks() {
             world.run(3 + phase);
             for party in [0, 2] {
                 let steepest = largest_step(&world.parties[party].heard);
-                assert!(steepest < 1.3 * natural, "party {party} hears a step of {steepest} at {change:?}");
+                assert!(
+                    steepest < 1.3 * natural,
+                    "party {party} hears a step of {steepest} at {change:?}"
+                );
             }
         }
     }
     forget(&mut world);
     world.leave(0);
     world.run(5);
-    assert!(largest_step(&world.parties[2].heard) < 1.3 * natural, "a kick fades");
+    assert!(
+        largest_step(&world.parties[2].heard) < 1.3 * natural,
+        "a kick fades"
+    );
 }
 
 #[test]
@@ -165,14 +199,21 @@ fn the_gain_of_a_leg_is_what_was_asked_for() {
     world.change(0, LegChange::Gain(0.5));
     step_and_hear(&mut world, 2);
     let after = power_at(TONE_A, &step_and_hear(&mut world, 2), 8_000);
-    assert!((after / before - 0.25).abs() < 0.01, "half the gain is a quarter of the power: {}", after / before);
+    assert!(
+        (after / before - 0.25).abs() < 0.01,
+        "half the gain is a quarter of the power: {}",
+        after / before
+    );
 }
 
 #[test]
 fn whoever_is_alone_hears_the_music_asked_for_until_somebody_comes() {
     let mut world = World::seeded(9);
     world.open(0, 0, RoomSettings::default());
-    let settings = LegSettings { music_while_alone: Some(Music::Music3), ..LegSettings::default() };
+    let settings = LegSettings {
+        music_while_alone: Some(Music::Music3),
+        ..LegSettings::default()
+    };
     world.join_with(0, 0, l16(Rate::Hz8000), Voice::silent(), settings);
     let alone: Vec<f32> = (0..100).flat_map(|_| step_and_hear(&mut world, 0)).collect();
     assert!(power(&alone) > 1e-4);
@@ -183,7 +224,10 @@ fn whoever_is_alone_hears_the_music_asked_for_until_somebody_comes() {
     world.change(1, LegChange::Hold(Some(Hold { music: None })));
     step_and_hear(&mut world, 0);
     let alone_again: Vec<f32> = (0..100).flat_map(|_| step_and_hear(&mut world, 0)).collect();
-    assert!(power(&alone_again) > 1e-4, "a held party does not count as company");
+    assert!(
+        power(&alone_again) > 1e-4,
+        "a held party does not count as company"
+    );
 }
 
 #[test]
@@ -210,8 +254,14 @@ fn listeners_of_each_codec_and_packet_time_share_one_encode_among_themselves() {
     let kinds = [
         encoding(Codec::Pcmu),
         encoding(Codec::Pcma),
-        Encoding { ptime_ms: 40, ..encoding(Codec::Pcmu) },
-        Encoding { ptime_ms: 10, ..encoding(Codec::Pcmu) },
+        Encoding {
+            ptime_ms: 40,
+            ..encoding(Codec::Pcmu)
+        },
+        Encoding {
+            ptime_ms: 10,
+            ..encoding(Codec::Pcmu)
+        },
     ];
     for kind in kinds {
         for _ in 0..5 {
@@ -222,23 +272,45 @@ fn listeners_of_each_codec_and_packet_time_share_one_encode_among_themselves() {
     let before = world.engines[0].stats().encodes;
     world.run(100);
     // The talker's own, then 1, 1, ½ and 2 packets a tick.
-    assert_eq!(world.engines[0].stats().encodes - before, 100 + 100 + 100 + 50 + 200);
+    assert_eq!(
+        world.engines[0].stats().encodes - before,
+        100 + 100 + 100 + 50 + 200
+    );
 }
 
 #[test]
 fn a_party_gets_one_packet_each_ptime_whatever_the_ptime() {
     let mut world = World::seeded(6);
-    world.open(0, 0, RoomSettings { phase: 3, ..RoomSettings::default() });
+    world.open(
+        0,
+        0,
+        RoomSettings {
+            phase: 3,
+            ..RoomSettings::default()
+        },
+    );
     for ptime_ms in [10, 20, 30, 40, 50, 60] {
         for codec in [Codec::Pcmu, Codec::Opus(Rate::Hz48000)] {
-            world.join(0, 0, Encoding { ptime_ms, ..encoding(codec) }, Voice::in_spurts(TONE_A, -20.0, 6));
+            world.join(
+                0,
+                0,
+                Encoding {
+                    ptime_ms,
+                    ..encoding(codec)
+                },
+                Voice::in_spurts(TONE_A, -20.0, 6),
+            );
         }
     }
     let ticks = 3_000;
     world.run(ticks);
     for party in &world.parties {
         let expected = ticks * 20 / u64::from(party.encoding.ptime_ms);
-        assert!(party.packets_heard.abs_diff(expected) <= 1, "{} of {expected}", party.packets_heard);
+        assert!(
+            party.packets_heard.abs_diff(expected) <= 1,
+            "{} of {expected}",
+            party.packets_heard
+        );
     }
 }
 
@@ -251,7 +323,10 @@ fn an_opus_leg_raises_the_rooms_rate_at_once_and_its_departure_lowers_it_ten_sec
     world.run(SETTLED);
     forget(&mut world);
     let frame = step_and_hear(&mut world, 1);
-    assert!(power_at(5_000.0, &frame, 16_000) > 0.5 * Voice::steady(5_000.0, -20.0).power(), "wideband is kept");
+    assert!(
+        power_at(5_000.0, &frame, 16_000) > 0.5 * Voice::steady(5_000.0, -20.0).power(),
+        "wideband is kept"
+    );
     world.join(0, 0, encoding(Codec::Opus(Rate::Hz48000)), Voice::silent());
     world.step();
     assert_eq!(world.engines[0].room_rate(RoomId(0)), Some(Rate::Hz48000));
@@ -265,8 +340,22 @@ fn an_opus_leg_raises_the_rooms_rate_at_once_and_its_departure_lowers_it_ten_sec
 #[test]
 fn a_leg_moves_to_a_room_of_another_engine_without_a_gap_on_the_wire() {
     let mut world = World::seeded(10).engine();
-    world.open(0, 0, RoomSettings { phase: 3, ..RoomSettings::default() });
-    world.open(1, 0, RoomSettings { phase: 0, ..RoomSettings::default() });
+    world.open(
+        0,
+        0,
+        RoomSettings {
+            phase: 3,
+            ..RoomSettings::default()
+        },
+    );
+    world.open(
+        1,
+        0,
+        RoomSettings {
+            phase: 0,
+            ..RoomSettings::default()
+        },
+    );
     world.join(0, 0, l16(Rate::Hz8000), Voice::steady(TONE_A, -20.0));
     world.join(0, 0, l16(Rate::Hz8000), Voice::silent());
     let other = world.join(1, 0, l16(Rate::Hz8000), Voice::silent());
@@ -279,10 +368,17 @@ fn a_leg_moves_to_a_room_of_another_engine_without_a_gap_on_the_wire() {
         world.seat_again(0, engine, room);
         world.run(SETTLED);
         // The sequence and timestamp of every packet are held by the world itself.
-        assert_eq!(world.parties[0].packets_heard - sent, world.tick.0 - since.0, "a packet for every tick");
+        assert_eq!(
+            world.parties[0].packets_heard - sent,
+            world.tick.0 - since.0,
+            "a packet for every tick"
+        );
     }
     forget(&mut world);
-    assert!(hears(&step_and_hear(&mut world, other), TONE_A), "it is heard where it went");
+    assert!(
+        hears(&step_and_hear(&mut world, other), TONE_A),
+        "it is heard where it went"
+    );
     let left_behind: Vec<f32> = world.parties[1].hear_tick().unwrap();
     assert!(hears_nothing_of(&left_behind, TONE_A), "and not where it was");
 }
@@ -290,8 +386,22 @@ fn a_leg_moves_to_a_room_of_another_engine_without_a_gap_on_the_wire() {
 #[test]
 fn a_leg_that_moves_within_an_engine_loses_none_of_what_it_said() {
     let mut world = World::seeded(14);
-    world.open(0, 0, RoomSettings { phase: 0, ..RoomSettings::default() });
-    world.open(0, 1, RoomSettings { phase: 2, ..RoomSettings::default() });
+    world.open(
+        0,
+        0,
+        RoomSettings {
+            phase: 0,
+            ..RoomSettings::default()
+        },
+    );
+    world.open(
+        0,
+        1,
+        RoomSettings {
+            phase: 2,
+            ..RoomSettings::default()
+        },
+    );
     world.join(0, 0, l16(Rate::Hz8000), Voice::steady(TONE_A, -20.0));
     world.run(SETTLED);
     world.leave(0);
@@ -333,16 +443,34 @@ fn a_new_address_and_codec_take_effect_without_a_jump_in_what_is_sent() {
 #[test]
 fn the_recording_is_the_mix_of_all_who_speak_at_the_files_own_rate() {
     let mut world = two_talkers_and_a_listener();
-    let recording = Recording { slot: mixminus::id::RecordingSlot(3), rate: Rate::Hz16000 };
-    world.apply(0, Command::ChangeRoom { room: RoomId(0), change: RoomChange::Record(Some(recording)) });
+    let recording = Recording {
+        slot: mixminus::id::RecordingSlot(3),
+        rate: Rate::Hz16000,
+    };
+    world.apply(
+        0,
+        Command::ChangeRoom {
+            room: RoomId(0),
+            change: RoomChange::Record(Some(recording)),
+        },
+    );
     world.run(100);
-    world.apply(0, Command::ChangeRoom { room: RoomId(0), change: RoomChange::Record(None) });
+    world.apply(
+        0,
+        Command::ChangeRoom {
+            room: RoomId(0),
+            change: RoomChange::Record(None),
+        },
+    );
     world.run(10);
     assert_eq!(world.recorded.len(), 100 * 320);
     let frame = &world.recorded[320 * 50..320 * 51];
     for hz in [TONE_A, TONE_B] {
         let share = power_at(hz, frame, 16_000) / Voice::steady(hz, -20.0).power();
-        assert!((0.9..1.1).contains(&share), "{hz} Hz is recorded at {share} of its power");
+        assert!(
+            (0.9..1.1).contains(&share),
+            "{hz} Hz is recorded at {share} of its power"
+        );
     }
     let ticks: Vec<u64> = world
         .events
@@ -352,23 +480,44 @@ fn the_recording_is_the_mix_of_all_who_speak_at_the_files_own_rate() {
             _ => None,
         })
         .collect();
-    assert_eq!(ticks[1] - ticks[0], 100, "the first tick, and the first that is no longer in it");
+    assert_eq!(
+        ticks[1] - ticks[0],
+        100,
+        "the first tick, and the first that is no longer in it"
+    );
 }
 
 #[test]
 fn without_activity_detection_everybody_is_mixed_always() {
     let mut world = World::seeded(12);
-    world.open(0, 0, RoomSettings { activity_detection: false, ..RoomSettings::default() });
+    world.open(
+        0,
+        0,
+        RoomSettings {
+            activity_detection: false,
+            ..RoomSettings::default()
+        },
+    );
     world.join(0, 0, l16(Rate::Hz8000), Voice::steady(TONE_A, -75.0));
     world.join(0, 0, l16(Rate::Hz8000), Voice::silent());
     world.run(SETTLED);
     forget(&mut world);
     let heard = power_at(TONE_A, &step_and_hear(&mut world, 1), 8_000);
     assert!(heard > 0.3 * Voice::steady(TONE_A, -75.0).power());
-    world.apply(0, Command::ChangeRoom { room: RoomId(0), change: RoomChange::ActivityDetection(true) });
+    world.apply(
+        0,
+        Command::ChangeRoom {
+            room: RoomId(0),
+            change: RoomChange::ActivityDetection(true),
+        },
+    );
     world.run(SETTLED);
     forget(&mut world);
-    assert_eq!(power(&step_and_hear(&mut world, 1)), 0.0, "with it, whisper below every threshold is left out");
+    assert_eq!(
+        power(&step_and_hear(&mut world, 1)),
+        0.0,
+        "with it, whisper below every threshold is left out"
+    );
 }
 
 #[test]
@@ -387,7 +536,11 @@ fn packets_that_cannot_be_heard_are_counted_by_reason_and_change_nothing() {
         (vec![0x80; 11], from, Dropped::TooShort),
         (rtp(0x40, 96, &[0; 20]), from, Dropped::WrongVersion),
         (rtp(0x8f, 96, &[0; 20]), from, Dropped::BadCsrc),
-        (rtp(0x90, 96, &[0xbe, 0xde, 0xff, 0xff]), from, Dropped::BadExtension),
+        (
+            rtp(0x90, 96, &[0xbe, 0xde, 0xff, 0xff]),
+            from,
+            Dropped::BadExtension,
+        ),
         (rtp(0xa0, 96, &[1, 2, 3, 0]), from, Dropped::BadPadding),
         (rtp(0xa0, 96, &[1, 2, 3, 200]), from, Dropped::BadPadding),
         (rtp(0x80, 200, &[0; 20]), from, Dropped::BadRtcp),

@@ -60,7 +60,9 @@ impl Hearing {
             }
         }
         for hearer in 0..count {
-            let Some(frame) = world.parties[hearer].hear_tick() else { continue };
+            let Some(frame) = world.parties[hearer].hear_tick() else {
+                continue;
+            };
             let rate_hz = world.parties[hearer].rate().hz();
             for talker in 0..count {
                 if self.spoken[talker] == 0 {
@@ -87,14 +89,24 @@ impl Hearing {
         let parties = self.power_sum.len();
         assert!(self.spurts > 0, "seed {seed}: somebody has spoken");
         let late = self.unheard.len() as f64 / (self.spurts * (parties as u64 - 1)) as f64;
-        assert!(late <= allowed_late, "seed {seed}: {late} of the spurts were not heard in time: {:?}", self.unheard);
+        assert!(
+            late <= allowed_late,
+            "seed {seed}: {late} of the spurts were not heard in time: {:?}",
+            self.unheard
+        );
         for hearer in 0..parties {
             for talker in 0..parties {
                 let mean = self.mean(hearer, talker);
                 if hearer == talker {
-                    assert!(mean < LEAK_SHARE, "seed {seed}: party {hearer} hears itself at {mean} of its power");
+                    assert!(
+                        mean < LEAK_SHARE,
+                        "seed {seed}: party {hearer} hears itself at {mean} of its power"
+                    );
                 } else {
-                    assert!(mean > 0.5, "seed {seed}: party {hearer} hears {talker} at only {mean} of its power");
+                    assert!(
+                        mean > 0.5,
+                        "seed {seed}: party {hearer} hears {talker} at only {mean} of its power"
+                    );
                 }
             }
         }
@@ -117,7 +129,14 @@ fn bursts_of_loss(loss: f64) -> Conditions {
 /// Six parties whose tones can be told apart, in one room.
 fn room_of_six(seed: u64, conditions: Conditions, codec: Codec) -> World {
     let mut world = World::seeded(seed).network(conditions);
-    world.open(0, 0, RoomSettings { phase: 1, ..RoomSettings::default() });
+    world.open(
+        0,
+        0,
+        RoomSettings {
+            phase: 1,
+            ..RoomSettings::default()
+        },
+    );
     for party in 0..6_u32 {
         let voice = Voice::in_spurts(400.0 + 350.0 * party as f32, -20.0, seed ^ u64::from(party));
         world.join(0, 0, encoding(codec), voice);
@@ -133,16 +152,27 @@ fn assert_all_is_given_back(world: &mut World) {
     }
     world.step();
     world.apply(0, Command::Close { room: RoomId(0) });
-    let left = world.events.iter().filter(|event| matches!(event, Event::Left { .. })).count();
+    let left = world
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::Left { .. }))
+        .count();
     assert_eq!(left, world.parties.len(), "seed {seed}: every leg was given back");
     let room = world.events.iter().find_map(|event| match event {
         Event::Closed { state, .. } => Some(state),
         _ => None,
     });
-    assert_eq!(room.map(|room| room.streams()), Some((0, 0)), "seed {seed}: every stream left with its leg");
+    assert_eq!(
+        room.map(|room| room.streams()),
+        Some((0, 0)),
+        "seed {seed}: every stream left with its leg"
+    );
     for event in &world.events {
         if let Event::Left { state, .. } = event {
-            assert!(state.has_its_streams(), "seed {seed}: a leg leaves with the streams it brought");
+            assert!(
+                state.has_its_streams(),
+                "seed {seed}: a leg leaves with the streams it brought"
+            );
         }
     }
     assert_eq!(world.engines[0].seats(RoomId(0)), 0);
@@ -203,7 +233,12 @@ fn every_codec_keeps_the_promises_for_some_minutes() {
 fn speech_at_minus_45_dbfs_is_heard() {
     let mut world = World::seeded(31);
     world.open(0, 0, RoomSettings::default());
-    world.join(0, 0, encoding(Codec::L16(Rate::Hz8000)), Voice::in_spurts(500.0, -45.0, 31));
+    world.join(
+        0,
+        0,
+        encoding(Codec::L16(Rate::Hz8000)),
+        Voice::in_spurts(500.0, -45.0, 31),
+    );
     world.join(0, 0, encoding(Codec::L16(Rate::Hz8000)), Voice::silent());
     let mut heard = Vec::new();
     let mut spoken = Vec::new();
@@ -220,5 +255,8 @@ fn speech_at_minus_45_dbfs_is_heard() {
         frames += 1;
         audible += usize::from(heard[tick] > 0.5 * full);
     }
-    assert!(frames > 500 && audible == frames, "{audible} of {frames} frames were audible");
+    assert!(
+        frames > 500 && audible == frames,
+        "{audible} of {frames} frames were audible"
+    );
 }

@@ -23,17 +23,32 @@ impl Voice {
     /// A tone of this level (dBFS, RMS) that never pauses.
     pub fn steady(hz: f32, dbfs: f32) -> Voice {
         let amplitude = std::f32::consts::SQRT_2 * 10_f32.powf(dbfs / 20.0);
-        Voice { hz, amplitude, phase: 0.0, chance: fastrand::Rng::with_seed(0), left: None, speaking: true }
+        Voice {
+            hz,
+            amplitude,
+            phase: 0.0,
+            chance: fastrand::Rng::with_seed(0),
+            left: None,
+            speaking: true,
+        }
     }
 
     pub fn silent() -> Voice {
-        Voice { speaking: false, ..Voice::steady(0.0, -127.0) }
+        Voice {
+            speaking: false,
+            ..Voice::steady(0.0, -127.0)
+        }
     }
 
     pub fn in_spurts(hz: f32, dbfs: f32, seed: u64) -> Voice {
         let mut chance = fastrand::Rng::with_seed(seed);
         let left = Some(chance.u64(PAUSE_TICKS));
-        Voice { chance, left, speaking: false, ..Voice::steady(hz, dbfs) }
+        Voice {
+            chance,
+            left,
+            speaking: false,
+            ..Voice::steady(hz, dbfs)
+        }
     }
 
     pub fn power(&self) -> f32 {
@@ -85,5 +100,7 @@ pub fn power(pcm: &[f32]) -> f32 {
 
 /// The largest step from one sample to the next.
 pub fn largest_step(pcm: &[f32]) -> f32 {
-    pcm.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max)
+    pcm.windows(2)
+        .map(|pair| (pair[1] - pair[0]).abs())
+        .fold(0.0, f32::max)
 }

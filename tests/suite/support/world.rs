@@ -22,7 +22,12 @@ pub const PAYLOAD_TYPE: u8 = 96;
 
 /// 20 ms of a codec with the bitrate it has by default.
 pub fn encoding(codec: Codec) -> Encoding {
-    Encoding { codec, ptime_ms: 20, bitrate: 32_000, complexity: 5 }
+    Encoding {
+        codec,
+        ptime_ms: 20,
+        bitrate: 32_000,
+        complexity: 5,
+    }
 }
 
 pub fn terms(address: SocketAddr, encoding: Encoding) -> MediaTerms {
@@ -33,7 +38,11 @@ pub fn terms(address: SocketAddr, encoding: Encoding) -> MediaTerms {
         sends: true,
         receives: true,
         symmetric: true,
-        formats: vec![Format { receive_as: PAYLOAD_TYPE, send_as: PAYLOAD_TYPE, encoding }],
+        formats: vec![Format {
+            receive_as: PAYLOAD_TYPE,
+            send_as: PAYLOAD_TYPE,
+            encoding,
+        }],
     }
 }
 
@@ -139,7 +148,8 @@ impl World {
     }
 
     pub fn engine(mut self) -> World {
-        self.engines.push(Engine::new(EngineLimits { legs: 128, rooms: 16 }));
+        self.engines
+            .push(Engine::new(EngineLimits { legs: 128, rooms: 16 }));
         self
     }
 
@@ -149,7 +159,13 @@ impl World {
     }
 
     pub fn open(&mut self, engine: usize, room: u32, settings: RoomSettings) {
-        self.apply(engine, Command::Open { room: RoomId(room), state: Room::new(settings) });
+        self.apply(
+            engine,
+            Command::Open {
+                room: RoomId(room),
+                state: Room::new(settings),
+            },
+        );
     }
 
     /// Seats a new party in a room of an engine; returns its index.
@@ -168,12 +184,20 @@ impl World {
         let index = self.parties.len();
         let mut chance = fastrand::Rng::with_seed(self.seed ^ (index as u64 + 1).wrapping_mul(0x9e37_79b9));
         let address = SocketAddr::from(([127, 0, 0, 1], 20_000 + 2 * index as u16));
-        let identity = Identity { ssrc: chance.u32(..), sequence: chance.u16(..), timestamp: chance.u32(..) };
+        let identity = Identity {
+            ssrc: chance.u32(..),
+            sequence: chance.u16(..),
+            timestamp: chance.u32(..),
+        };
         let media = LegMedia::new(terms(address, encoding)).expect("the encoding is one of ours");
         let leg = LegId(index as u32);
         self.apply(
             engine,
-            Command::Join { leg, state: Leg::new(identity, settings, media), room: RoomId(room) },
+            Command::Join {
+                leg,
+                state: Leg::new(identity, settings, media),
+                room: RoomId(room),
+            },
         );
         self.parties.push(Party {
             voice,
@@ -214,7 +238,13 @@ impl World {
 
     /// What the first engine has dropped for this reason so far.
     pub fn dropped(&mut self, reason: Dropped) -> u64 {
-        self.apply(0, Command::Report { request: 0, report: Box::default() });
+        self.apply(
+            0,
+            Command::Report {
+                request: 0,
+                report: Box::default(),
+            },
+        );
         match self.events.pop() {
             Some(Event::Reported { report, .. }) => report.dropped[reason as usize],
             _ => unreachable!("a report is answered at once"),
@@ -263,7 +293,11 @@ impl World {
             party.next.sequence = header.sequence.wrapping_add(1);
             party.next.timestamp = header.timestamp.wrapping_add(party.encoding.packet_clock());
             let mut datagram = vec![0; HEADER_BYTES + len];
-            header.write((&mut datagram[..HEADER_BYTES]).try_into().expect("a header's length"));
+            header.write(
+                (&mut datagram[..HEADER_BYTES])
+                    .try_into()
+                    .expect("a header's length"),
+            );
             datagram[HEADER_BYTES..].copy_from_slice(&payload[..len]);
             for arrival in party.network.offer(sent_at, datagram.len()).times() {
                 self.sent += 1;
@@ -282,7 +316,9 @@ impl World {
             if next.arrival > now {
                 return;
             }
-            let Some(Reverse(next)) = self.flying.pop() else { return };
+            let Some(Reverse(next)) = self.flying.pop() else {
+                return;
+            };
             let party = &mut self.parties[next.party];
             if !party.seated {
                 // As on a socket that nobody reads meanwhile.
@@ -300,12 +336,22 @@ impl World {
             }
             let seed = self.seed;
             let party = &mut self.parties[outgoing.leg.0 as usize];
-            assert_eq!(outgoing.to, party.address, "seed {seed}: a packet goes to its leg's party");
+            assert_eq!(
+                outgoing.to, party.address,
+                "seed {seed}: a packet goes to its leg's party"
+            );
             let packet = Packet::parse(datagram).expect("our own packets are well-formed");
             if let Some(last) = party.last_header {
-                assert_eq!(packet.sequence, last.sequence.wrapping_add(1), "seed {seed}: one more each packet");
+                assert_eq!(
+                    packet.sequence,
+                    last.sequence.wrapping_add(1),
+                    "seed {seed}: one more each packet"
+                );
                 let expected = last.timestamp.wrapping_add(party.encoding.packet_clock());
-                assert_eq!(packet.timestamp, expected, "seed {seed}: the timestamp rises by the packet's length");
+                assert_eq!(
+                    packet.timestamp, expected,
+                    "seed {seed}: the timestamp rises by the packet's length"
+                );
                 assert_eq!(packet.ssrc, last.ssrc, "seed {seed}: one SSRC for a leg's life");
             }
             party.last_header = Some(Header {
@@ -316,7 +362,10 @@ impl World {
                 ssrc: packet.ssrc,
             });
             let mut pcm = vec![0.0; PAYLOAD_SAMPLES_MAX];
-            let len = party.decoder.decode(packet.payload, &mut pcm).expect("our own payloads decode");
+            let len = party
+                .decoder
+                .decode(packet.payload, &mut pcm)
+                .expect("our own payloads decode");
             party.heard.extend_from_slice(&pcm[..len]);
             party.packets_heard += 1;
         }
@@ -340,8 +389,17 @@ impl World {
             .iter()
             .position(|event| matches!(event, Event::Left { leg: left, .. } if *left == leg))
             .expect("the leg has left");
-        let Event::Left { state, .. } = self.events.remove(position) else { unreachable!("matched above") };
-        self.apply(engine, Command::Join { leg, state, room: RoomId(room) });
+        let Event::Left { state, .. } = self.events.remove(position) else {
+            unreachable!("matched above")
+        };
+        self.apply(
+            engine,
+            Command::Join {
+                leg,
+                state,
+                room: RoomId(room),
+            },
+        );
         let party = &mut self.parties[party];
         party.engine = engine;
         party.seated = true;
