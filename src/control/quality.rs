@@ -7,16 +7,13 @@ use crate::codec::Codec;
 /// R of a connection with nothing wrong with it (G.107 §7.7, default values).
 const R_DEFAULT: f64 = 93.2;
 
-/// What a codec takes from R by itself (Ie), and how well it bears loss (Bpl): G.113 appendix I, G.711 with
-/// concealment. The appendix has no Opus and no linear PCM: these are given the values of G.711, which neither falls
-/// below.
+/// What G.711 takes from R by itself (Ie), and how well it bears loss when concealed (Bpl): G.113 appendix I.
 const IE: f64 = 0.0;
 const BPL: f64 = 25.1;
 
-/// The mean opinion score, 1.0 to 4.5; `None` where nothing was received.
+/// The mean opinion score, 1.0 to 4.5; `None` where nothing was received, or in a codec that G.113 does not know.
 pub fn mos(codec: Option<Codec>, packets_received: u64, packets_lost: u64, delay_ms: f32) -> Option<f64> {
-    codec?;
-    if packets_received == 0 {
+    if packets_received == 0 || !matches!(codec, Some(Codec::Pcmu | Codec::Pcma)) {
         return None;
     }
     let loss_percent = 100.0 * packets_lost as f64 / (packets_received + packets_lost) as f64;
@@ -46,6 +43,7 @@ fn score(r: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::Rate;
 
     #[test]
     fn a_clean_leg_scores_as_the_recommendation_says_and_loss_and_delay_take_from_it() {
@@ -58,6 +56,7 @@ mod tests {
         assert!(late < clean - 0.4 && late > 2.5, "{late}");
         assert_eq!(mos(Some(Codec::Pcmu), 0, 0, 0.0), None);
         assert_eq!(mos(None, 10, 0, 0.0), None);
+        assert_eq!(mos(Some(Codec::Opus(Rate::Hz48000)), 10, 0, 0.0), None);
         assert!(mos(Some(Codec::Pcmu), 1, u64::MAX / 2, 1e9).unwrap() >= 1.0);
     }
 }
