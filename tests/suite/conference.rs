@@ -561,3 +561,32 @@ fn packets_that_cannot_be_heard_are_counted_by_reason_and_change_nothing() {
         assert!(hears(&frame, TONE_A) && hears(&frame, TONE_B));
     }
 }
+
+/// What an Opus listener hears of a steady tone around the tick at which it begins to speak itself, if it does.
+fn heard_around_an_onset(speaks: bool) -> Vec<f32> {
+    let mut world = World::seeded(15);
+    world.open(0, 0, RoomSettings::default());
+    world.join(0, 0, l16(Rate::Hz16000), Voice::steady(TONE_A, -20.0));
+    let listener = world.join(0, 0, encoding(Codec::Opus(Rate::Hz16000)), Voice::silent());
+    world.join(0, 0, encoding(Codec::Opus(Rate::Hz16000)), Voice::silent());
+    world.run(2 * SETTLED);
+    if speaks {
+        world.parties[listener].voice = Voice::steady(TONE_B, -20.0);
+    }
+    forget(&mut world);
+    (0..15)
+        .flat_map(|_| step_and_hear(&mut world, listener))
+        .collect()
+}
+
+#[test]
+fn an_opus_listener_hears_no_seam_when_it_begins_to_speak() {
+    let (listening, speaking) = (heard_around_an_onset(false), heard_around_an_onset(true));
+    let difference: Vec<f32> = listening.iter().zip(&speaking).map(|(a, b)| a - b).collect();
+    let share = power(&difference) / power(&listening);
+    // A fresh encoder in place of the copy gives 0.1 and more.
+    assert!(
+        share < 0.003,
+        "its own encoder goes on where the shared one was: {share}"
+    );
+}

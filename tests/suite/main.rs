@@ -3,6 +3,7 @@
 mod conference;
 mod control;
 mod fuzz_corpus;
+mod loopback;
 mod simulation;
 mod support;
 mod tidy;
