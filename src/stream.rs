@@ -21,8 +21,9 @@ pub struct Stream {
     /// Samples at the codec's rate that do not fill a packet yet.
     pending: Box<[f32]>,
     pending_len: usize,
-    /// The last sample sent, at the codec's rate.
-    last: f32,
+    /// The last sample of the signal, before its rate was changed, and the last sample sent.
+    last_in: f32,
+    last_out: f32,
     payloads: Box<[u8]>,
     payload_lens: [usize; PACKETS_PER_TICK_MAX],
     packets: usize,
@@ -38,7 +39,8 @@ impl Stream {
             resampler: Resampler::new(rate, rate),
             pending: vec![0.0; packet_samples + rate.samples_per_tick()].into_boxed_slice(),
             pending_len: 0,
-            last: 0.0,
+            last_in: 0.0,
+            last_out: 0.0,
             payloads: vec![0; encoding.payload_bytes_max() * encoding.packets_per_tick_max()]
                 .into_boxed_slice(),
             payload_lens: [0; PACKETS_PER_TICK_MAX],
@@ -50,12 +52,21 @@ impl Stream {
         self.encoder.encoding()
     }
 
-    /// Makes the stream fit the packet rhythm of all streams at its first tick; what is missing of the packet is
-    /// silence.
-    pub fn align(&mut self, tick: Tick) {
+    /// Whether the stream is where all streams of its encoding are before this tick.
+    pub fn is_at(&self, tick: Tick) -> bool {
+        self.pending_len == self.pending_before(tick)
+    }
+
+    fn pending_before(&self, tick: Tick) -> usize {
         let ptime_ms = u64::from(self.encoding().ptime_ms);
         let elapsed_ms = (tick.0 * TICK.as_millis() as u64) % ptime_ms;
-        self.pending_len = elapsed_ms as usize * self.encoding().codec.rate().samples_per_ms();
+        elapsed_ms as usize * self.encoding().codec.rate().samples_per_ms()
+    }
+
+    /// Makes the stream fit the packet rhythm of all streams, at its first tick or after ticks that were left out;
+    /// what is missing of the packet is silence.
+    pub fn align(&mut self, tick: Tick) {
+        self.pending_len = self.pending_before(tick);
         self.pending[..self.pending_len].fill(0.0);
         self.packets = 0;
     }
@@ -67,7 +78,8 @@ impl Stream {
         self.resampler.copy_from(&other.resampler);
         self.pending[..other.pending_len].copy_from_slice(&other.pending[..other.pending_len]);
         self.pending_len = other.pending_len;
-        self.last = other.last;
+        self.last_in = other.last_in;
+        self.last_out = other.last_out;
         self.packets = 0;
     }
 
@@ -75,21 +87,32 @@ impl Stream {
     /// completes. `seam`: the signal does not continue the one of the last tick.
     pub fn push(&mut self, signal: &[f32], rate: Rate, seam: bool) {
         let codec_rate = self.encoding().codec.rate();
-        let mut seam = seam;
-        if self.resampler.from() != rate {
-            self.resampler = Resampler::new(rate, codec_rate);
-            seam = true;
+        // A step is taken out where it is: in the signal, before the filter delays it. A new filter is a step of its
+        // own, behind it.
+        let changes_rate = self.resampler.from() != rate;
+        if changes_rate {
+            self.resampler = Resampler::resting_at(rate, codec_rate, self.last_in);
         }
+        let mut whole: FrameBuffer = [0.0; FRAME_SAMPLES_MAX];
+        let signal = if seam {
+            let whole = &mut whole[..signal.len()];
+            whole.copy_from_slice(signal);
+            declick(whole, self.last_in, rate);
+            whole
+        } else {
+            signal
+        };
+        self.last_in = signal[signal.len() - 1];
         self.packets = 0;
         let tick_samples = codec_rate.samples_per_tick();
         let packet_samples = usize::from(self.encoding().ptime_ms) * codec_rate.samples_per_ms();
         let mut frame: FrameBuffer = [0.0; FRAME_SAMPLES_MAX];
         let frame = &mut frame[..tick_samples];
         self.resampler.process(signal, frame);
-        if seam {
-            declick(frame, self.last, codec_rate);
+        if changes_rate {
+            declick(frame, self.last_out, codec_rate);
         }
-        self.last = frame[tick_samples - 1];
+        self.last_out = frame[tick_samples - 1];
 
         if self.pending_len == 0 && packet_samples == tick_samples {
             self.encode_at(0, frame);

@@ -184,7 +184,7 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
             let garbage: Vec<u8> = (0..chance.usize(0..200)).map(|_| chance.u8(..)).collect();
             let ((), caught) = allocations(|| {
                 engine.receive(now, talker.leg, talker.address, &garbage);
-                engine.receive_rtcp(talker.leg, &garbage);
+                engine.receive_rtcp(talker.leg, talker.address, &garbage);
             });
             assert_eq!(caught, 0, "garbage allocates nothing");
         }

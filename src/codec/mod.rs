@@ -19,7 +19,7 @@ pub const PAYLOAD_MS_MAX: usize = 120;
 /// The most samples one payload can hold: 120 ms at 48 kHz.
 pub const PAYLOAD_SAMPLES_MAX: usize = PAYLOAD_MS_MAX * Rate::Hz48000.samples_per_ms();
 
-/// The largest payload we make: L16 at 48 kHz is cut to a packet that fits an Ethernet frame by SDP (`ptime`).
+/// The largest payload we make: 60 ms of L16 at 48 kHz, where a remote asks for it. Then it goes in IP fragments.
 pub const PAYLOAD_BYTES_MAX: usize = 5_760;
 
 /// A codec as negotiated: what its payloads mean and at which rate its sound is worked on.

@@ -7,7 +7,7 @@
 //! before one that is decoded is decoded first: it brings the decoder's state up to what follows, so an onset
 //! sounds as it would have.
 
-/// Below this mean square (−63 dBFS) nothing contributes to a mix.
+/// Below this mean square (−63 dBFS) nothing contributes to a mix that its sender does not call active.
 const QUIET: f32 = 5.0e-7;
 
 /// At most so many packets in a row are passed over.

@@ -32,7 +32,7 @@ use crate::time::Tick;
 /// Commands that may wait for an engine.
 const COMMANDS_MAX: usize = 4_096;
 
-/// Events that may wait for the control plane, besides one of each kind for every leg.
+/// Events that only inform and may wait for the control plane.
 const EVENTS_MIN: usize = 4_096;
 
 /// The shortest a media thread's stack may be: frames live on it.
@@ -117,7 +117,9 @@ impl Driver {
             rooms: config.rooms_per_engine,
         };
         let commands = Arc::new(ArrayQueue::new(COMMANDS_MAX));
-        let events = Arc::new(ArrayQueue::new(EVENTS_MIN + 4 * config.legs_per_engine));
+        // A leg can join and leave, a room close, and each command that waits be answered, before anybody listens.
+        let reserved = 2 * config.legs_per_engine + 2 * config.rooms_per_engine + COMMANDS_MAX;
+        let events = Arc::new(ArrayQueue::new(EVENTS_MIN + reserved));
         let tap = Arc::new(TapQueue::new(TAP_QUEUE_FRAMES));
         let realtime = Arc::new(AtomicBool::new(false));
         let mut worker = Worker {
@@ -128,6 +130,7 @@ impl Driver {
             clock: self.clock,
             commands: Arc::clone(&commands),
             events: Arc::clone(&events),
+            reserved,
             tap: Arc::clone(&tap),
             stopping: Arc::clone(&self.stopping),
             buffer: Box::new([0; socket::DATAGRAM_BYTES_MAX]),

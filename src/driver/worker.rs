@@ -1,7 +1,8 @@
 //! A media thread: one engine, its sockets, the clock.
 //!
 //! Every 5 ms a phase of the tick is due: commands, then room by room drain the sockets, tick, send. Between two
-//! phases it sleeps. It makes no other syscall, takes no lock and allocates only where a leg is seated.
+//! phases it sleeps. Once a tick it asks which RTCP sockets have something. It makes no other syscall, takes no lock and
+//! allocates only where a leg is seated or brings new streams.
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub(super) struct Worker {
     pub clock: Clock,
     pub commands: Arc<ArrayQueue<Command>>,
     pub events: Arc<ArrayQueue<Event>>,
+    /// Places among the events that are kept for what must not be lost.
+    pub reserved: usize,
     pub tap: Arc<TapQueue>,
     pub stopping: Arc<AtomicBool>,
     pub buffer: Box<[u8; DATAGRAM_BYTES_MAX]>,
@@ -63,6 +66,10 @@ impl Worker {
             self.clock.sleep_until(due);
             let begun = self.clock.now();
             let late = begun.since(due);
+            self.engine
+                .stats_mut()
+                .tick_lateness
+                .observe(late.as_nanos() as u64);
             if late > CATCH_UP_MAX {
                 let now = step_at(begun);
                 self.engine.stats_mut().ticks_skipped += (now - step) / PHASES as u64;
@@ -71,9 +78,10 @@ impl Worker {
             }
             self.run_phase(tick, phase);
             let took = self.clock.now().since(begun);
-            let stats = self.engine.stats_mut();
-            stats.tick_lateness.observe(late.as_nanos() as u64);
-            stats.tick_duration.observe(took.as_nanos() as u64);
+            self.engine
+                .stats_mut()
+                .tick_duration
+                .observe(took.as_nanos() as u64);
             step += 1;
         }
     }
@@ -159,7 +167,8 @@ impl Worker {
                 let Ok(received) = socket::receive(&sockets.rtcp, &mut self.buffer[..]) else {
                     break;
                 };
-                self.engine.receive_rtcp(leg, &self.buffer[..received.len]);
+                self.engine
+                    .receive_rtcp(leg, received.from, &self.buffer[..received.len]);
             }
         }
     }
@@ -199,6 +208,15 @@ impl Worker {
                 }
                 event => Event::Engine(event),
             };
+            // What only informs gives way to what carries something back: for that there is always a place.
+            let informs = matches!(
+                event,
+                Event::Engine(engine::Event::Talking { .. } | engine::Event::Changed { .. })
+            );
+            if informs && self.events.len() + self.reserved >= self.events.capacity() {
+                untold += 1;
+                continue;
+            }
             if self.events.push(event).is_err() {
                 untold += 1;
             }

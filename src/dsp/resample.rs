@@ -51,6 +51,15 @@ impl Resampler {
         }
     }
 
+    /// As if the input had always been this sample: what begins there goes on without a step.
+    pub fn resting_at(from: Rate, to: Rate, sample: f32) -> Resampler {
+        Resampler {
+            from,
+            to,
+            history: [sample; HISTORY * RATIO_MAX],
+        }
+    }
+
     pub fn from(&self) -> Rate {
         self.from
     }

@@ -4,7 +4,8 @@
 //! outbox it is lent. Datagrams only fill buffers; the tick does the work.
 //!
 //! Invariants: a room's tick number rises by one or more each time it is ticked; a leg sits in exactly one room, and
-//! in at most one group of listeners there; nothing allocates but `apply`, and that only where a leg joins.
+//! in at most one group of listeners there; nothing allocates but `apply`, and that only where a leg joins or brings
+//! new streams.
 
 pub mod command;
 pub mod event;
@@ -99,10 +100,12 @@ impl Engine {
     }
 
     /// A datagram came on a leg's RTCP socket.
-    pub fn receive_rtcp(&mut self, leg: LegId, datagram: &[u8]) {
+    pub fn receive_rtcp(&mut self, leg: LegId, from: SocketAddr, datagram: &[u8]) {
         if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
-            let outcome = leg.receive_rtcp(datagram);
-            self.stats.note(outcome);
+            match catch_unwind(AssertUnwindSafe(|| leg.receive_rtcp(from, datagram))) {
+                Ok(outcome) => self.stats.note(outcome),
+                Err(_) => self.stats.panics += 1,
+            }
         }
     }
 
@@ -116,8 +119,9 @@ impl Engine {
 
     /// Whether the leg's playout holds at least the sound of the next tick.
     pub fn is_fed(&self, leg: LegId) -> bool {
-        self.leg(leg)
-            .is_some_and(|leg| leg.media.playout.holds_a_tick(&leg.media.decoders))
+        let Some(leg) = self.leg(leg) else { return false };
+        let holds = || leg.media.playout.holds_a_tick(&leg.media.decoders);
+        catch_unwind(AssertUnwindSafe(holds)).unwrap_or(false)
     }
 
     /// The control plane asked for something; it takes effect with the next tick. Answers go to `out`.
@@ -199,7 +203,9 @@ impl Engine {
         if let Some(stream) = state.media.seat.take() {
             room.shared.bring(stream);
         }
-        room.rate.need(state.rate_in_use());
+        if state.rate_in_use() > room.rate.current() {
+            room.rate.need(state.rate_in_use());
+        }
         // A leg that was in another room goes on with its own stream until it hears the same as others.
         let travelled = state.next_tick.is_some() && state.media.stream.is_some();
         room.seats.push(Seat {
@@ -210,24 +216,23 @@ impl Engine {
             gain: 0.0,
             voice: None,
             progress: Progress::Joining,
+            early: false,
             owed: 0,
             changed: false,
             seam: true,
         });
         self.room_of[id.0 as usize] = Some(room_id);
         self.legs[id.0 as usize] = Some(state);
-        // What leaving will need in the middle of a tick.
-        self.scratch.leaving.reserve(1);
     }
 
     fn renegotiate(&mut self, id: LegId, mut media: Box<LegMedia>, out: &mut Outbox) {
-        let Some(room_id) = self.room_of[id.0 as usize] else {
-            return;
-        };
-        let (Some(leg), Some(room)) = (
-            self.legs[id.0 as usize].as_deref_mut(),
-            self.rooms[room_id.0 as usize].as_deref_mut(),
-        ) else {
+        let room = self.room_of[id.0 as usize].and_then(|room| self.rooms[room.0 as usize].as_deref_mut());
+        let (Some(leg), Some(room)) = (self.legs[id.0 as usize].as_deref_mut(), room) else {
+            // The leg has left meanwhile: the box goes back all the same.
+            out.events.push(Event::Renegotiated {
+                leg: id,
+                before: media,
+            });
             return;
         };
         self.stats.add(&leg.settle());

@@ -9,7 +9,7 @@
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::dsp::{self, Music};
+use crate::dsp::{self, Limiter, Music};
 use crate::engine::outbox::{Outbox, RecordedMix};
 use crate::engine::{Engine, EngineStats, Event};
 use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
@@ -118,15 +118,16 @@ impl Engine {
         let rate = room.rate.current();
 
         let needed = hear_all(room, legs, rate, tick, now, scratch, out);
+        let limiter_before = room.limiter;
         limit_mix(room, rate, scratch);
-        choose_streams(room, legs, tick);
+        choose_streams(room, legs, limiter_before, tick);
         run_shared_streams(room, rate, tick, scratch, stats);
-        feed_all(room, legs, rate, tick, scratch, stats, out);
+        feed_all(room, legs, limiter_before, rate, tick, scratch, stats, out);
         record(id, room, rate, tick, scratch, out);
 
         room.rate.need(needed);
         for seat in &mut room.seats {
-            if seat.progress == Progress::Joining {
+            if seat.progress == Progress::Joining && !seat.early {
                 seat.progress = Progress::Seated;
                 out.events.push(Event::Joined { leg: seat.leg, tick });
             }
@@ -164,7 +165,14 @@ fn hear_all(
         let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
             continue;
         };
-        if seat.progress == Progress::Joining {
+        // From a room of an earlier phase a leg can come within the tick that it has had there.
+        seat.early = leg.next_tick.is_some_and(|next| next > tick);
+        if seat.early {
+            seat.voice = None;
+            needed = needed.max(leg.rate_in_use());
+            continue;
+        }
+        if seat.progress == Progress::Joining && seat.place == Place::Private {
             seat.owed = leg
                 .next_tick
                 .map_or(0, |next| tick.0.saturating_sub(next.0).min(OWED_MAX)) as u8;
@@ -211,7 +219,7 @@ fn hear_all(
             });
         }
         if leg.inbound.from() != played.rate || leg.inbound.to() != rate {
-            leg.inbound = dsp::Resampler::new(played.rate, rate);
+            leg.inbound = dsp::Resampler::resting_at(played.rate, rate, frame[0]);
         }
         seat.voice = None;
         if gain > 0.0 || seat.gain > 0.0 {
@@ -267,14 +275,16 @@ fn limit_mix(room: &mut Room, rate: Rate, scratch: &mut Scratch) {
 }
 
 /// Seats every leg at a stream for this tick: its own while its signal is its own, else the one it shares.
-fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], tick: Tick) {
-    let Room {
-        seats,
-        shared,
-        limiter,
-        ..
-    } = room;
-    for seat in seats {
+/// `limiter_before` is the shared signal's limiter as it was before this tick.
+fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], limiter_before: Limiter, tick: Tick) {
+    let Room { seats, shared, .. } = room;
+    for (_, stream) in shared.each() {
+        if !stream.is_at(tick) {
+            // Ticks were left out.
+            stream.align(tick);
+        }
+    }
+    for seat in seats.iter_mut().filter(|seat| !seat.early) {
         let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
             continue;
         };
@@ -282,6 +292,11 @@ fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], tick: Tick) {
             seat.place = Place::None;
             continue;
         };
+        let goes_on_with = Tick(tick.0 - u64::from(seat.owed));
+        if seat.place == Place::Private && !stream.is_at(goes_on_with) {
+            stream.align(goes_on_with);
+            seat.seam = true;
+        }
         let own_signal = seat.heard == Heard::Mix && seat.voice.is_some();
         if own_signal {
             seat.settle = SETTLE_TICKS;
@@ -291,7 +306,7 @@ fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], tick: Tick) {
             Place::Shared(group) if private => {
                 if let Some(common) = shared.stream(group) {
                     stream.copy_from(common);
-                    leg.limiter = *limiter;
+                    leg.limiter = limiter_before;
                 }
                 shared.leave(group);
                 seat.place = Place::Private;
@@ -370,6 +385,7 @@ fn render<'a>(
 fn feed_all(
     room: &mut Room,
     legs: &mut [Option<Box<Leg>>],
+    limiter_before: Limiter,
     rate: Rate,
     tick: Tick,
     scratch: &mut Scratch,
@@ -378,7 +394,7 @@ fn feed_all(
 ) {
     let samples = rate.samples_per_tick();
     let Room { seats, shared, .. } = room;
-    for seat in seats {
+    for seat in seats.iter_mut().filter(|seat| !seat.early) {
         let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
             continue;
         };
@@ -410,6 +426,9 @@ fn feed_all(
                         leg.limiter.process(own, rate);
                     }
                     (Heard::Mix, None) => {
+                        // Where the two were turned down by different amounts, the one does not go on where the
+                        // other ended.
+                        seat.seam |= leg.limiter.gain() != limiter_before.gain();
                         own.copy_from_slice(&mix[..samples]);
                         leg.limiter = room.limiter;
                     }
@@ -448,7 +467,10 @@ fn send(id: LegId, leg: &mut Leg, stream: &Stream, stats: &mut EngineStats, out:
     let clock = format.encoding.packet_clock();
     let destination = leg.source.destination().filter(|_| leg.media.terms().sends);
     for payload in stream.packets() {
-        let Some(to) = destination else { continue };
+        let Some(to) = destination else {
+            leg.timeline.pass(clock);
+            continue;
+        };
         let header = leg.timeline.advance(format.send_as, clock);
         if out.send(id, to, &header, payload) {
             leg.counts.packets_sent += 1;
@@ -461,7 +483,7 @@ fn send(id: LegId, leg: &mut Leg, stream: &Stream, stats: &mut EngineStats, out:
     }
 }
 
-/// Hands the mix to the recorder, before anybody's own gain, at the file's rate.
+/// Hands the mix that listeners hear to the recorder, at the file's rate.
 fn record(id: RoomId, room: &mut Room, rate: Rate, tick: Tick, scratch: &Scratch, out: &mut Outbox) {
     let Some(tap) = &mut room.tap else { return };
     if tap.next.is_none() {
@@ -474,7 +496,7 @@ fn record(id: RoomId, room: &mut Room, rate: Rate, tick: Tick, scratch: &Scratch
     }
     tap.next = Some(tick.next());
     if tap.resampler.from() != rate {
-        tap.resampler = dsp::Resampler::new(rate, tap.recording.rate);
+        tap.resampler = dsp::Resampler::resting_at(rate, tap.recording.rate, scratch.mix[0]);
     }
     let mut samples = [0.0; FRAME_SAMPLES_MAX];
     let frame = &mut samples[..tap.recording.rate.samples_per_tick()];

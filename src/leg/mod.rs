@@ -83,7 +83,10 @@ pub struct Counts {
     pub packets_sent: u64,
     pub bytes_sent: u64,
     pub rtcp_received: u64,
+    pub packets_lost: u64,
     pub samples_concealed: u64,
+    pub samples_accelerated: u64,
+    pub delay_ms_max: f32,
     pub dropped: [u64; Dropped::COUNT],
 }
 
@@ -126,9 +129,19 @@ impl Leg {
     /// The leg must be settled.
     pub(crate) fn renegotiate(&mut self, media: &mut Box<LegMedia>) -> bool {
         let stream_continues = media.continue_from(&mut self.media);
-        if media.terms().remote != self.media.terms().remote {
+        if media.terms().remote == self.media.terms().remote {
+            self.source.reopen();
+        } else {
             self.source = Source::new(media.terms().remote, media.terms().symmetric);
         }
+        // What is no longer agreed on is no longer in use.
+        self.codec_received = self.codec_received.filter(|codec| {
+            media
+                .terms()
+                .formats
+                .iter()
+                .any(|format| format.encoding.codec == *codec)
+        });
         std::mem::swap(&mut self.media, media);
         self.settled = *self.media.playout.stats();
         self.media.playout.set_max_delay(self.settings.max_delay);
@@ -140,7 +153,10 @@ impl Leg {
         let (now, before) = (*self.media.playout.stats(), self.settled);
         self.settled = now;
         let mut since = Counts {
+            packets_lost: now.lost_packets - before.lost_packets,
             samples_concealed: now.concealed_samples - before.concealed_samples,
+            samples_accelerated: now.accelerated_samples - before.accelerated_samples,
+            delay_ms_max: now.delay_ms_max,
             ..Counts::default()
         };
         for (reason, packets) in [
@@ -158,7 +174,10 @@ impl Leg {
             since.dropped[reason as usize] = packets;
             self.counts.dropped[reason as usize] += packets;
         }
+        self.counts.packets_lost += since.packets_lost;
         self.counts.samples_concealed += since.samples_concealed;
+        self.counts.samples_accelerated += since.samples_accelerated;
+        self.counts.delay_ms_max = self.counts.delay_ms_max.max(since.delay_ms_max);
         since
     }
 
@@ -193,12 +212,12 @@ impl Leg {
             packets_sent: self.counts.packets_sent,
             bytes_sent: self.counts.bytes_sent,
             rtcp_received: self.counts.rtcp_received,
-            packets_lost: playout.lost_packets,
+            packets_lost: self.counts.packets_lost,
             samples_concealed: self.counts.samples_concealed,
-            samples_accelerated: playout.accelerated_samples,
+            samples_accelerated: self.counts.samples_accelerated,
             delay_ms: playout.delay_ms,
             delay_target_ms: playout.target_delay_ms,
-            delay_ms_max: playout.delay_ms_max,
+            delay_ms_max: self.counts.delay_ms_max,
             jitter_ms: playout.jitter_ms,
             dropped: self.counts.dropped,
             last_arrival_nanos: self.last_arrival.map_or(0, Time::as_nanos),

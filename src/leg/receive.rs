@@ -17,7 +17,7 @@ impl Leg {
         datagram: &[u8],
     ) -> Result<(), Dropped> {
         let outcome = if is_rtcp(datagram) {
-            self.hear_rtcp(datagram)
+            self.hear_rtcp(from, datagram)
         } else {
             self.hear_rtp(arrival, from, datagram)
         };
@@ -25,8 +25,8 @@ impl Leg {
     }
 
     /// Takes one datagram from the RTCP socket.
-    pub(crate) fn receive_rtcp(&mut self, datagram: &[u8]) -> Result<(), Dropped> {
-        let outcome = self.hear_rtcp(datagram);
+    pub(crate) fn receive_rtcp(&mut self, from: SocketAddr, datagram: &[u8]) -> Result<(), Dropped> {
+        let outcome = self.hear_rtcp(from, datagram);
         self.note(outcome)
     }
 
@@ -70,9 +70,13 @@ impl Leg {
         Ok(())
     }
 
-    fn hear_rtcp(&mut self, datagram: &[u8]) -> Result<(), Dropped> {
+    fn hear_rtcp(&mut self, from: SocketAddr, datagram: &[u8]) -> Result<(), Dropped> {
         if rtcp::validate(datagram).is_err() {
             return Err(Dropped::BadRtcp);
+        }
+        let remote_rtcp = self.media.terms().remote_rtcp;
+        if !self.source.knows_host(from.ip()) && remote_rtcp.is_none_or(|remote| remote.ip() != from.ip()) {
+            return Err(Dropped::UnknownSource);
         }
         // A BYE ends nothing: it is not authenticated. The control plane or silence ends a leg.
         self.counts.rtcp_received += 1;

@@ -4,7 +4,7 @@
 //! that look like one stream. Once latched, only the signalled address can take over; everything else is a stranger
 //! until the switch signals again.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Packets in sequence, of one SSRC, that a new address must show before it is believed.
 const PROBATION_PACKETS: u8 = 5;
@@ -21,6 +21,8 @@ pub struct Source {
     signalled: Option<SocketAddr>,
     latched: Option<SocketAddr>,
     candidate: Option<Candidate>,
+    /// The switch has signalled again: another address may be latched in place of the one that is.
+    reopened: bool,
     /// Send to where packets come from.
     symmetric: bool,
 }
@@ -39,8 +41,22 @@ impl Source {
             signalled,
             latched: None,
             candidate: None,
+            reopened: false,
             symmetric,
         }
+    }
+
+    /// The switch has signalled the same address again: what is latched stays, until another address passes probation.
+    pub fn reopen(&mut self) {
+        self.reopened = self.latched != self.signalled;
+    }
+
+    /// Whether packets of this host can be the remote's own.
+    pub fn knows_host(&self, host: IpAddr) -> bool {
+        [self.signalled, self.latched]
+            .iter()
+            .flatten()
+            .any(|address| address.ip() == host)
     }
 
     /// Judges a packet whose payload type is one of ours.
@@ -51,9 +67,10 @@ impl Source {
         if self.signalled == Some(from) {
             self.latched = Some(from);
             self.candidate = None;
+            self.reopened = false;
             return Verdict::Heard;
         }
-        if self.latched.is_some() {
+        if self.latched.is_some() && !self.reopened {
             return Verdict::Stranger;
         }
         let packets = match &self.candidate {
@@ -68,6 +85,7 @@ impl Source {
         };
         if packets >= PROBATION_PACKETS {
             self.latched = Some(from);
+            self.reopened = false;
             self.candidate = None;
             return Verdict::Heard;
         }
@@ -153,6 +171,26 @@ mod tests {
         assert_eq!(source.judge(address(4000).unwrap(), 9, 900), Verdict::Heard);
         assert_eq!(source.judge(address(5000).unwrap(), 2, 5), Verdict::Stranger);
         assert_eq!(source.destination(), address(4000));
+    }
+
+    #[test]
+    fn signalling_again_lets_a_moved_remote_pass_probation_and_keeps_the_latch_until_then() {
+        let mut source = Source::new(address(4000), true);
+        for sequence in 0..5 {
+            source.judge(address(5000).unwrap(), 2, sequence);
+        }
+        assert_eq!(source.judge(address(6000).unwrap(), 2, 5), Verdict::Stranger);
+        source.reopen();
+        assert_eq!(source.judge(address(5000).unwrap(), 2, 6), Verdict::Heard);
+        for sequence in 7..11 {
+            assert_eq!(
+                source.judge(address(6000).unwrap(), 2, sequence),
+                Verdict::Probation
+            );
+        }
+        assert_eq!(source.judge(address(6000).unwrap(), 2, 11), Verdict::Heard);
+        assert_eq!(source.destination(), address(6000));
+        assert_eq!(source.judge(address(5000).unwrap(), 2, 12), Verdict::Stranger);
     }
 
     #[test]

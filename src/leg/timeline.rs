@@ -1,5 +1,5 @@
 //! The one outbound timeline of a leg: whatever happens behind it, its SSRC stays, its sequence number rises by one
-//! a packet and its timestamp by the packet's length (RFC 3550 §5.1).
+//! a packet and its timestamp with the time its sound takes (RFC 3550 §5.1).
 
 use crate::rtp::packet::Header;
 
@@ -28,7 +28,8 @@ impl Timeline {
     /// The header of the next packet, whose sound lasts `clock` timestamp units.
     pub fn advance(&mut self, payload_type: u8, clock: u32) -> Header {
         let header = Header {
-            // RFC 3551 §4.1: the first packet after silence; our stream never pauses, so only the very first.
+            // RFC 3551 §4.1: the first packet after a pause. Our stream pauses only where SDP says that nothing is
+            // to be sent.
             marker: !self.started,
             payload_type,
             sequence: self.next.sequence,
@@ -40,11 +41,34 @@ impl Timeline {
         self.next.timestamp = self.next.timestamp.wrapping_add(clock);
         header
     }
+
+    /// Time goes by in which nothing is to be sent: the timestamp is bound to the moment of the sound (RFC 3550 §5.1).
+    pub fn pass(&mut self, clock: u32) {
+        self.started = false;
+        self.next.timestamp = self.next.timestamp.wrapping_add(clock);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn after_a_pause_the_timestamp_has_gone_on_the_sequence_has_not_and_the_marker_is_set() {
+        let mut timeline = Timeline::new(Identity {
+            ssrc: 9,
+            sequence: 1,
+            timestamp: 0,
+        });
+        timeline.advance(0, 160);
+        timeline.pass(160);
+        timeline.pass(160);
+        let resumed = timeline.advance(0, 160);
+        assert_eq!(
+            (resumed.sequence, resumed.timestamp, resumed.marker),
+            (2, 480, true)
+        );
+    }
 
     #[test]
     fn sequence_and_timestamp_wrap_without_a_jump() {

@@ -62,6 +62,8 @@ pub(crate) struct Seat {
     /// Which of the tick's voices is its own.
     pub voice: Option<u32>,
     pub progress: Progress,
+    /// The leg has had this tick in the room it came from.
+    pub early: bool,
     /// Packets it is owed for ticks that it missed on the way from another room.
     pub owed: u8,
     /// A change is to be reported with the next tick.

@@ -137,46 +137,132 @@ fn a_held_party_neither_speaks_nor_hears_until_resumed() {
     assert!(hears(&world.parties[2].hear_tick().unwrap(), TONE_A));
 }
 
-#[test]
-fn every_change_is_free_of_clicks() {
+/// The steepest step that a party hears while `work` is done.
+fn steepest(world: &mut World, party: usize, work: impl FnOnce(&mut World)) -> f32 {
+    forget(world);
+    work(world);
+    largest_step(&world.parties[party].heard)
+}
+
+const CHANGES: [LegChange; 9] = [
+    LegChange::Muted(true),
+    LegChange::Muted(false),
+    LegChange::Gain(0.25),
+    LegChange::Gain(1.0),
+    LegChange::Deaf(true),
+    LegChange::Deaf(false),
+    LegChange::Hold(Some(Hold { music: None })),
+    LegChange::Hold(Some(Hold {
+        music: Some(Music::Music2),
+    })),
+    LegChange::Hold(None),
+];
+
+/// Every change, at several places of the signal; then a kick.
+fn assert_no_clicks(mut world: World) {
     // The steepest that the signals themselves are: the sum of both tones at full gain.
-    let mut world = two_talkers_and_a_listener();
-    let natural: Vec<f32> = (0..50).flat_map(|_| step_and_hear(&mut world, 2)).collect();
-    let natural = largest_step(&natural);
-    let changes = [
-        LegChange::Muted(true),
-        LegChange::Muted(false),
-        LegChange::Gain(0.25),
-        LegChange::Gain(1.0),
-        LegChange::Deaf(true),
-        LegChange::Deaf(false),
-        LegChange::Hold(Some(Hold { music: None })),
-        LegChange::Hold(Some(Hold {
-            music: Some(Music::Music2),
-        })),
-        LegChange::Hold(None),
-    ];
-    for phase in 0..5 {
-        for change in changes {
-            forget(&mut world);
-            world.change(0, change);
-            world.run(3 + phase);
+    let natural = steepest(&mut world, 2, |world| world.run(50));
+    let music = Some(Hold {
+        music: Some(Music::Music2),
+    });
+    world.change(0, LegChange::Hold(music));
+    world.run(SETTLED);
+    let plucked = steepest(&mut world, 0, |world| world.run(1_000));
+    world.change(0, LegChange::Hold(None));
+    world.run(SETTLED);
+    for length in 3..8 {
+        for change in CHANGES {
+            // Into and out of music, its own plucks are heard as well.
+            let natural = match change {
+                LegChange::Hold(_) => plucked.max(natural),
+                _ => natural,
+            };
             for party in [0, 2] {
-                let steepest = largest_step(&world.parties[party].heard);
+                let step = steepest(&mut world, party, |world| {
+                    world.change(0, change);
+                    world.run(length);
+                });
                 assert!(
-                    steepest < 1.3 * natural,
-                    "party {party} hears a step of {steepest} at {change:?}"
+                    step < 1.3 * natural,
+                    "party {party} hears a step of {step} at {change:?}"
                 );
             }
         }
     }
-    forget(&mut world);
-    world.leave(0);
-    world.run(5);
-    assert!(
-        largest_step(&world.parties[2].heard) < 1.3 * natural,
-        "a kick fades"
+    let step = steepest(&mut world, 2, |world| {
+        world.leave(0);
+        world.run(5);
+    });
+    assert!(step < 1.3 * natural, "a kick fades");
+}
+
+#[test]
+fn every_change_is_free_of_clicks() {
+    assert_no_clicks(two_talkers_and_a_listener());
+}
+
+#[test]
+fn every_change_is_free_of_clicks_in_a_room_of_a_higher_rate_too() {
+    let mut world = two_talkers_and_a_listener();
+    world.join(0, 0, encoding(Codec::Opus(Rate::Hz48000)), Voice::silent());
+    world.run(SETTLED);
+    assert_no_clicks(world);
+}
+
+#[test]
+fn a_change_of_the_rooms_rate_is_free_of_clicks() {
+    let mut world = two_talkers_and_a_listener();
+    let recording = Recording {
+        slot: mixminus::id::RecordingSlot(3),
+        rate: Rate::Hz16000,
+    };
+    let change = RoomChange::Record(Some(recording));
+    world.apply(
+        0,
+        Command::ChangeRoom {
+            room: RoomId(0),
+            change,
+        },
     );
+    world.run(SETTLED);
+    let natural = steepest(&mut world, 2, |world| world.run(50));
+    for _ in 0..4 {
+        let mut opus = 0;
+        world.recorded.clear();
+        let rise = steepest(&mut world, 2, |world| {
+            opus = world.join(0, 0, encoding(Codec::Opus(Rate::Hz48000)), Voice::silent());
+            world.run(10);
+        });
+        assert_eq!(world.engines[0].room_rate(RoomId(0)), Some(Rate::Hz48000));
+        let fall = steepest(&mut world, 2, |world| {
+            world.leave(opus);
+            world.run(520);
+        });
+        assert_eq!(world.engines[0].room_rate(RoomId(0)), Some(Rate::Hz8000));
+        let recorded = largest_step(&world.recorded);
+        for step in [rise, fall, recorded] {
+            // A new filter begins with a corner, which it rounds with some overshoot.
+            assert!(step < 1.4 * natural, "{step} beside {natural}");
+        }
+    }
+}
+
+#[test]
+fn a_loud_listener_who_begins_or_ceases_to_speak_hears_no_step_in_the_limiter() {
+    let mut world = World::seeded(16);
+    world.open(0, 0, RoomSettings::default());
+    world.join(0, 0, l16(Rate::Hz8000), Voice::silent());
+    world.join(0, 0, l16(Rate::Hz8000), Voice::steady(TONE_B, -5.0));
+    world.run(SETTLED);
+    let natural = steepest(&mut world, 0, |world| world.run(20));
+    world.parties[0].voice = Voice::steady(TONE_A, -5.0);
+    let onset = steepest(&mut world, 0, |world| world.run(20));
+    let mute = steepest(&mut world, 0, |world| {
+        world.change(0, LegChange::Muted(true));
+        world.run(20);
+    });
+    assert!(onset < 1.15 * natural, "{onset} beside {natural}");
+    assert!(mute < 1.15 * natural, "{mute} beside {natural}");
 }
 
 #[test]
@@ -381,6 +467,69 @@ fn a_leg_moves_to_a_room_of_another_engine_without_a_gap_on_the_wire() {
     );
     let left_behind: Vec<f32> = world.parties[1].hear_tick().unwrap();
     assert!(hears_nothing_of(&left_behind, TONE_A), "and not where it was");
+}
+
+#[test]
+fn a_leg_that_arrives_within_the_tick_it_has_already_had_is_not_given_it_twice() {
+    for ptime_ms in [20, 40] {
+        let mut world = World::seeded(17);
+        world.open(
+            0,
+            0,
+            RoomSettings {
+                phase: 0,
+                ..RoomSettings::default()
+            },
+        );
+        world.open(
+            0,
+            1,
+            RoomSettings {
+                phase: 3,
+                ..RoomSettings::default()
+            },
+        );
+        let kind = Encoding {
+            ptime_ms,
+            ..l16(Rate::Hz8000)
+        };
+        world.join(0, 0, kind, Voice::steady(TONE_A, -20.0));
+        world.run(SETTLED);
+        let (sent, since) = (world.parties[0].packets_heard, world.tick);
+        for room in [1, 0, 1, 0, 1] {
+            world.leave(0);
+            world.begin_tick();
+            for phase in 0..4 {
+                world.run_phase(phase);
+                if world.has_left(0) {
+                    world.seat_again(0, 0, room);
+                }
+            }
+            world.end_tick();
+            world.run(10);
+        }
+        let expected = (world.tick.0 - since.0) * 20 / u64::from(ptime_ms);
+        let got = world.parties[0].packets_heard - sent;
+        assert!(
+            got.abs_diff(expected) <= 1,
+            "{got} packets in {expected} packet times of {ptime_ms} ms"
+        );
+        world.apply(
+            0,
+            Command::ReportLeg {
+                leg: world.parties[0].leg,
+                request: 0,
+                report: Box::default(),
+            },
+        );
+        let Some(Event::LegReported { report, .. }) = world.events.pop() else {
+            unreachable!("a report is answered at once")
+        };
+        assert_eq!(
+            report.samples_concealed, 0,
+            "and what it says is not asked for twice"
+        );
+    }
 }
 
 #[test]

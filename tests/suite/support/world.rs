@@ -253,20 +253,32 @@ impl World {
 
     /// One tick of everything: the parties speak, the network delivers, every phase of every engine runs.
     pub fn step(&mut self) {
+        self.begin_tick();
+        for phase in 0..PHASES {
+            self.run_phase(phase);
+        }
+        self.end_tick();
+    }
+
+    pub fn begin_tick(&mut self) {
         for party in 0..self.parties.len() {
             self.speak(party);
         }
-        for phase in 0..PHASES {
-            let now = self.tick.due(phase);
-            self.deliver_until(now);
-            for engine in 0..self.engines.len() {
-                for index in 0..self.engines[engine].rooms_in_phase(phase).len() {
-                    let room = self.engines[engine].rooms_in_phase(phase)[index];
-                    self.engines[engine].tick_room(room, self.tick, now, &mut self.outbox);
-                    self.collect();
-                }
+    }
+
+    pub fn run_phase(&mut self, phase: usize) {
+        let now = self.tick.due(phase);
+        self.deliver_until(now);
+        for engine in 0..self.engines.len() {
+            for index in 0..self.engines[engine].rooms_in_phase(phase).len() {
+                let room = self.engines[engine].rooms_in_phase(phase)[index];
+                self.engines[engine].tick_room(room, self.tick, now, &mut self.outbox);
+                self.collect();
             }
         }
+    }
+
+    pub fn end_tick(&mut self) {
         self.tick = self.tick.next();
     }
 
@@ -379,6 +391,11 @@ impl World {
             self.events.push(event);
         }
         self.outbox.clear();
+    }
+
+    /// Whether the party has left and was not seated again.
+    pub fn has_left(&self, party: usize) -> bool {
+        !self.parties[party].seated
     }
 
     /// Moves a party that has left (its `Event::Left` is taken) to a room of any engine.
