@@ -5,15 +5,12 @@
 //! that is what lets a leg leave a shared stream with a copy of it and come back later.
 
 use crate::codec::{CodecError, Encoder, Encoding};
-use crate::dsp::Resampler;
+use crate::dsp::{Resampler, declick};
 use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
 use crate::time::{TICK, Tick};
 
 /// Packets a tick can complete at the shortest ptime.
 const PACKETS_PER_TICK_MAX: usize = 2;
-
-/// A step between what was sent and what comes next is spread over this long, so that it does not click.
-const DECLICK_MS: usize = 5;
 
 pub struct Stream {
     encoder: Encoder,
@@ -146,14 +143,5 @@ impl Stream {
             .iter()
             .enumerate()
             .map(move |(index, len)| &self.payloads[index * size..index * size + len])
-    }
-}
-
-/// Lets the frame begin where the last one ended: the step decays linearly over 5 ms.
-fn declick(frame: &mut [f32], last: f32, rate: Rate) {
-    let len = DECLICK_MS * rate.samples_per_ms();
-    let step = last - frame[0];
-    for (index, sample) in frame[..len].iter_mut().enumerate() {
-        *sample += step * (1.0 - index as f32 / len as f32);
     }
 }

@@ -3,6 +3,8 @@
 //! Plain loops over slices of equal length that the compiler vectorises. Sums are wider than a sample is allowed
 //! to be: nothing clips here, the limiter comes after.
 
+use crate::frame::Rate;
+
 /// Adds one tick of a voice to the sum of the room.
 pub fn add(total: &mut [f32], voice: &[f32]) {
     debug_assert_eq!(total.len(), voice.len());
@@ -30,6 +32,19 @@ pub fn ramp(pcm: &mut [f32], from: f32, to: f32) {
     let step = (to - from) / len.max(1) as f32;
     for (left, sample) in (0..len).rev().zip(pcm) {
         *sample *= to - step * left as f32;
+    }
+}
+
+/// A step between what was heard and what comes next is spread over this long.
+const DECLICK_MS: usize = 5;
+
+/// Lets a frame begin where the last one ended: the step from `last` to its first sample decays linearly over 5 ms.
+/// The frame is no shorter than that, and at `rate`.
+pub fn declick(frame: &mut [f32], last: f32, rate: Rate) {
+    let len = DECLICK_MS * rate.samples_per_ms();
+    let step = last - frame[0];
+    for (index, sample) in frame[..len].iter_mut().enumerate() {
+        *sample += step * (1.0 - index as f32 / len as f32);
     }
 }
 

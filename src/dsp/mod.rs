@@ -14,7 +14,7 @@ pub mod resample;
 pub use activity::Activity;
 pub use level::level_dbfs;
 pub use limiter::Limiter;
-pub use mix::{add, mix_minus, ramp};
+pub use mix::{add, declick, mix_minus, ramp};
 pub use music::Music;
 pub use resample::Resampler;
 

@@ -273,6 +273,7 @@ impl Engine {
                 room.tap = recording.map(|recording| Tap {
                     recording,
                     resampler: Resampler::new(rate, recording.rate),
+                    last: 0.0,
                     next: None,
                 });
             }

@@ -495,13 +495,18 @@ fn record(id: RoomId, room: &mut Room, rate: Rate, tick: Tick, scratch: &Scratch
         });
     }
     tap.next = Some(tick.next());
-    if tap.resampler.from() != rate {
+    let changes_rate = tap.resampler.from() != rate;
+    if changes_rate {
         tap.resampler = dsp::Resampler::resting_at(rate, tap.recording.rate, scratch.mix[0]);
     }
     let mut samples = [0.0; FRAME_SAMPLES_MAX];
     let frame = &mut samples[..tap.recording.rate.samples_per_tick()];
     tap.resampler
         .process(&scratch.mix[..rate.samples_per_tick()], frame);
+    if changes_rate {
+        dsp::declick(frame, tap.last, tap.recording.rate);
+    }
+    tap.last = frame[frame.len() - 1];
     out.recorded.push(RecordedMix {
         recording: tap.recording.slot,
         tick,

@@ -95,6 +95,8 @@ pub(crate) enum Progress {
 pub(crate) struct Tap {
     pub recording: Recording,
     pub resampler: Resampler,
+    /// The last sample recorded.
+    pub last: f32,
     /// The tick after the last one that was recorded; `None` before the first.
     pub next: Option<Tick>,
 }
