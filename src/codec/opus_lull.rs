@@ -202,7 +202,7 @@ mod tests {
                     let (noise, signal) = (power(&difference), power(&full[..samples]));
                     assert!(!resting.has_passed(), "no packet of the onset is passed over");
                     assert!(
-                        noise < 0.01 * signal + 1e-6,
+                        noise < 0.001 * signal,
                         "{rate:?} {dbfs} dBFS packet {}: {noise} beside {signal}",
                         index - 100
                     );
