@@ -4,6 +4,7 @@
 //! the program. Nothing here touches the machine: a bad key or value is one sentence, before any port is bound.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::{self, Display};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -234,6 +235,29 @@ impl Config {
     }
 }
 
+/// Section and key that an environment variable sets. One without the double underscore is someone else's:
+/// MIXMINUS_PORT comes from container platforms.
+fn setting_of(variable: &str) -> Option<(&str, &str)> {
+    variable.strip_prefix("MIXMINUS_")?.split_once("__")
+}
+
+/// The variables among these that are settings. Others may hold any bytes; one of ours has to be UTF-8.
+pub fn environment(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, ConfigError> {
+    variables
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| setting_of(name).is_some())
+        .map(|(name, value)| match value.into_string() {
+            Ok(value) => Ok((name, value)),
+            Err(_) => Err(ConfigError(format!(
+                "The environment variable {name} is not UTF-8."
+            ))),
+        })
+        .collect()
+}
+
 /// Every key there is, as `section.key`.
 pub fn keys() -> Vec<String> {
     Settings::defaults().values.into_keys().collect()
@@ -348,11 +372,7 @@ impl Settings {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<(), ConfigError> {
         for (name, raw) in environment {
-            // A variable without the double underscore is someone else's: MIXMINUS_PORT comes from container platforms.
-            let Some((section, key)) = name
-                .strip_prefix("MIXMINUS_")
-                .and_then(|rest| rest.split_once("__"))
-            else {
+            let Some((section, key)) = setting_of(&name) else {
                 continue;
             };
             let key = format!("{}.{}", section.to_lowercase(), key.to_lowercase());
@@ -569,132 +589,4 @@ fn value_of(raw: &str) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn set(sets: &[&str]) -> Result<Config, ConfigError> {
-        Config::load(
-            None,
-            [],
-            &sets.iter().map(|set| set.to_string()).collect::<Vec<_>>(),
-        )
-    }
-
-    fn refusal(sets: &[&str]) -> String {
-        set(sets).expect_err("refused").to_string()
-    }
-
-    #[test]
-    fn the_defaults_are_valid_and_documented() {
-        let config = Config::defaults();
-        assert_eq!(config.http.listen, "127.0.0.1:8080".parse().unwrap());
-        assert_eq!(config.rtp.ports, 10_000..=20_000);
-        assert_eq!(config.rtp.advertise, config.rtp.bind);
-        assert!(config.engine.threads >= 1);
-        let mut documented = false;
-        for line in DEFAULT.lines() {
-            if line.contains(" = ") && !line.starts_with('#') {
-                assert!(documented, "{line} has no comment above it");
-            }
-            documented = line.starts_with('#');
-        }
-    }
-
-    #[test]
-    fn the_command_line_beats_the_environment_beats_the_file() {
-        let dir = std::env::temp_dir().join(format!("mixminus-config-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let file = dir.join("a.toml");
-        std::fs::write(
-            &file,
-            "[rtp]\ndscp = 1\nports = \"20000-20010\"\n[engine]\nthreads = 3\nlegs = 5\n",
-        )
-        .unwrap();
-        let environment = [
-            ("MIXMINUS_RTP__DSCP".into(), "2".into()),
-            ("MIXMINUS_ENGINE__LEGS".into(), "6".into()),
-        ];
-        let config = Config::load(Some(file), environment, &["rtp.dscp=3".into()]).unwrap();
-        std::fs::remove_dir_all(&dir).unwrap();
-        assert_eq!(
-            (config.rtp.dscp, config.engine.legs, config.engine.threads),
-            (3, 6, 3)
-        );
-        assert_eq!(config.rtp.ports, 20_000..=20_010);
-        let text = config.describe();
-        assert!(text.contains("dscp = 3  # --set"), "{text}");
-        assert!(
-            text.contains("legs = 6  # environment MIXMINUS_ENGINE__LEGS"),
-            "{text}"
-        );
-        assert!(text.contains("a.toml"), "{text}");
-        assert!(text.contains("complexity = 5  # default"), "{text}");
-        text.parse::<toml::Table>().expect("the description is TOML");
-    }
-
-    #[test]
-    fn an_unknown_key_names_itself_and_its_neighbours() {
-        assert_eq!(
-            refusal(&["rtp.prots=1"]),
-            "rtp.prots is not a configuration key; rtp has rtp.advertise, rtp.bind, rtp.dscp, rtp.ports."
-        );
-        assert!(refusal(&["x=1"]).contains("the sections are auth, drain"));
-        let environment = [("MIXMINUS_RTP__NO".to_owned(), "1".to_owned())];
-        assert!(Config::load(None, environment, &[]).is_err());
-        let elsewhere = [("MIXMINUS_PORT".to_owned(), "tcp://10.0.0.1:80".to_owned())];
-        assert!(Config::load(None, elsewhere, &[]).is_ok());
-    }
-
-    #[test]
-    fn a_bad_value_names_key_value_and_what_is_allowed() {
-        for (set, says) in [
-            (
-                "rtp.dscp=64",
-                "rtp.dscp is 64 (from --set), but must be a whole number from 0 to 63.",
-            ),
-            (
-                "log.level=loud",
-                "log.level is loud (from --set), but must be one of error, warn, info, debug, trace.",
-            ),
-            (
-                "http.listen=nowhere",
-                "http.listen is nowhere (from --set), but must be an IP address and port",
-            ),
-            ("rtp.ports=10001-10001", "rtp.ports is 10001-10001"),
-            ("rtp.ports=20000-10000", "rtp.ports is 20000-10000"),
-            ("rtp.bind=[\"127.0.0.1\",\"127.0.0.2\"]", "rtp.bind is"),
-            ("rtp.bind=\"\"", "rtp.bind is"),
-            ("rtp.bind=0.0.0.0", "rtp.advertise must name the address"),
-            ("rtp.advertise=::1", "rtp.bind has no address of that family"),
-            (
-                "s3.path_style=1",
-                "s3.path_style is 1 (from --set), but must be true or false.",
-            ),
-            (
-                "s3.endpoint=http://store",
-                "an https:// URL as long as s3.allow_http is false",
-            ),
-            ("engine.legs=\"many\"", "engine.legs is \"many\""),
-            ("engine.legs", "must have the form section.key=value"),
-        ] {
-            let message = refusal(&[set]);
-            assert!(message.contains(says), "{set}: {message}");
-            assert!(!message.contains('\n'), "{message}");
-        }
-    }
-
-    #[test]
-    fn a_value_is_toml_else_a_bare_string() {
-        let config = set(&[
-            "rtp.bind=[\"127.0.0.1\", \"::1\"]",
-            "recording.dir=2026-01-02",
-            "rtp.dscp=0x2e",
-        ])
-        .unwrap();
-        assert_eq!(config.rtp.bind.len(), 2);
-        assert_eq!(config.recording.dir, PathBuf::from("2026-01-02"));
-        assert_eq!(config.rtp.dscp, 46);
-        let nat = set(&["rtp.bind=0.0.0.0", "rtp.advertise=192.0.2.7"]).unwrap();
-        assert_eq!(nat.rtp.advertise, ["192.0.2.7".parse::<IpAddr>().unwrap()]);
-    }
-}
+mod tests;

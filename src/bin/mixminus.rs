@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use mixminus::config::Config;
-use mixminus::control::daemon::{ServeError, serve};
+use mixminus::config::{self, Config, ConfigError};
+use mixminus::control::daemon::{READY, ServeError, serve};
 use mixminus::record::{list_spool, recover};
 use mixminus::{demo, load};
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -77,7 +80,7 @@ fn main() -> ExitCode {
         Command::Serve {
             configuration,
             ready_file,
-        } => run_daemon(&configuration, ready_file),
+        } => run_daemon(configuration, ready_file),
         Command::Load(args) => {
             return load::run(args).unwrap_or_else(|error| {
                 eprintln!("{error}");
@@ -110,7 +113,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run_daemon(configuration: &Configuration, ready_file: Option<PathBuf>) -> Result<(), Failed> {
+fn run_daemon(configuration: Configuration, ready_file: Option<PathBuf>) -> Result<(), Failed> {
     let config = configuration.load()?;
     log_to_stderr(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -121,7 +124,7 @@ fn run_daemon(configuration: &Configuration, ready_file: Option<PathBuf>) -> Res
             sentence: format!("The runtime cannot be started: {error}."),
         })?;
     runtime
-        .block_on(serve(config, ready_file))
+        .block_on(serve(config, || configuration.read(), ready_file))
         .map_err(|error| Failed {
             status: if matches!(error, ServeError::Configuration(_)) {
                 MISUSE
@@ -133,14 +136,19 @@ fn run_daemon(configuration: &Configuration, ready_file: Option<PathBuf>) -> Res
 }
 
 fn log_to_stderr(config: &Config) {
-    let log = tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_max_level(config.log.level);
-    match config.log.json {
-        true => log.json().init(),
-        false => log.with_target(false).init(),
-    }
+        .with_ansi(std::io::stderr().is_terminal());
+    let log = match config.log.json {
+        true => log.json().boxed(),
+        false => log.with_target(false).boxed(),
+    };
+    let levels = Targets::new()
+        .with_default(config.log.level)
+        .with_target(READY, Level::INFO.max(config.log.level));
+    tracing_subscriber::registry()
+        .with(log.with_filter(levels))
+        .init();
 }
 
 fn list_recordings(config: &Config) -> Result<(), Failed> {
@@ -184,9 +192,14 @@ fn unreadable(config: &Config, error: &std::io::Error) -> Failed {
 
 impl Configuration {
     fn load(&self) -> Result<Config, Failed> {
-        Config::load(self.config.clone(), std::env::vars(), &self.sets).map_err(|error| Failed {
+        self.read().map_err(|error| Failed {
             status: MISUSE,
             sentence: error.to_string(),
         })
+    }
+
+    fn read(&self) -> Result<Config, ConfigError> {
+        let environment = config::environment(std::env::vars_os())?;
+        Config::load(self.config.clone(), environment, &self.sets)
     }
 }

@@ -10,11 +10,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::Config;
+use crate::config::{Auth, Config, ConfigError};
 use crate::control::auth::{Keys, KeysError};
 use crate::control::http::{self, App, connections};
 use crate::control::process;
 use crate::control::service::{Service, StartError, pump};
+
+/// The target of the line that says where the daemon is reached, which is logged at every level.
+pub const READY: &str = "mixminus::ready";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -49,7 +52,7 @@ pub struct Daemon {
 
 impl Daemon {
     pub async fn start(config: Config) -> Result<Daemon, ServeError> {
-        let keys = keys(&config)?;
+        let keys = keys(&config, &config.auth)?;
         let listener = TcpListener::bind(config.http.listen)
             .await
             .map_err(|error| ServeError::Listen(config.http.listen, error))?;
@@ -94,9 +97,9 @@ impl Daemon {
         }
     }
 
-    /// Other keys, from the file named at the start.
-    pub fn reload_keys(&self) -> Result<(), ServeError> {
-        self.app.replace_keys(keys(&self.config)?);
+    /// Other keys and limits from the next request on.
+    pub fn reload(&self, auth: &Auth) -> Result<(), ServeError> {
+        self.app.replace_keys(keys(&self.config, auth)?);
         Ok(())
     }
 
@@ -122,9 +125,9 @@ impl Daemon {
 }
 
 /// The keys in force. Without any, only this machine may ask.
-fn keys(config: &Config) -> Result<Keys, ServeError> {
-    match &config.auth.keys_file {
-        Some(path) => Ok(Keys::read(path, config.auth.requests_per_s)?),
+fn keys(config: &Config, auth: &Auth) -> Result<Keys, ServeError> {
+    match &auth.keys_file {
+        Some(path) => Ok(Keys::read(path, auth.requests_per_s)?),
         None if config.http.listen.ip().is_loopback() => Ok(Keys::default()),
         None => Err(ServeError::Configuration(format!(
             "http.listen is {}, which others can reach: set auth.keys_file, or listen on a loopback address.",
@@ -133,16 +136,30 @@ fn keys(config: &Config) -> Result<Keys, ServeError> {
     }
 }
 
-/// Runs the daemon until a signal ends it: SIGTERM (or SIGINT) drains, a second one stops at once, SIGHUP reads the
-/// keys again.
-pub async fn serve(config: Config, ready_file: Option<PathBuf>) -> Result<(), ServeError> {
+/// Runs the daemon until a signal ends it: SIGTERM (or SIGINT) drains, a second one stops at once, SIGHUP takes keys
+/// and limits (`auth.*`) from the configuration that `reload` reads then.
+pub async fn serve(
+    config: Config,
+    reload: impl Fn() -> Result<Config, ConfigError>,
+    ready_file: Option<PathBuf>,
+) -> Result<(), ServeError> {
     process::raise_fd_limit();
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(ServeError::Signals)?;
+    if let Some(path) = &ready_file {
+        // One that a killed daemon left behind says of this one what is not so yet.
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(ServeError::ReadyFile(error));
+            }
+            _ => {}
+        }
+    }
     let daemon = Daemon::start(config).await?;
     let rtp = &daemon.config.rtp;
     tracing::info!(
+        target: READY,
         http = %daemon.http,
         rtp = ?rtp.bind,
         ports = ?rtp.ports,
@@ -158,10 +175,15 @@ pub async fn serve(config: Config, ready_file: Option<PathBuf>) -> Result<(), Se
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hang_up.recv() => match daemon.reload_keys() {
-                Ok(()) => tracing::info!("keys read again"),
-                Err(error) => tracing::error!(%error, "the keys stay as they were"),
-            },
+            _ = hang_up.recv() => {
+                let reloaded = reload()
+                    .map_err(|error| ServeError::Configuration(error.to_string()))
+                    .and_then(|config| daemon.reload(&config.auth));
+                match reloaded {
+                    Ok(()) => tracing::info!("keys and limits read again"),
+                    Err(error) => tracing::error!(%error, "keys and limits stay as they were"),
+                }
+            }
         }
     }
     daemon.drain();

@@ -263,8 +263,12 @@ impl Reader {
     fn lost(&self, missed: Option<(u64, u64)>) -> Message {
         let id = missed.map_or(self.after, |(_, last)| last);
         let mut object = json!({ "type": "lost", "at": timestamp(SystemTime::now()) });
-        if let Some(id) = &self.conference {
-            object["conferenceId"] = id.as_str().into();
+        match &self.conference {
+            Some(conference) => {
+                object["conferenceId"] = conference.as_str().into();
+                object["seq"] = id.into();
+            }
+            None => object["globalSeq"] = id.into(),
         }
         object["message"] = match missed {
             Some((first, last)) => {
@@ -365,6 +369,9 @@ mod tests {
         assert_eq!(ids(&mut a), [(2, "lost"), (3, "leg.joined")]);
         let missed: Value = serde_json::from_str(&log.reader(room("a"), Some(1)).take()[0].json).unwrap();
         assert_eq!(missed["missed"], json!({ "from": 2, "to": 2 }));
+        assert_eq!((&missed["seq"], &missed["globalSeq"]), (&json!(2), &Value::Null));
+        let of_all: Value = serde_json::from_str(&log.reader(None, Some(0)).take()[0].json).unwrap();
+        assert_eq!((&of_all["seq"], &of_all["globalSeq"]), (&Value::Null, &json!(2)));
         for _ in 0..3 {
             log.append(happened("b"));
         }

@@ -45,6 +45,11 @@ impl Fields {
         }
     }
 
+    /// The name of a field with that of the object it stands in.
+    pub fn path(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.map.contains_key(name)
     }
@@ -53,9 +58,12 @@ impl Fields {
         self.take(name, "true or false", |value| value.as_bool())
     }
 
-    /// At most `chars_max` characters.
+    /// At most `chars_max` characters; `usize::MAX` where whoever takes it has a bound of its own.
     pub fn text(&mut self, name: &str, chars_max: usize) -> Result<Option<String>, Refusal> {
-        let allowed = format!("a string of at most {chars_max} characters");
+        let allowed = match chars_max {
+            usize::MAX => "a string".to_owned(),
+            _ => format!("a string of at most {chars_max} characters"),
+        };
         self.take(name, &allowed, |value| match value {
             Value::String(text) if text.chars().count() <= chars_max => Some(text),
             _ => None,
@@ -96,15 +104,10 @@ impl Fields {
     ) -> Result<Option<T>, Refusal> {
         match self.map.remove(name) {
             None | Some(Value::Null) => Ok(None),
-            Some(Value::String(word)) => match parse(&word) {
+            Some(value) => match value.as_str().and_then(parse) {
                 Some(known) => Ok(Some(known)),
-                None => Err(Refusal::bad(format!(
-                    "`{}{name}` is {}, but must be {allowed}.",
-                    self.prefix,
-                    shown(&word)
-                ))),
+                None => Err(self.wrong(name, allowed)),
             },
-            Some(_) => Err(self.wrong(name, allowed)),
         }
     }
 
@@ -160,13 +163,14 @@ impl Fields {
         }
     }
 
-    fn wrong(&self, name: &str, allowed: &str) -> Refusal {
+    /// Why the value of a field cannot be taken, where its type alone does not say so.
+    pub fn wrong(&self, name: &str, allowed: &str) -> Refusal {
         Refusal::bad(format!("`{}{name}` must be {allowed}.", self.prefix))
     }
 }
 
-/// A word of the input short and tame enough to be named in a sentence.
-pub fn shown(word: &str) -> String {
+/// A field's name short and tame enough to be named in a sentence.
+fn shown(name: &str) -> String {
     const CHARS_MAX: usize = 32;
     let tame = |char: char| {
         if char.is_ascii_alphanumeric() || "-_.:/+".contains(char) {
@@ -175,8 +179,8 @@ pub fn shown(word: &str) -> String {
             '?'
         }
     };
-    let mut text: String = word.chars().take(CHARS_MAX).map(tame).collect();
-    if word.chars().nth(CHARS_MAX).is_some() {
+    let mut text: String = name.chars().take(CHARS_MAX).map(tame).collect();
+    if name.chars().nth(CHARS_MAX).is_some() {
         text.push('…');
     }
     text

@@ -42,8 +42,9 @@ impl Negotiation {
             .iter()
             .find(|address| Family::of(address) == family);
         let Some(ours) = ours else {
+            let field = if offered.is_some() { "sdp" } else { "advertise" };
             return Err(Refusal::bad(format!(
-                "`sdp`: the daemon has no {} address for media.",
+                "`{field}`: the daemon has no {} address for media.",
                 name(family)
             )));
         };

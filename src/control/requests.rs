@@ -13,7 +13,7 @@ use crate::control::ids::{CallId, ConferenceId};
 use crate::control::refusal::Refusal;
 use crate::dsp::Music;
 use crate::frame::Rate;
-use crate::record::{Destination, DestinationError};
+use crate::record::Destination;
 use crate::sdp::Codecs;
 
 const CLI_CHARS_MAX: usize = 256;
@@ -222,8 +222,8 @@ impl RecordingOptions {
             notes.push("`credentials` are ignored: the destination needs none.".to_owned());
         }
         let rate = sample_rate(f)?.unwrap_or(Rate::Hz16000);
-        let destination =
-            Destination::parse(url.as_deref(), format.as_deref()).map_err(|error| refused(&error))?;
+        let destination = Destination::parse(url.as_deref(), format.as_deref())
+            .map_err(|error| Refusal::bad(format!("`{}`: {error}.", f.path(error.field()))))?;
         fields.finish()?;
         Ok(RecordingOptions {
             destination,
@@ -264,10 +264,6 @@ impl RecordingCommand {
     }
 }
 
-fn refused(error: &DestinationError) -> Refusal {
-    Refusal::bad(format!("`recordingOptions.{}`: {error}.", error.field()))
-}
-
 fn conference_id(fields: &mut Fields) -> Result<Option<ConferenceId>, Refusal> {
     fields
         .text("conferenceId", usize::MAX)?
@@ -292,7 +288,7 @@ fn sample_rate(fields: &mut Fields) -> Result<Option<Rate>, Refusal> {
             .ok()
             .and_then(Rate::from_hz)
             .map(Some)
-            .ok_or_else(|| Refusal::bad("`sampleRate` must be 8000, 16000 or 48000.")),
+            .ok_or_else(|| fields.wrong("sampleRate", "8000, 16000 or 48000")),
     }
 }
 
@@ -317,7 +313,7 @@ fn offer_ptime_ms(fields: &mut Fields) -> Result<u8, Refusal> {
     })?;
     let ptime_ms = offer.whole("ptimeMs", 10..=60)?.unwrap_or(20);
     if !ptime_ms.is_multiple_of(10) {
-        return Err(Refusal::bad("`offer.ptimeMs` must be 10, 20, 30, 40, 50 or 60."));
+        return Err(offer.wrong("ptimeMs", "10, 20, 30, 40, 50 or 60"));
     }
     offer.finish()?;
     Ok(ptime_ms as u8)
@@ -383,7 +379,7 @@ mod tests {
             (r#""extra":1"#, "`extra` is not a field"),
             (
                 r#""moh":"music9""#,
-                "`moh` is music9, but must be ring, music1, music2 or music3.",
+                "`moh` must be ring, music1, music2 or music3.",
             ),
             (r#""muted":1"#, "`muted`"),
             (
@@ -393,15 +389,20 @@ mod tests {
             (r#""mediaTimeoutS":5"#, "`mediaTimeoutS` is not available yet"),
             (
                 r#""conferenceDtmfOptions":{"mode":"detect"}"#,
-                "`conferenceDtmfOptions.mode` is detect",
+                "`conferenceDtmfOptions.mode` must be ignore",
             ),
             (r#""conferenceDtmfOptions":{"x":1}"#, "`conferenceDtmfOptions.x`"),
-            (r#""offer":{"srtp":"sdes"}"#, "`offer.srtp` is sdes"),
+            (r#""offer":{"srtp":"sdes"}"#, "`offer.srtp` must be off"),
             (r#""offer":{"ptimeMs":25}"#, "`offer.ptimeMs`"),
             (r#""advertise":"0.0.0.0""#, "`advertise`"),
             (r#""codecs":["none"]"#, "`codecs`"),
             (r#""gainDb":99"#, "`gainDb` must be a number from -60 to 24"),
             (r#""callId":"play""#, "`callId`"),
+            (r#""callId":1"#, "`callId` must be a string."),
+            (
+                r#""recordingOptions":{"sampleRate":44100}"#,
+                "`recordingOptions.sampleRate` must be 8000",
+            ),
             (
                 r#""recordingOptions":{"format":"mp3"}"#,
                 "`recordingOptions.format`",

@@ -24,7 +24,10 @@ pub struct State {
     pub legs: BTreeMap<CallId, LegEntry>,
     pub rooms: BTreeMap<ConferenceId, RoomEntry>,
     pub engines: Vec<EngineEntry>,
+    /// No room is made any more.
     pub is_draining: bool,
+    /// No leg comes into any room any more.
+    pub is_stopping: bool,
 }
 
 pub struct LegEntry {
@@ -41,6 +44,8 @@ pub struct LegEntry {
     /// Since when it is in its room.
     pub since: Instant,
     pub is_contributing: bool,
+    /// It was when it came into its present room.
+    pub was_muted: bool,
     /// The engine has mixed it in its present room.
     pub has_joined: bool,
     /// What happened to it before that, to be told after.
@@ -62,8 +67,14 @@ pub struct Place {
 
 /// Why an engine was told to let a leg go.
 pub enum Motion {
-    Leaving { reason: &'static str },
-    Moving { to: Place },
+    Leaving {
+        reason: &'static str,
+    },
+    Moving {
+        to: Place,
+        /// Why it has to leave again as soon as it is there.
+        then: Option<&'static str>,
+    },
 }
 
 pub struct RoomEntry {
@@ -110,6 +121,7 @@ impl State {
             rooms: BTreeMap::new(),
             engines: (0..engines).map(engine).collect(),
             is_draining: false,
+            is_stopping: false,
         }
     }
 

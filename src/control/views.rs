@@ -65,11 +65,12 @@ pub struct LegView {
     pub gain_db: f64,
     pub moh: Option<&'static str>,
     pub contributing: bool,
+    /// A sentence for each choice that was made, and for what was accepted without effect.
     pub negotiation: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub custom: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub media: Option<Value>,
+    /// Where it lives, and the figures where the engine was asked for them.
+    pub media: Map<String, Value>,
 }
 
 impl LegView {
@@ -81,6 +82,11 @@ impl LegView {
             (None, true) => "connected",
             (None, false) => "offered",
         };
+        let notes = leg
+            .request
+            .record
+            .as_ref()
+            .map_or(&[][..], |options| &options.notes);
         let music = match leg.settings.hold {
             Some(hold) => hold.music,
             None => leg.settings.music_while_alone,
@@ -98,28 +104,26 @@ impl LegView {
             gain_db: leg.gain_db,
             moh: music.map(|music| music.name()),
             contributing: leg.is_contributing,
-            negotiation: leg.negotiation.sentences().to_vec(),
+            negotiation: [leg.negotiation.sentences(), notes].concat(),
             custom: leg.request.custom.clone(),
-            media: None,
+            media: whereabouts(leg),
         }
     }
 
-    pub fn with_media(mut self, media: Value) -> LegView {
-        self.media = Some(media);
+    pub fn with_figures(mut self, report: &LegReport) -> LegView {
+        self.media.extend(figures(report));
         self
     }
 }
 
-/// A leg's figures, with the engine and the port it lives on.
-pub fn media(leg: &LegEntry, report: &LegReport) -> Value {
-    let mut media = figures(report);
-    media.insert("engine".into(), leg.place.engine.into());
-    media.insert("local".into(), leg.local.to_string().into());
-    media.insert(
-        "signalledRemote".into(),
-        leg.negotiation.remote().map(|remote| remote.to_string()).into(),
-    );
-    Value::Object(media)
+/// The engine and the port that a leg lives on, and where its SDP says it is sent to.
+fn whereabouts(leg: &LegEntry) -> Map<String, Value> {
+    let remote = leg.negotiation.remote().map(|remote| remote.to_string());
+    Map::from_iter([
+        ("engine".to_owned(), leg.place.engine.into()),
+        ("local".to_owned(), leg.local.to_string().into()),
+        ("signalledRemote".to_owned(), remote.into()),
+    ])
 }
 
 /// The figures alone, as the final report of a leg has them too.

@@ -75,6 +75,9 @@ pub enum RecordError {
     /// 409 / 40900.
     #[error("this name is taken, and so is the one made from it")]
     TakenName,
+    /// 400 / 40001.
+    #[error("what should be a folder of the destination is a file")]
+    NoFolder,
     /// 404 / 40400 or 409 / 40900.
     #[error("the recording is not running")]
     NotRunning,
@@ -318,17 +321,25 @@ impl Recorder {
             match self.make_files(&beginning) {
                 Ok(wav) => return Ok((beginning, wav)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                    return Err(RecordError::NoFolder);
+                }
                 Err(error) => return Err(error.into()),
             }
         }
         Err(RecordError::TakenName)
     }
 
-    /// Note first, then sound; `AlreadyExists` when any file of that name is there. Nothing half-made stays behind.
+    /// Note first, then sound; `AlreadyExists` when any file of that name is there,
+    /// `NotADirectory` when a folder above it is a file. Nothing half-made stays behind.
     fn make_files(&self, beginning: &Beginning) -> io::Result<WavFile> {
         let Paths { sound, receipt, note } = &beginning.paths;
         if let Some(folder) = sound.parent() {
-            fs::create_dir_all(folder)?;
+            fs::create_dir_all(folder).map_err(|error| match error.kind() {
+                // The last folder itself is a file: not what this name means elsewhere here.
+                io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory.into(),
+                _ => error,
+            })?;
         }
         if fs::exists(receipt)? {
             return Err(io::ErrorKind::AlreadyExists.into());

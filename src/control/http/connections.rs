@@ -32,12 +32,15 @@ pub async fn serve(
     let places = Arc::new(Semaphore::new(connections_max));
     let mut stop = stopping.clone();
     loop {
-        let place = Arc::clone(&places)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let next = async {
+            let place = Arc::clone(&places)
+                .acquire_owned()
+                .await
+                .expect("the semaphore is never closed");
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            next = next => next,
             _ = stop.wait_for(|stopping| *stopping) => break,
         };
         let Ok((stream, _)) = accepted else {

@@ -26,8 +26,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const AHEAD: usize = 16;
 
 pub async fn stream(State(app): State<App>, request: Request) -> Result<Response, Failure> {
-    let (mut parts, _) = request.into_parts();
-    let query = parameters(&mut parts, &app).await?;
+    let (parts, _) = request.into_parts();
+    let query = parameters(&parts)?;
     let conference = query
         .get("conferenceId")
         .map(|id| ConferenceId::parse(id))

@@ -13,7 +13,7 @@ use crate::control::refusal::{INTERNAL, Refusal};
 use crate::control::requests::{ChangeLeg, CreateLeg};
 use crate::control::state::{LegEntry, Motion, Place, RoomEntry, State};
 use crate::control::turns::PATIENCE;
-use crate::control::views::{LegView, Listed, Page, media};
+use crate::control::views::{LegView, Listed, Page};
 use crate::driver::Command;
 use crate::driver::ports::{PortsError, Sockets};
 use crate::engine;
@@ -60,7 +60,7 @@ impl Service {
             && let Err(refusal) = self.start_recording(&conference, options).await
         {
             // The caller asked for a recorded leg and gets none at all.
-            inner.end(&call, "failed").await?;
+            let _ = inner.end(&call, "failed").await;
             return Err(refusal);
         }
         Ok(Created {
@@ -103,7 +103,7 @@ impl Service {
         })?;
         let state = inner.state();
         let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
-        Ok(LegView::new(call, leg).with_media(media(leg, &report)))
+        Ok(LegView::new(call, leg).with_figures(&report))
     }
 
     /// Does all of the change or none of it. `within` names the room in which the leg has to be.
@@ -194,6 +194,9 @@ impl Inner {
 
     /// Whether a leg may come into this room, which may not be there yet.
     fn admit(&self, state: &State, conference: &ConferenceId) -> Result<(), Refusal> {
+        if state.is_stopping {
+            return Err(Refusal::unavailable("The daemon is stopping.", 30));
+        }
         match state.rooms.get(conference) {
             None if state.is_draining => Err(Refusal::unavailable(
                 "The daemon is draining and makes no rooms.",
@@ -254,6 +257,7 @@ impl Inner {
             created: SystemTime::now(),
             since: Instant::now(),
             is_contributing: false,
+            was_muted: request.muted,
             has_joined: false,
             untold: Vec::new(),
             motion: None,
@@ -459,7 +463,7 @@ impl Inner {
         self.occupy(state, call, reserved);
         let (waiting, moved) = oneshot::channel();
         if let Some(leg) = state.legs.get_mut(call) {
-            leg.motion = Some(Motion::Moving { to });
+            leg.motion = Some(Motion::Moving { to, then: None });
             leg.waiting.push(waiting);
         }
         Ok(Some(moved))

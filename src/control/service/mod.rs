@@ -13,6 +13,8 @@ mod legs;
 mod pump;
 mod recordings;
 mod rooms;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -77,7 +77,7 @@ impl Inner {
         count
     }
 
-    fn hear(&self, state: &mut State, engine: usize, event: Event, returned: &mut Returned) {
+    pub(super) fn hear(&self, state: &mut State, engine: usize, event: Event, returned: &mut Returned) {
         let event = match event {
             Event::Left {
                 leg,
@@ -130,14 +130,13 @@ impl Inner {
         };
         leg.has_joined = true;
         let untold = std::mem::take(&mut leg.untold);
-        let is_muted = leg.settings.muted;
         let fields = Map::from_iter([
             ("cli".to_owned(), leg.request.cli.clone().into()),
             (
                 "codec".to_owned(),
                 leg.negotiation.codec().map(registered_name).into(),
             ),
-            ("muted".to_owned(), is_muted.into()),
+            ("muted".to_owned(), leg.was_muted.into()),
         ]);
         tracing::info!(conference = %leg.place.conference, call = %call, engine, "leg joined");
         self.tell_of_leg(state, &call, "leg.joined", fields);
@@ -220,8 +219,16 @@ impl Inner {
         let Some(leg) = state.legs.get_mut(&call) else {
             return;
         };
-        let motion = leg.motion.take();
-        let waiting = std::mem::take(&mut leg.waiting);
+        let mut motion = leg.motion.take();
+        let mut unreached = None;
+        if !leg_state.has_its_streams()
+            && let Some(Motion::Moving { to, .. }) = motion
+        {
+            // It left by a fault of its room, without what it needs to sit in another.
+            unreached = Some(to);
+            motion = None;
+        }
+        let mut waiting = std::mem::take(&mut leg.waiting);
         let from = leg.place.clone();
         let reason = match &motion {
             Some(Motion::Moving { .. }) => "moved",
@@ -238,11 +245,28 @@ impl Inner {
         self.tell_of_leg(state, &call, "leg.left", fields);
 
         match motion {
-            Some(Motion::Moving { to }) => self.arrive(state, &call, &from, to, leg_state, sockets),
+            Some(Motion::Moving { to, then }) => {
+                self.arrive(state, &call, &from, to, leg_state, sockets);
+                if let Some(reason) = then {
+                    self.let_go(state, &call, reason);
+                    // Whoever waits wants to know it gone.
+                    if let Some(leg) = state.legs.get_mut(&call) {
+                        leg.waiting.append(&mut waiting);
+                    }
+                }
+            }
             _ => {
                 state.legs.remove(&call);
                 state.engines[engine].legs.release(slot.0);
                 returned.extend([leg_state as Box<dyn Any + Send>, Box::new(sockets)]);
+            }
+        }
+        if let Some(to) = unreached {
+            if to.engine != engine {
+                state.engines[to.engine].legs.release(to.slot.0);
+            }
+            if let Some(room) = state.exit(&to.conference, &call) {
+                self.end_room(state, &to.conference, room);
             }
         }
         if let Some(room) = state.exit(&from.conference, &call) {
@@ -290,6 +314,7 @@ impl Inner {
         };
         leg.place = to;
         leg.since = Instant::now();
+        leg.was_muted = leg.settings.muted;
         leg.has_joined = false;
         leg.is_contributing = false;
         leg.is_muted_in_recording = false;

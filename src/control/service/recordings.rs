@@ -216,6 +216,7 @@ fn refused(error: RecordError) -> Refusal {
         RecordError::NoSpace => {
             Refusal::new(NO_STORAGE, "There is no room left on the disk for a recording.")
         }
+        RecordError::NoFolder => Refusal::bad(format!("`destinationUrl`: {error}.")),
         RecordError::TooMany | RecordError::Stopping => Refusal::unavailable(sentence(&error), 5),
         RecordError::TakenId
         | RecordError::TakenName

@@ -7,7 +7,7 @@ use super::{Inner, Service};
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::refusal::Refusal;
 use crate::control::requests::ChangeConference;
-use crate::control::state::State;
+use crate::control::state::{Motion, State};
 use crate::control::turns::PATIENCE;
 use crate::control::views::{ConferenceSummary, ConferenceView, Listed, Page};
 use crate::driver::Command;
@@ -58,36 +58,46 @@ impl Service {
         Ok(())
     }
 
-    /// Ends every leg there is, and waits for them as long as anything may wait.
+    /// Ends every leg there is, admits no other, and waits for them as long as anything may wait.
     pub async fn clear(&self, reason: &'static str) {
-        let left: Vec<_> = {
-            let mut guard = self.inner.state();
-            let state = &mut *guard;
-            let rooms: Vec<_> = state
-                .rooms
-                .iter()
-                .map(|(id, room)| (id.clone(), room.members.clone()))
-                .collect();
-            rooms
-                .iter()
-                .flat_map(|(id, members)| self.inner.let_all_go(state, id, members, reason))
-                .collect()
-        };
-        self.inner.awaited.notify_one();
         let all = async {
-            for left in left {
-                // A leg whose engine is gone leaves no word.
-                let _ = left.await;
+            loop {
+                let left = self.let_everyone_go(reason);
+                if left.is_empty() {
+                    return;
+                }
+                self.inner.awaited.notify_one();
+                for left in left {
+                    // A leg whose engine is gone leaves no word.
+                    let _ = left.await;
+                }
             }
         };
         if tokio::time::timeout(PATIENCE, all).await.is_err() {
             tracing::warn!("not every leg has left in time");
         }
     }
+
+    fn let_everyone_go(&self, reason: &'static str) -> Vec<oneshot::Receiver<()>> {
+        let mut guard = self.inner.state();
+        let state = &mut *guard;
+        // Under the lock that takes stock: who is not in it is not admitted either.
+        state.is_stopping = true;
+        let rooms: Vec<_> = state
+            .rooms
+            .iter()
+            .map(|(id, room)| (id.clone(), room.members.clone()))
+            .collect();
+        rooms
+            .iter()
+            .flat_map(|(id, members)| self.inner.let_all_go(state, id, members, reason))
+            .collect()
+    }
 }
 
 impl Inner {
-    /// Lets go who sits in the room; gives what to wait for. Who is on the way from another room is not in it yet.
+    /// Lets go who sits in the room, or is on the way to it and then leaves at once; gives what to wait for. Who is on
+    /// the way out to another room goes there.
     pub(super) fn let_all_go(
         &self,
         state: &mut State,
@@ -97,14 +107,14 @@ impl Inner {
     ) -> Vec<oneshot::Receiver<()>> {
         let mut left = Vec::with_capacity(members.len());
         for call in members {
-            if state
-                .legs
-                .get(call)
-                .is_none_or(|leg| leg.place.conference != *room)
+            if let Some(leg) = state.legs.get_mut(call)
+                && let Some(Motion::Moving { to, then }) = &mut leg.motion
+                && to.conference == *room
             {
-                continue;
+                then.get_or_insert(reason);
+            } else {
+                self.let_go(state, call, reason);
             }
-            self.let_go(state, call, reason);
             if let Some(leg) = state.legs.get_mut(call) {
                 let (waiting, gone) = oneshot::channel();
                 leg.waiting.push(waiting);

@@ -203,10 +203,9 @@ fn two_recordings_of_one_name_are_both_kept() {
         Err(RecordError::TakenName)
     ));
     fs::write(studio.dir().join("b"), "a file where a folder should be").unwrap();
-    assert!(matches!(
-        studio.begin("id-5", "file://b/x"),
-        Err(RecordError::TakenName)
-    ));
+    for below in ["file://b/x", "file://b/x/y"] {
+        assert!(matches!(studio.begin("id-5", below), Err(RecordError::NoFolder)));
+    }
     assert_eq!(studio.file("a.wav"), b"not ours");
     assert!(
         !studio.names().iter().any(|name| name.starts_with("a~id-4.json")),

@@ -1,5 +1,8 @@
 //! The form of requests and refusals: paths, ids, bodies, methods, repetition.
 
+use std::io::Write;
+use std::net::TcpStream;
+
 use serde_json::{Value, json};
 
 use crate::support::http::{Served, offer, raw, send};
@@ -65,6 +68,9 @@ fn every_refusal_has_its_status_and_code_in_the_one_form() {
         ("GET", "/v1/legs?pageSize=1001", "", 40001),
         ("GET", "/v1/events?after=x", "", 40001),
         ("GET", "/v1/events?conferenceId=", "", 40001),
+        ("GET", "/v1/events?conferenceId=%FF", "", 40001),
+        ("GET", "/v1/events?conferenceId=a&conferenceId=b", "", 40001),
+        ("GET", "/v1/legs?page=1&page=2", "", 40001),
     ] {
         let reply = send(served.http, method, path, &[], body.as_bytes());
         assert_eq!(
@@ -166,6 +172,12 @@ fn a_conference_id_that_is_too_long_empty_or_unprintable_is_refused_everywhere()
             .refused(40001);
     }
     served.get("/v1/conferences/id/%FF").refused(40001);
+    let of_leg = served.delete("/v1/conferences/id/r/%FF").refused(40001);
+    assert!(of_leg.contains("`callId`"), "{of_leg}");
+    let of_type = served
+        .post("/v1/legs", &json!({ "conferenceId": 1 }))
+        .refused(40001);
+    assert_eq!(of_type, "`conferenceId` must be a string.");
     // An escape that is none stands for itself.
     served.get("/v1/conferences/id/%zz").refused(40400);
     served.get("/v1/legs/a%20b").refused(40001);
@@ -286,4 +298,23 @@ fn a_long_list_comes_in_pages() {
         "room-4"
     );
     assert_eq!(served.get("/v1/legs?page=9").json(200)["legs"], json!([]));
+}
+
+#[test]
+fn the_daemon_ends_in_time_though_every_connection_is_taken() {
+    let served = Served::start(&["http.connections=2"]);
+    let slow: Vec<_> = (0..2)
+        .map(|_| {
+            let mut client = TcpStream::connect(served.http).unwrap();
+            let head = b"POST /v1/legs HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n";
+            client.write_all(head).unwrap();
+            client
+        })
+        .collect();
+    // Both are served by then, and their bodies waited for.
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let begun = std::time::Instant::now();
+    drop(served);
+    assert!(begun.elapsed().as_secs_f32() < 3.5, "{:?}", begun.elapsed());
+    drop(slow);
 }

@@ -105,7 +105,28 @@ fn who_comes_too_late_is_told_what_is_missing() {
     let (id, event) = late.next();
     assert_eq!(event["type"], "lost");
     assert_eq!(event["missed"], json!({ "from": 6, "to": id }));
+    assert_eq!(event["globalSeq"], id);
     assert_eq!(late.next().0, id + 1);
+}
+
+#[test]
+fn a_leg_joins_as_it_was_asked_for_and_is_muted_after() {
+    let served = Served::start(&[]);
+    for round in 0..8 {
+        let call = format!("call-{round}");
+        served.leg("r", &call);
+        served
+            .patch(&format!("/v1/legs/{call}"), &json!({ "muted": true }))
+            .json(200);
+    }
+    let mut events = Events::open(served.http, "?after=0", "");
+    for _ in 0..8 {
+        assert_eq!(events.until("leg.joined")["muted"], false);
+    }
+    served
+        .patch("/v1/legs/call-0", &json!({ "conferenceId": "s" }))
+        .json(200);
+    assert_eq!(events.until("leg.joined")["muted"], true);
 }
 
 #[test]

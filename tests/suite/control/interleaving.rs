@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::http::{Served, eventually, offer};
+use crate::support::http::{Served, eventually, offer, send};
 
 const CLIENTS: u64 = 8;
 const REQUESTS: usize = 60;
@@ -118,4 +118,26 @@ fn a_client_that_hangs_up_leaves_a_whole_leg_or_none() {
         served.delete("/v1/conferences/id/r").empty(204);
     }
     assert_eq!(served.metric("mixminus_ports_free"), 20.0);
+}
+
+#[test]
+fn what_a_client_that_hung_up_had_asked_for_under_a_key_is_not_done_again() {
+    let served = Served::start(&[]);
+    let body = json!({ "conferenceId": "r", "sdp": offer(5004), "record": true }).to_string();
+    for key in 0..15 {
+        let mut client = TcpStream::connect(served.http).unwrap();
+        write!(
+            client,
+            "POST /v1/legs HTTP/1.1\r\nhost: x\r\nidempotency-key: {key}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        std::thread::sleep(Duration::from_micros(300 * (key % 4)));
+    }
+    for key in 0..15 {
+        let key = key.to_string();
+        let headers = [("idempotency-key", key.as_str())];
+        send(served.http, "POST", "/v1/legs", &headers, body.as_bytes()).json(201);
+    }
+    assert_eq!(served.get("/v1/legs").json(200)["total"], 15);
 }

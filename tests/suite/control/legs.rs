@@ -23,6 +23,9 @@ fn an_offer_is_answered_and_the_leg_shows_what_it_is() {
     assert_eq!(leg["state"], "connected");
     assert!(port(&leg).is_multiple_of(2));
     assert!(!leg["negotiation"].as_array().unwrap().is_empty());
+    assert_eq!(leg["media"]["local"], format!("127.0.0.1:{}", port(&leg)));
+    assert_eq!(leg["media"]["signalledRemote"], "127.0.0.1:5004");
+    assert_eq!(served.get("/v1/legs").json(200)["legs"][0]["media"], leg["media"]);
     for (field, value) in [
         ("callId", json!("a")),
         ("conferenceId", json!("r")),
@@ -157,10 +160,7 @@ fn a_leg_is_muted_deafened_held_and_given_gain_by_patch() {
     let refused = served
         .patch("/v1/legs/a", &json!({ "moh": "polka" }))
         .refused(40001);
-    assert_eq!(
-        refused,
-        "`moh` is polka, but must be ring, music1, music2 or music3."
-    );
+    assert_eq!(refused, "`moh` must be ring, music1, music2 or music3.");
     served.patch("/v1/legs/a", &json!({ "cli": "1" })).refused(40001);
 }
 

@@ -35,13 +35,14 @@ struct Process {
 
 impl Process {
     fn start(sets: &[&str]) -> Process {
-        Process::start_with_fds(None, sets)
+        Process::start_with(None, &[], sets)
     }
 
-    fn start_with_fds(fds: Option<u32>, sets: &[&str]) -> Process {
+    fn start_with(fds: Option<u32>, arguments: &[&str], sets: &[&str]) -> Process {
         let (ports, dir) = place_of_its_own();
         std::fs::create_dir_all(&dir).unwrap();
         let ready = dir.join("ready.json");
+        std::fs::write(&ready, "left behind").unwrap();
         let program = env!("CARGO_BIN_EXE_mixminus");
         let limit = fds.map_or(String::new(), |fds| format!("ulimit -n {fds}; "));
         let mut command = Command::new("sh");
@@ -53,7 +54,8 @@ impl Process {
             "serve",
             "--ready-file",
         ]);
-        command.arg(&ready).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.arg(&ready).args(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
             .current_dir(&dir)
             .env("MIXMINUS_RTP__PORTS", ports)
@@ -65,8 +67,9 @@ impl Process {
             command.args(["--set", set]);
         }
         let child = command.spawn().unwrap();
-        eventually("the ready file is there", || ready.exists());
-        let written: Value = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
+        let written = || -> Option<Value> { serde_json::from_slice(&std::fs::read(&ready).ok()?).ok() };
+        eventually("the ready file is there", || written().is_some());
+        let written = written().unwrap();
         assert_eq!(written["grpc"], Value::Null);
         let http = written["http"].as_str().unwrap().parse().unwrap();
         Process { child, http, dir }
@@ -196,6 +199,34 @@ fn sigterm_lets_rooms_end_and_closes_recordings() {
 }
 
 #[test]
+fn an_environment_of_any_bytes_is_no_matter_but_in_a_setting() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let bytes = OsStr::from_bytes(b"\xff");
+    let config = |name: &str| mixminus(&["config"]).env(name, bytes).output().unwrap();
+    for other in ["SOMEONE_ELSES", "MIXMINUS_PORT"] {
+        assert!(config(other).status.success());
+    }
+    assert_eq!(
+        refused(&config("MIXMINUS_RTP__PORTS"), 2).trim_end(),
+        "The environment variable MIXMINUS_RTP__PORTS is not UTF-8."
+    );
+}
+
+#[test]
+fn the_line_that_says_ready_is_logged_at_every_level() {
+    let mut process = Process::start(&["log.level=error"]);
+    process.signal("TERM");
+    let (status, log) = process.ended();
+    assert_eq!(status, Some(0));
+    assert!(
+        log.contains("ready") && log.contains(&process.http.to_string()),
+        "{log}"
+    );
+    assert_eq!(log.lines().count(), 1, "{log}");
+}
+
+#[test]
 fn the_deadline_or_a_second_sigterm_ends_what_is_left() {
     let mut patient = Process::start(&["drain.deadline_s=3600"]);
     assert_eq!(patient.status("POST", "/v1/legs", &leg("r", "a")), 201);
@@ -225,7 +256,13 @@ fn sighup_reads_the_keys_again_and_keeps_the_old_ones_when_they_are_wrong() {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     };
     write("old:c2VjcmV0\n");
-    let process = Process::start(&[&format!("auth.keys_file={}", file.display())]);
+    let config = dir.join("config.toml");
+    std::fs::write(&config, "[log]\nlevel = \"warn\"\n").unwrap();
+    let process = Process::start_with(
+        None,
+        &["--config", config.to_str().unwrap()],
+        &[&format!("auth.keys_file={}", file.display())],
+    );
     let status = |credentials: &str| {
         use base64::Engine as _;
         let basic = format!(
@@ -243,12 +280,21 @@ fn sighup_reads_the_keys_again_and_keeps_the_old_ones_when_they_are_wrong() {
     process.signal("HUP");
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(status("new:c2VjcmV0"), 200);
+    // The limits are read again with them.
+    write("new:c2VjcmV0\n");
+    std::fs::write(&config, "[auth]\nrequests_per_s = 1\n").unwrap();
+    process.signal("HUP");
+    eventually("the new limit is in force", || status("new:c2VjcmV0") == 429);
+    std::fs::write(&config, "[auth]\nrequests_per_s = -1\n").unwrap();
+    process.signal("HUP");
+    std::thread::sleep(Duration::from_millis(100));
+    eventually("the limit stays", || status("new:c2VjcmV0") == 429);
     std::fs::remove_dir_all(dir).unwrap();
 }
 
 #[test]
 fn without_file_descriptors_a_leg_is_refused_and_those_that_are_go_on() {
-    let process = Process::start_with_fds(Some(44), &["engine.legs=16"]);
+    let process = Process::start_with(Some(44), &[], &["engine.legs=16"]);
     let refused = (0..16).find_map(|index| {
         let body = leg("r", &format!("call-{index}"));
         let reply = send(process.http, "POST", "/v1/legs", &[], body.to_string().as_bytes());

@@ -147,5 +147,37 @@ fn what_cannot_be_recorded_is_refused_by_name() {
         let message = served.post(ROUTE, &options).refused(40001);
         assert!(message.contains(field), "{message}");
     }
+    let named = served.post(ROUTE, &json!({ "format": "mp3" })).refused(40001);
+    assert!(named.starts_with("`format`"), "{named}");
     assert_eq!(served.get("/v1/recordings").json(200)["total"], 0);
+}
+
+#[test]
+fn a_destination_below_a_file_is_refused_and_so_is_the_leg_that_wanted_it() {
+    let served = Served::start(&[]);
+    served.leg("r", "a");
+    served
+        .post(ROUTE, &json!({ "destinationUrl": "file://talk.wav" }))
+        .json(201);
+    served.delete(ROUTE).json(200);
+    for below in ["file://talk.wav/x", "file://talk.wav/x/y"] {
+        let options = json!({ "destinationUrl": below });
+        let message = served.post(ROUTE, &options).refused(40001);
+        assert!(message.starts_with("`destinationUrl`"), "{message}");
+        let body = json!({ "conferenceId": "s", "record": true, "recordingOptions": options });
+        served.post("/v1/legs", &body).refused(40001);
+    }
+    assert_eq!(served.get("/v1/legs").json(200)["total"], 1);
+}
+
+#[test]
+fn what_a_recording_with_a_leg_ignores_stands_in_the_reply() {
+    let served = Served::start(&[]);
+    let body = json!({
+        "conferenceId": "r", "sdp": offer(5004), "record": true,
+        "recordingOptions": { "transcriptionOptions": {} },
+    });
+    let leg = served.post("/v1/legs", &body).json(201);
+    let last = leg["negotiation"].as_array().unwrap().last().unwrap();
+    assert!(last.as_str().unwrap().contains("`transcriptionOptions`"), "{leg}");
 }

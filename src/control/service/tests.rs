@@ -1,0 +1,173 @@
+//! Decisions that meet each other halfway: nothing is heard of the engines until a test lets it be.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::control::fields::Fields;
+use crate::control::requests::{ChangeLeg, CreateLeg};
+use crate::control::views::Page;
+use crate::driver::Event;
+
+/// A service that nobody pumps yet.
+struct Unheard {
+    service: Service,
+    recording_news: mpsc::Receiver<RecordingStatus>,
+    dir: std::path::PathBuf,
+}
+
+impl Unheard {
+    fn start(name: &str) -> Unheard {
+        let dir = std::env::temp_dir().join(format!("mixminus-service-{}-{name}", std::process::id()));
+        let sets = [
+            "rtp.ports=44500-44699".to_owned(),
+            "engine.threads=2".to_owned(),
+            "engine.legs=8".to_owned(),
+            "engine.rooms=8".to_owned(),
+            format!("recording.dir={}", dir.display()),
+        ];
+        let config = Config::load(None, [], &sets).unwrap();
+        let (service, recording_news) = Service::start(config).unwrap();
+        Unheard {
+            service,
+            recording_news,
+            dir,
+        }
+    }
+
+    async fn leg(&self, conference: &str, call: &str) -> Result<(), Refusal> {
+        let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 5004 RTP/AVP 0\r\n";
+        let body = json!({ "conferenceId": conference, "callId": call, "sdp": sdp });
+        let request = CreateLeg::parse(Fields::parse(body.to_string().as_bytes())?)?;
+        self.service.create_leg(request).await.map(|_| ())
+    }
+
+    /// Decides the move of a leg, which then is under way.
+    async fn moving(&self, call: &str, to: &str) -> tokio::task::JoinHandle<Result<(), Refusal>> {
+        let change = ChangeLeg {
+            conference: Some(room(to)),
+            ..ChangeLeg::default()
+        };
+        let (service, call) = (self.service.clone(), CallId::parse(call).unwrap());
+        decided(async move { service.change_leg(&call, change, None).await.map(|_| ()) }).await
+    }
+
+    fn legs(&self) -> usize {
+        self.service.legs(Page { page: 1, size: 1 }).total
+    }
+
+    /// From here on the engines are heard.
+    fn pumped(self) -> std::path::PathBuf {
+        tokio::spawn(pump(self.service, self.recording_news));
+        self.dir
+    }
+}
+
+fn room(name: &str) -> ConferenceId {
+    ConferenceId::parse(name).unwrap()
+}
+
+/// Lets a request run as far as it can before an engine is heard.
+async fn decided<T: Send + 'static>(
+    request: impl Future<Output = T> + Send + 'static,
+) -> tokio::task::JoinHandle<T> {
+    let task = tokio::spawn(request);
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!task.is_finished());
+    task
+}
+
+#[tokio::test]
+async fn a_leg_on_its_way_into_a_room_that_is_cleared_leaves_as_it_arrives() {
+    let unheard = Unheard::start("cleared");
+    for (conference, call) in [("from", "moves"), ("from", "stays"), ("to", "there")] {
+        unheard.leg(conference, call).await.unwrap();
+    }
+    let moving = unheard.moving("moves", "to").await;
+    let service = unheard.service.clone();
+    let clearing = {
+        let service = service.clone();
+        decided(async move { service.clear_conference(&room("to"), "kicked").await }).await
+    };
+    let mut events = service.events().reader(Some(room("to")), Some(0));
+    let dir = unheard.pumped();
+    clearing.await.unwrap().unwrap();
+    assert_eq!(service.conference(&room("to")).unwrap_err().code, 40400);
+    assert_eq!(moving.await.unwrap().unwrap_err().code, 40400);
+    assert_eq!(service.conference(&room("from")).unwrap().participants.len(), 1);
+    let mut kicked = 0;
+    while kicked < 2 {
+        let messages = tokio::time::timeout(Duration::from_secs(5), events.next());
+        for message in messages.await.unwrap() {
+            kicked +=
+                usize::from(message.kind == "leg.left" && message.json.contains("\"reason\":\"kicked\""));
+        }
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[tokio::test]
+async fn once_all_are_let_go_nobody_comes_in_and_nobody_is_left() {
+    let unheard = Unheard::start("stopped");
+    for (conference, call) in [("from", "moves"), ("to", "there")] {
+        unheard.leg(conference, call).await.unwrap();
+    }
+    let moving = unheard.moving("moves", "to").await;
+    let service = unheard.service.clone();
+    let clearing = {
+        let service = service.clone();
+        decided(async move { service.clear("shutdown").await }).await
+    };
+    for conference in ["to", "from", "new"] {
+        let refusal = unheard.leg(conference, "late").await.unwrap_err();
+        assert_eq!(refusal.code, 50300);
+        assert!(refusal.retry_after_s.is_some());
+    }
+    let dir = unheard.pumped();
+    clearing.await.unwrap();
+    assert_eq!(service.rooms(), 0);
+    assert!(moving.await.unwrap().is_err());
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[tokio::test]
+async fn a_moving_leg_that_lost_its_streams_has_failed_and_leaves_no_room_behind() {
+    let unheard = Unheard::start("broken");
+    unheard.leg("from", "moves").await.unwrap();
+    unheard.leg("from", "stays").await.unwrap();
+    let moving = unheard.moving("moves", "to").await;
+    let inner = &unheard.service.inner;
+    assert_eq!(unheard.service.rooms(), 2);
+    let mut is_gone = false;
+    let mut returned = Vec::new();
+    while !is_gone {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        for engine in 0..2 {
+            while let Some(mut event) = inner.driver.poll(engine) {
+                if let Event::Left { state, .. } = &mut event {
+                    state.media.stream = None;
+                    is_gone = true;
+                }
+                inner.hear(&mut inner.state(), engine, event, &mut returned);
+            }
+        }
+    }
+    assert_eq!((unheard.legs(), unheard.service.rooms()), (1, 1));
+    {
+        let state = inner.state();
+        let taken = |engine: usize| {
+            (
+                state.engines[engine].legs.taken(),
+                state.engines[engine].rooms.taken(),
+            )
+        };
+        // The new room's slot is free once its engine has closed it.
+        assert_eq!((taken(0).0 + taken(1).0, taken(0).1 + taken(1).1), (1, 2));
+    }
+    let dir = unheard.pumped();
+    assert_eq!(moving.await.unwrap().unwrap_err().code, 40400);
+    std::fs::remove_dir_all(dir).unwrap();
+}
