@@ -117,13 +117,18 @@ impl Engine {
         let legs = &mut **legs;
         let rate = room.rate.current();
 
-        let needed = hear_all(room, legs, rate, tick, now, scratch, out);
-        let limiter_before = room.limiter;
-        limit_mix(room, rate, scratch);
-        choose_streams(room, legs, limiter_before, tick);
-        run_shared_streams(room, rate, tick, scratch, stats);
-        feed_all(room, legs, limiter_before, rate, tick, scratch, stats, out);
-        record(id, room, rate, tick, scratch, out);
+        let step = Step {
+            tick,
+            now,
+            rate,
+            limiter_before: room.limiter,
+        };
+        let needed = hear_all(room, legs, step, scratch, out);
+        limit_mix(room, step, scratch);
+        choose_streams(room, legs, step);
+        run_shared_streams(room, step, scratch, stats);
+        feed_all(room, legs, step, scratch, stats, out);
+        record(id, room, step, scratch, out);
 
         room.rate.need(needed);
         for seat in &mut room.seats {
@@ -144,17 +149,26 @@ impl Engine {
     }
 }
 
+/// What all stages of one room's tick go by.
+#[derive(Clone, Copy)]
+struct Step {
+    tick: Tick,
+    now: Time,
+    /// The room's.
+    rate: Rate,
+    /// The shared signal's limiter as it was before this tick.
+    limiter_before: Limiter,
+}
+
 /// Plays out every leg, decides who contributes and sums them up. Returns the highest rate a codec in use needs.
-#[allow(clippy::too_many_arguments)]
 fn hear_all(
     room: &mut Room,
     legs: &mut [Option<Box<Leg>>],
-    rate: Rate,
-    tick: Tick,
-    now: Time,
+    step: Step,
     scratch: &mut Scratch,
     out: &mut Outbox,
 ) -> Rate {
+    let Step { tick, now, rate, .. } = step;
     let samples = rate.samples_per_tick();
     let listening = room.seats.iter().filter(|seat| !is_held(legs, seat)).count();
     let mut voices = 0;
@@ -268,15 +282,18 @@ fn heard_by(leg: &Leg, listening: usize, room_music: Option<Music>) -> Heard {
     }
 }
 
-fn limit_mix(room: &mut Room, rate: Rate, scratch: &mut Scratch) {
+fn limit_mix(room: &mut Room, step: Step, scratch: &mut Scratch) {
+    let rate = step.rate;
     let samples = rate.samples_per_tick();
     scratch.mix[..samples].copy_from_slice(&scratch.total[..samples]);
     room.limiter.process(&mut scratch.mix[..samples], rate);
 }
 
 /// Seats every leg at a stream for this tick: its own while its signal is its own, else the one it shares.
-/// `limiter_before` is the shared signal's limiter as it was before this tick.
-fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], limiter_before: Limiter, tick: Tick) {
+fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], step: Step) {
+    let Step {
+        tick, limiter_before, ..
+    } = step;
     let Room { seats, shared, .. } = room;
     for (_, stream) in shared.each() {
         if !stream.is_at(tick) {
@@ -342,13 +359,8 @@ fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], limiter_before
 }
 
 /// Encodes once for everybody who hears the same in the same encoding.
-fn run_shared_streams(
-    room: &mut Room,
-    rate: Rate,
-    tick: Tick,
-    scratch: &mut Scratch,
-    stats: &mut EngineStats,
-) {
+fn run_shared_streams(room: &mut Room, step: Step, scratch: &mut Scratch, stats: &mut EngineStats) {
+    let Step { tick, rate, .. } = step;
     let Scratch {
         mix,
         music,
@@ -385,13 +397,17 @@ fn render<'a>(
 fn feed_all(
     room: &mut Room,
     legs: &mut [Option<Box<Leg>>],
-    limiter_before: Limiter,
-    rate: Rate,
-    tick: Tick,
+    step: Step,
     scratch: &mut Scratch,
     stats: &mut EngineStats,
     out: &mut Outbox,
 ) {
+    let Step {
+        tick,
+        rate,
+        limiter_before,
+        ..
+    } = step;
     let samples = rate.samples_per_tick();
     let Room { seats, shared, .. } = room;
     for seat in seats.iter_mut().filter(|seat| !seat.early) {
@@ -484,7 +500,8 @@ fn send(id: LegId, leg: &mut Leg, stream: &Stream, stats: &mut EngineStats, out:
 }
 
 /// Hands the mix that listeners hear to the recorder, at the file's rate.
-fn record(id: RoomId, room: &mut Room, rate: Rate, tick: Tick, scratch: &Scratch, out: &mut Outbox) {
+fn record(id: RoomId, room: &mut Room, step: Step, scratch: &Scratch, out: &mut Outbox) {
+    let Step { tick, rate, .. } = step;
     let Some(tap) = &mut room.tap else { return };
     if tap.next.is_none() {
         out.events.push(Event::Recording {
