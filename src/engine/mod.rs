@@ -9,6 +9,7 @@
 
 pub mod command;
 pub mod event;
+mod feed;
 pub mod outbox;
 pub mod stats;
 mod tick;
@@ -212,7 +213,7 @@ impl Engine {
             leg: id,
             place: if travelled { Place::Private } else { Place::None },
             heard: Heard::Silence,
-            settle: if travelled { tick::SETTLE_TICKS } else { 0 },
+            settle: if travelled { feed::SETTLE_TICKS } else { 0 },
             gain: 0.0,
             voice: None,
             progress: Progress::Joining,

@@ -1,4 +1,4 @@
-//! One 20 ms step of a room: hear every leg, mix, decide who shares an encode, feed every leg.
+//! One 20 ms step of a room: hear every leg and mix (here), then choose streams and feed every leg (`feed`).
 //!
 //! ```text
 //! playout ─▶ activity ─▶ resample, gain ─▶ total ─┬─ limit ─▶ shared streams ─▶ packets of all who only listen
@@ -10,19 +10,15 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::dsp::{self, Limiter, Music};
+use crate::engine::feed::{SETTLE_TICKS, choose_streams, feed_all, run_shared_streams};
 use crate::engine::outbox::{Outbox, RecordedMix};
 use crate::engine::{Engine, EngineStats, Event};
 use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
 use crate::id::{LegId, RoomId};
 use crate::jitter::PlayedKind;
-use crate::leg::{Dropped, Leg};
+use crate::leg::Leg;
 use crate::room::{Heard, Place, Progress, Room, Seat, SharedStreams};
-use crate::stream::Stream;
 use crate::time::{Tick, Time};
-
-/// How long a leg keeps a stream of its own after its signal has become the shared one: its encoder, a copy of the
-/// shared one that has heard something else meanwhile, and the shared encoder grow alike again.
-pub(super) const SETTLE_TICKS: u8 = 10;
 
 /// Packets that a leg is given at most for ticks it missed between two rooms.
 const OWED_MAX: u64 = 2;
@@ -31,15 +27,15 @@ const OWED_MAX: u64 = 2;
 pub(super) struct Scratch {
     /// One frame per leg whose voice is in the mix, at the room's rate, gain applied. One stretch of memory, of which
     /// no more is ever touched than there were voices at once.
-    voices: Box<[f32]>,
-    frame: FrameBuffer,
-    total: FrameBuffer,
+    pub voices: Box<[f32]>,
+    pub frame: FrameBuffer,
+    pub total: FrameBuffer,
     /// The total behind the limiter: what everybody hears who does not contribute.
-    mix: FrameBuffer,
-    music: [FrameBuffer; Music::ALL.len()],
-    music_ready: [bool; Music::ALL.len()],
-    own: FrameBuffer,
-    pub(super) leaving: Vec<LegId>,
+    pub mix: FrameBuffer,
+    pub music: [FrameBuffer; Music::ALL.len()],
+    pub music_ready: [bool; Music::ALL.len()],
+    pub own: FrameBuffer,
+    pub leaving: Vec<LegId>,
 }
 
 impl Scratch {
@@ -57,12 +53,11 @@ impl Scratch {
     }
 }
 
-fn voice_at(voice: usize, samples: usize) -> Range<usize> {
+/// Where in `Scratch::voices` a voice lies.
+pub(super) fn voice_at(voice: usize, samples: usize) -> Range<usize> {
     let start = voice * FRAME_SAMPLES_MAX;
     start..start + samples
 }
-
-const SILENCE: FrameBuffer = [0.0; FRAME_SAMPLES_MAX];
 
 impl Engine {
     /// One 20 ms step of the room. `out` must be empty of datagrams.
@@ -151,13 +146,13 @@ impl Engine {
 
 /// What all stages of one room's tick go by.
 #[derive(Clone, Copy)]
-struct Step {
-    tick: Tick,
-    now: Time,
+pub(super) struct Step {
+    pub tick: Tick,
+    pub now: Time,
     /// The room's.
-    rate: Rate,
+    pub rate: Rate,
     /// The shared signal's limiter as it was before this tick.
-    limiter_before: Limiter,
+    pub limiter_before: Limiter,
 }
 
 /// Plays out every leg, decides who contributes and sums them up. Returns the highest rate a codec in use needs.
@@ -287,216 +282,6 @@ fn limit_mix(room: &mut Room, step: Step, scratch: &mut Scratch) {
     let samples = rate.samples_per_tick();
     scratch.mix[..samples].copy_from_slice(&scratch.total[..samples]);
     room.limiter.process(&mut scratch.mix[..samples], rate);
-}
-
-/// Seats every leg at a stream for this tick: its own while its signal is its own, else the one it shares.
-fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], step: Step) {
-    let Step {
-        tick, limiter_before, ..
-    } = step;
-    let Room { seats, shared, .. } = room;
-    for (_, stream) in shared.each() {
-        if !stream.is_at(tick) {
-            // Ticks were left out.
-            stream.align(tick);
-        }
-    }
-    for seat in seats.iter_mut().filter(|seat| !seat.early) {
-        let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
-            continue;
-        };
-        let Some(stream) = leg.media.stream.as_deref_mut() else {
-            seat.place = Place::None;
-            continue;
-        };
-        let goes_on_with = Tick(tick.0 - u64::from(seat.owed));
-        if seat.place == Place::Private && !stream.is_at(goes_on_with) {
-            stream.align(goes_on_with);
-            seat.seam = true;
-        }
-        let own_signal = seat.heard == Heard::Mix && seat.voice.is_some();
-        if own_signal {
-            seat.settle = SETTLE_TICKS;
-        }
-        let private = own_signal || seat.settle > 0 || seat.progress == Progress::Leaving;
-        match seat.place {
-            Place::Shared(group) if private => {
-                if let Some(common) = shared.stream(group) {
-                    stream.copy_from(common);
-                    leg.limiter = limiter_before;
-                }
-                shared.leave(group);
-                seat.place = Place::Private;
-            }
-            Place::Private | Place::None if !private => {
-                let encoding = stream.encoding();
-                let group = match shared.find(seat.heard, encoding) {
-                    Some(group) => Some(group),
-                    None => {
-                        let group = shared.open(seat.heard, encoding);
-                        if let Some(common) = group.and_then(|group| shared.stream_mut(group)) {
-                            if seat.place == Place::None {
-                                stream.align(tick);
-                            }
-                            common.copy_from(stream);
-                        }
-                        group
-                    }
-                };
-                if let Some(group) = group {
-                    shared.enter(group);
-                    seat.place = Place::Shared(group);
-                    seat.seam = false;
-                }
-            }
-            Place::None => {
-                stream.align(tick);
-                seat.place = Place::Private;
-            }
-            Place::Shared(_) | Place::Private => {}
-        }
-    }
-}
-
-/// Encodes once for everybody who hears the same in the same encoding.
-fn run_shared_streams(room: &mut Room, step: Step, scratch: &mut Scratch, stats: &mut EngineStats) {
-    let Step { tick, rate, .. } = step;
-    let Scratch {
-        mix,
-        music,
-        music_ready,
-        ..
-    } = scratch;
-    for (heard, stream) in room.shared.each() {
-        let signal = match heard {
-            Heard::Mix => &*mix,
-            Heard::Music(piece) => render(piece, rate, tick, music, music_ready),
-            Heard::Silence => &SILENCE,
-        };
-        stream.push(&signal[..rate.samples_per_tick()], rate, false);
-        stats.encodes += stream.packets().count() as u64;
-    }
-}
-
-fn render<'a>(
-    piece: Music,
-    rate: Rate,
-    tick: Tick,
-    music: &'a mut [FrameBuffer; Music::ALL.len()],
-    ready: &mut [bool; Music::ALL.len()],
-) -> &'a FrameBuffer {
-    let index = piece as usize;
-    if !ready[index] {
-        piece.render(tick, rate, &mut music[index][..rate.samples_per_tick()]);
-        ready[index] = true;
-    }
-    &music[index]
-}
-
-/// Runs the streams of those whose signal is their own, and gives everybody their packets.
-fn feed_all(
-    room: &mut Room,
-    legs: &mut [Option<Box<Leg>>],
-    step: Step,
-    scratch: &mut Scratch,
-    stats: &mut EngineStats,
-    out: &mut Outbox,
-) {
-    let Step {
-        tick,
-        rate,
-        limiter_before,
-        ..
-    } = step;
-    let samples = rate.samples_per_tick();
-    let Room { seats, shared, .. } = room;
-    for seat in seats.iter_mut().filter(|seat| !seat.early) {
-        let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
-            continue;
-        };
-        leg.next_tick = Some(tick.next());
-        if seat.progress == Progress::Leaving {
-            scratch.leaving.push(seat.leg);
-        }
-        match seat.place {
-            Place::None => {}
-            Place::Shared(group) => {
-                if let Some(stream) = shared.stream(group) {
-                    send(seat.leg, leg, stream, stats, out);
-                }
-            }
-            Place::Private => {
-                let Scratch {
-                    voices,
-                    total,
-                    mix,
-                    music,
-                    music_ready,
-                    own,
-                    ..
-                } = &mut *scratch;
-                let own = &mut own[..samples];
-                match (seat.heard, seat.voice) {
-                    (Heard::Mix, Some(voice)) => {
-                        dsp::mix_minus(&total[..samples], &voices[voice_at(voice as usize, samples)], own);
-                        leg.limiter.process(own, rate);
-                    }
-                    (Heard::Mix, None) => {
-                        // Where the two were turned down by different amounts, the one does not go on where the
-                        // other ended.
-                        seat.seam |= leg.limiter.gain() != limiter_before.gain();
-                        own.copy_from_slice(&mix[..samples]);
-                        leg.limiter = room.limiter;
-                    }
-                    (Heard::Music(piece), _) => {
-                        own.copy_from_slice(&render(piece, rate, tick, music, music_ready)[..samples]);
-                    }
-                    (Heard::Silence, _) => own.fill(0.0),
-                }
-                if seat.progress == Progress::Leaving {
-                    dsp::ramp(own, 1.0, 0.0);
-                }
-                let Some(mut stream) = leg.media.stream.take() else {
-                    continue;
-                };
-                for _ in 0..std::mem::take(&mut seat.owed) {
-                    stream.push(&SILENCE[..samples], rate, true);
-                    stats.encodes += stream.packets().count() as u64;
-                    send(seat.leg, leg, &stream, stats, out);
-                    seat.seam = true;
-                }
-                stream.push(own, rate, std::mem::take(&mut seat.seam));
-                stats.encodes += stream.packets().count() as u64;
-                send(seat.leg, leg, &stream, stats, out);
-                leg.media.stream = Some(stream);
-                seat.settle = seat.settle.saturating_sub(1);
-            }
-        }
-    }
-}
-
-/// Puts the stream's packets of this tick into the outbox, on the leg's own timeline.
-fn send(id: LegId, leg: &mut Leg, stream: &Stream, stats: &mut EngineStats, out: &mut Outbox) {
-    let Some(format) = leg.media.sent_format() else {
-        return;
-    };
-    let clock = format.encoding.packet_clock();
-    let destination = leg.source.destination().filter(|_| leg.media.terms().sends);
-    for payload in stream.packets() {
-        let Some(to) = destination else {
-            leg.timeline.pass(clock);
-            continue;
-        };
-        let header = leg.timeline.advance(format.send_as, clock);
-        if out.send(id, to, &header, payload) {
-            leg.counts.packets_sent += 1;
-            leg.counts.bytes_sent += payload.len() as u64;
-            stats.packets_sent += 1;
-        } else {
-            let outcome = leg.note(Err(Dropped::OutboxFull));
-            stats.note(outcome);
-        }
-    }
 }
 
 /// Hands the mix that listeners hear to the recorder, at the file's rate.

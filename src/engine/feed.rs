@@ -1,0 +1,236 @@
+//! The second half of a room's tick: who shares an encode, and everybody's packets.
+//!
+//! A leg that only listens is fed from the stream of all who hear the same in the same encoding. One whose signal is
+//! its own takes a copy of that stream along, and comes back to it when the signals have been equal for a while.
+
+use crate::dsp::{self, Music};
+use crate::engine::EngineStats;
+use crate::engine::outbox::Outbox;
+use crate::engine::tick::{Scratch, Step, voice_at};
+use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
+use crate::id::LegId;
+use crate::leg::{Dropped, Leg};
+use crate::room::{Heard, Place, Progress, Room};
+use crate::stream::Stream;
+use crate::time::Tick;
+
+/// How long a leg keeps a stream of its own after its signal has become the shared one: its encoder, a copy of the
+/// shared one that has heard something else meanwhile, and the shared encoder grow alike again.
+pub(super) const SETTLE_TICKS: u8 = 10;
+
+const SILENCE: FrameBuffer = [0.0; FRAME_SAMPLES_MAX];
+
+/// Seats every leg at a stream for this tick: its own while its signal is its own, else the one it shares.
+pub(super) fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], step: Step) {
+    let Step {
+        tick, limiter_before, ..
+    } = step;
+    let Room { seats, shared, .. } = room;
+    for (_, stream) in shared.each() {
+        if !stream.is_at(tick) {
+            // Ticks were left out.
+            stream.align(tick);
+        }
+    }
+    for seat in seats.iter_mut().filter(|seat| !seat.early) {
+        let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
+            continue;
+        };
+        let Some(stream) = leg.media.stream.as_deref_mut() else {
+            seat.place = Place::None;
+            continue;
+        };
+        let goes_on_with = Tick(tick.0 - u64::from(seat.owed));
+        if seat.place == Place::Private && !stream.is_at(goes_on_with) {
+            stream.align(goes_on_with);
+            seat.seam = true;
+        }
+        let own_signal = seat.heard == Heard::Mix && seat.voice.is_some();
+        if own_signal {
+            seat.settle = SETTLE_TICKS;
+        }
+        let private = own_signal || seat.settle > 0 || seat.progress == Progress::Leaving;
+        match seat.place {
+            Place::Shared(group) if private => {
+                if let Some(common) = shared.stream(group) {
+                    stream.copy_from(common);
+                    leg.limiter = limiter_before;
+                }
+                shared.leave(group);
+                seat.place = Place::Private;
+            }
+            Place::Private | Place::None if !private => {
+                let encoding = stream.encoding();
+                let group = match shared.find(seat.heard, encoding) {
+                    Some(group) => Some(group),
+                    None => {
+                        let group = shared.open(seat.heard, encoding);
+                        if let Some(common) = group.and_then(|group| shared.stream_mut(group)) {
+                            if seat.place == Place::None {
+                                stream.align(tick);
+                            }
+                            common.copy_from(stream);
+                        }
+                        group
+                    }
+                };
+                if let Some(group) = group {
+                    shared.enter(group);
+                    seat.place = Place::Shared(group);
+                    seat.seam = false;
+                }
+            }
+            Place::None => {
+                stream.align(tick);
+                seat.place = Place::Private;
+            }
+            Place::Shared(_) | Place::Private => {}
+        }
+    }
+}
+
+/// Encodes once for everybody who hears the same in the same encoding.
+pub(super) fn run_shared_streams(
+    room: &mut Room,
+    step: Step,
+    scratch: &mut Scratch,
+    stats: &mut EngineStats,
+) {
+    let Step { tick, rate, .. } = step;
+    let Scratch {
+        mix,
+        music,
+        music_ready,
+        ..
+    } = scratch;
+    for (heard, stream) in room.shared.each() {
+        let signal = match heard {
+            Heard::Mix => &*mix,
+            Heard::Music(piece) => render(piece, rate, tick, music, music_ready),
+            Heard::Silence => &SILENCE,
+        };
+        stream.push(&signal[..rate.samples_per_tick()], rate, false);
+        stats.encodes += stream.packets().count() as u64;
+    }
+}
+
+fn render<'a>(
+    piece: Music,
+    rate: Rate,
+    tick: Tick,
+    music: &'a mut [FrameBuffer; Music::ALL.len()],
+    ready: &mut [bool; Music::ALL.len()],
+) -> &'a FrameBuffer {
+    let index = piece as usize;
+    if !ready[index] {
+        piece.render(tick, rate, &mut music[index][..rate.samples_per_tick()]);
+        ready[index] = true;
+    }
+    &music[index]
+}
+
+/// Runs the streams of those whose signal is their own, and gives everybody their packets.
+pub(super) fn feed_all(
+    room: &mut Room,
+    legs: &mut [Option<Box<Leg>>],
+    step: Step,
+    scratch: &mut Scratch,
+    stats: &mut EngineStats,
+    out: &mut Outbox,
+) {
+    let Step {
+        tick,
+        rate,
+        limiter_before,
+        ..
+    } = step;
+    let samples = rate.samples_per_tick();
+    let Room { seats, shared, .. } = room;
+    for seat in seats.iter_mut().filter(|seat| !seat.early) {
+        let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
+            continue;
+        };
+        leg.next_tick = Some(tick.next());
+        if seat.progress == Progress::Leaving {
+            scratch.leaving.push(seat.leg);
+        }
+        match seat.place {
+            Place::None => {}
+            Place::Shared(group) => {
+                if let Some(stream) = shared.stream(group) {
+                    send(seat.leg, leg, stream, stats, out);
+                }
+            }
+            Place::Private => {
+                let Scratch {
+                    voices,
+                    total,
+                    mix,
+                    music,
+                    music_ready,
+                    own,
+                    ..
+                } = &mut *scratch;
+                let own = &mut own[..samples];
+                match (seat.heard, seat.voice) {
+                    (Heard::Mix, Some(voice)) => {
+                        dsp::mix_minus(&total[..samples], &voices[voice_at(voice as usize, samples)], own);
+                        leg.limiter.process(own, rate);
+                    }
+                    (Heard::Mix, None) => {
+                        // Where the two were turned down by different amounts, the one does not go on where the
+                        // other ended.
+                        seat.seam |= leg.limiter.gain() != limiter_before.gain();
+                        own.copy_from_slice(&mix[..samples]);
+                        leg.limiter = room.limiter;
+                    }
+                    (Heard::Music(piece), _) => {
+                        own.copy_from_slice(&render(piece, rate, tick, music, music_ready)[..samples]);
+                    }
+                    (Heard::Silence, _) => own.fill(0.0),
+                }
+                if seat.progress == Progress::Leaving {
+                    dsp::ramp(own, 1.0, 0.0);
+                }
+                let Some(mut stream) = leg.media.stream.take() else {
+                    continue;
+                };
+                for _ in 0..std::mem::take(&mut seat.owed) {
+                    stream.push(&SILENCE[..samples], rate, true);
+                    stats.encodes += stream.packets().count() as u64;
+                    send(seat.leg, leg, &stream, stats, out);
+                    seat.seam = true;
+                }
+                stream.push(own, rate, std::mem::take(&mut seat.seam));
+                stats.encodes += stream.packets().count() as u64;
+                send(seat.leg, leg, &stream, stats, out);
+                leg.media.stream = Some(stream);
+                seat.settle = seat.settle.saturating_sub(1);
+            }
+        }
+    }
+}
+
+/// Puts the stream's packets of this tick into the outbox, on the leg's own timeline.
+fn send(id: LegId, leg: &mut Leg, stream: &Stream, stats: &mut EngineStats, out: &mut Outbox) {
+    let Some(format) = leg.media.sent_format() else {
+        return;
+    };
+    let clock = format.encoding.packet_clock();
+    let destination = leg.source.destination().filter(|_| leg.media.terms().sends);
+    for payload in stream.packets() {
+        let Some(to) = destination else {
+            leg.timeline.pass(clock);
+            continue;
+        };
+        let header = leg.timeline.advance(format.send_as, clock);
+        if out.send(id, to, &header, payload) {
+            leg.counts.packets_sent += 1;
+            leg.counts.bytes_sent += payload.len() as u64;
+            stats.packets_sent += 1;
+        } else {
+            let outcome = leg.note(Err(Dropped::OutboxFull));
+            stats.note(outcome);
+        }
+    }
+}
