@@ -126,7 +126,15 @@ impl Engine {
     }
 
     /// The control plane asked for something; it takes effect with the next tick. Answers go to `out`.
+    ///
+    /// What breaks the rules of `Command` is a defect of the sender: counted, and lost.
     pub fn apply(&mut self, command: Command, out: &mut Outbox) {
+        if catch_unwind(AssertUnwindSafe(|| self.obey(command, out))).is_err() {
+            self.stats.panics += 1;
+        }
+    }
+
+    fn obey(&mut self, command: Command, out: &mut Outbox) {
         match command {
             Command::Open { room, state } => self.open(room, state),
             Command::Close { room } => self.close(room, out),

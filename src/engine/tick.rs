@@ -438,4 +438,22 @@ mod tests {
         assert_eq!(engine.stats().panics, 1);
         assert_eq!((engine.seats(RoomId(0)), engine.seats(RoomId(1))), (0, 1));
     }
+
+    #[test]
+    fn a_command_that_breaks_the_rules_is_counted_and_the_others_are_obeyed() {
+        let mut engine = Engine::new(EngineLimits { legs: 4, rooms: 2 });
+        let mut out = Outbox::new(4);
+        seat(&mut engine, 0, 1, &mut out);
+        assert_eq!(engine.stats().panics, 1, "no such room is open");
+        engine.apply(
+            Command::Open {
+                room: RoomId(1),
+                state: Room::new(RoomSettings::default()),
+            },
+            &mut out,
+        );
+        seat(&mut engine, 0, 1, &mut out);
+        engine.tick_room(RoomId(1), Tick(1), Time::from_millis(20), &mut out);
+        assert_eq!((engine.stats().panics, engine.seats(RoomId(1))), (1, 1));
+    }
 }
