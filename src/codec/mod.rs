@@ -165,16 +165,6 @@ impl PayloadError {
         PayloadError::TooLong,
         PayloadError::Corrupt,
     ];
-
-    /// The name under which such payloads are counted.
-    pub const fn reason(self) -> &'static str {
-        match self {
-            PayloadError::Empty => "payload_empty",
-            PayloadError::Partial => "payload_partial",
-            PayloadError::TooLong => "payload_too_long",
-            PayloadError::Corrupt => "payload_corrupt",
-        }
-    }
 }
 
 /// Turns the payloads of one stream into sound.

@@ -17,27 +17,6 @@ pub enum Discard {
     UnknownFormat,
 }
 
-impl Discard {
-    pub const ALL: [Discard; 5] = [
-        Discard::Late,
-        Discard::Duplicate,
-        Discard::Overflow,
-        Discard::TooLarge,
-        Discard::UnknownFormat,
-    ];
-
-    /// The name under which such packets are counted.
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Discard::Late => "late",
-            Discard::Duplicate => "duplicate",
-            Discard::Overflow => "overflow",
-            Discard::TooLarge => "too_large",
-            Discard::UnknownFormat => "unknown_format",
-        }
-    }
-}
-
 /// Counters since the playout was made, and gauges of the last tick.
 ///
 /// `received_packets` = `played_packets` + `late` + `duplicate` + `overflow` + `too_large` + `unknown_format` +

@@ -31,27 +31,6 @@ pub enum Malformed {
     BadPadding,
 }
 
-impl Malformed {
-    pub const ALL: [Malformed; 5] = [
-        Malformed::TooShort,
-        Malformed::WrongVersion,
-        Malformed::BadCsrc,
-        Malformed::BadExtension,
-        Malformed::BadPadding,
-    ];
-
-    /// The name under which such datagrams are counted.
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Malformed::TooShort => "too_short",
-            Malformed::WrongVersion => "wrong_version",
-            Malformed::BadCsrc => "bad_csrc",
-            Malformed::BadExtension => "bad_extension",
-            Malformed::BadPadding => "bad_padding",
-        }
-    }
-}
-
 /// A well-formed RTP packet, padding removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packet<'a> {

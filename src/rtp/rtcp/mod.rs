@@ -53,20 +53,6 @@ impl Malformed {
         Malformed::BadDescription,
         Malformed::BadBye,
     ];
-
-    /// The name under which such datagrams are counted.
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Malformed::TooShort => "rtcp_too_short",
-            Malformed::WrongVersion => "rtcp_wrong_version",
-            Malformed::BadFirst => "rtcp_bad_first",
-            Malformed::BadLength => "rtcp_bad_length",
-            Malformed::BadPadding => "rtcp_bad_padding",
-            Malformed::BadReport => "rtcp_bad_report",
-            Malformed::BadDescription => "rtcp_bad_description",
-            Malformed::BadBye => "rtcp_bad_bye",
-        }
-    }
 }
 
 /// Checks a whole datagram (RFC 3550 A.2, and each packet against its own counts): what it returns cannot be wrong.
