@@ -105,6 +105,8 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
             ptime_ms,
             bitrate: 24_000,
             complexity: 5,
+            dtx: false,
+            loss_percent: 0,
         };
         let address = SocketAddr::from(([127, 0, 0, 1], 20_000 + index as u16));
         let format = Format {
@@ -120,6 +122,7 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
             receives: true,
             symmetric: true,
             formats: vec![format],
+            ..MediaTerms::nothing()
         })
         .expect("the encoding is one of ours");
         let identity = Identity {
@@ -169,7 +172,7 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
             while talker.pending.len() >= encoding.samples() {
                 let rest = talker.pending.split_off(encoding.samples());
                 let pcm = std::mem::replace(&mut talker.pending, rest);
-                let len = talker.encoder.encode(&pcm, &mut datagram[HEADER_BYTES..]);
+                let len = talker.encoder.encode(&pcm, &mut datagram[HEADER_BYTES..]).bytes();
                 let head: &mut [u8; HEADER_BYTES] =
                     (&mut datagram[..HEADER_BYTES]).try_into().expect("12 bytes");
                 talker.header.write(head);
@@ -178,14 +181,14 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
                 if chance.u32(0..20) == 0 {
                     continue;
                 }
-                let bytes = &datagram[..HEADER_BYTES + len];
+                let bytes = &mut datagram[..HEADER_BYTES + len];
                 let ((), caught) = allocations(|| engine.receive(now, talker.leg, talker.address, bytes));
                 assert_eq!(caught, 0, "receiving allocates nothing");
             }
-            let garbage: Vec<u8> = (0..chance.usize(0..200)).map(|_| chance.u8(..)).collect();
+            let mut garbage: Vec<u8> = (0..chance.usize(0..200)).map(|_| chance.u8(..)).collect();
             let ((), caught) = allocations(|| {
-                engine.receive(now, talker.leg, talker.address, &garbage);
-                engine.receive_rtcp(talker.leg, talker.address, &garbage);
+                engine.receive(now, talker.leg, talker.address, &mut garbage);
+                engine.receive_rtcp(talker.leg, talker.address, &mut garbage);
             });
             assert_eq!(caught, 0, "garbage allocates nothing");
         }
