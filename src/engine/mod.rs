@@ -152,6 +152,7 @@ impl Engine {
                     seat.changed = true;
                 }
             }
+            Command::SendDigits { .. } => {}
             Command::Renegotiate { leg, media } => self.renegotiate(leg, media, out),
             Command::ChangeRoom { room, change } => self.change_room(room, change, out),
             Command::ReportLeg {

@@ -13,7 +13,7 @@ mod timeline;
 
 use std::time::Duration;
 
-pub use change::{Hold, LegChange};
+pub use change::{DigitSettings, Hold, InBand, LegChange};
 pub use dropped::Dropped;
 pub use media::{Companion, Format, LegMedia, MediaTerms};
 pub use report::LegReport;
@@ -39,6 +39,7 @@ pub struct LegSettings {
     pub gain: f32,
     pub music_while_alone: Option<Music>,
     pub max_delay: Duration,
+    pub digits: DigitSettings,
 }
 
 impl Default for LegSettings {
@@ -50,6 +51,7 @@ impl Default for LegSettings {
             gain: 1.0,
             music_while_alone: None,
             max_delay: DEFAULT_MAX_DELAY,
+            digits: DigitSettings::default(),
         }
     }
 }
@@ -122,6 +124,7 @@ impl Leg {
                 self.settings.max_delay = Duration::from_millis(u64::from(millis));
                 self.media.playout.set_max_delay(self.settings.max_delay);
             }
+            LegChange::Digits(digits) => self.settings.digits = digits,
         }
     }
 
