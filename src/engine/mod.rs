@@ -152,7 +152,19 @@ impl Engine {
                     seat.changed = true;
                 }
             }
-            Command::SendDigits { .. } => {}
+            Command::SendDigits {
+                leg,
+                digits,
+                tone_ms,
+                gap_ms,
+            } => {
+                if let Some(state) = self.legs[leg.0 as usize].as_deref_mut() {
+                    for digit in digits.as_slice() {
+                        let sent = state.digits.sender.push(*digit, tone_ms, gap_ms);
+                        self.stats.digits_lost += u64::from(sent.is_err());
+                    }
+                }
+            }
             Command::Renegotiate { leg, media } => self.renegotiate(leg, media, out),
             Command::ChangeRoom { room, change } => self.change_room(room, change, out),
             Command::ReportLeg {

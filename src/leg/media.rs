@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::codec::{CodecError, Decoder, Encoding};
 use crate::jitter::{Playout, PlayoutConfig};
 use crate::leg::DEFAULT_MAX_DELAY;
+use crate::srtp;
 use crate::stream::Stream;
 
 /// One format both sides know, with the payload type numbers each side wants to see.
@@ -45,6 +46,8 @@ pub struct MediaTerms {
     pub comfort_noise: Vec<Companion>,
     /// At most one for each clock rate.
     pub telephone_events: Vec<Companion>,
+    /// The keys of both directions; absent: RTP as it is.
+    pub srtp: Option<srtp::Terms>,
 }
 
 impl MediaTerms {
@@ -60,6 +63,26 @@ impl MediaTerms {
             formats: Vec::new(),
             comfort_noise: Vec::new(),
             telephone_events: Vec::new(),
+            srtp: None,
+        }
+    }
+}
+
+/// The two directions of an encrypted leg.
+pub(crate) struct Ciphers {
+    pub sender: srtp::Sender,
+    pub receiver: srtp::Receiver,
+}
+
+impl Ciphers {
+    /// Takes the keys that have changed: the counters of both directions go on (RFC 3711 §3.3.1).
+    fn rekey(&mut self, before: Option<&srtp::Terms>, terms: &srtp::Terms) {
+        if before.is_none_or(|before| before.ours != terms.ours) {
+            self.sender.rekey(&terms.ours);
+        }
+        let theirs = |terms: &srtp::Terms| (terms.theirs.clone(), terms.their_mki_bytes);
+        if before.is_none_or(|before| theirs(before) != theirs(terms)) {
+            self.receiver.rekey(&terms.theirs, terms.their_mki_bytes);
         }
     }
 }
@@ -73,6 +96,7 @@ pub struct LegMedia {
     format_by_payload_type: [u8; 128],
     pub(crate) decoders: Vec<Decoder>,
     pub(crate) playout: Playout,
+    pub(crate) ciphers: Option<Box<Ciphers>>,
     /// What the leg is sent when its signal is its own.
     pub(crate) stream: Option<Box<Stream>>,
     /// The leg's share in its room's pool of streams: there are always as many streams as legs to feed.
@@ -103,11 +127,18 @@ impl LegMedia {
             payload_bytes_max,
             codecs,
         });
+        let ciphers = terms.srtp.as_ref().map(|terms| {
+            Box::new(Ciphers {
+                sender: srtp::Sender::new(&terms.ours),
+                receiver: srtp::Receiver::new(&terms.theirs, terms.their_mki_bytes),
+            })
+        });
         Ok(Box::new(LegMedia {
             terms,
             format_by_payload_type,
             decoders,
             playout,
+            ciphers,
             stream,
             seat,
         }))
@@ -120,6 +151,25 @@ impl LegMedia {
     /// What we send, when there is somebody to send it to.
     pub fn sent_format(&self) -> Option<Format> {
         self.terms.formats.first().copied()
+    }
+
+    /// Whether the remote has agreed to send its digits as events.
+    pub(crate) fn hears_events(&self) -> bool {
+        !self.terms.telephone_events.is_empty()
+    }
+
+    /// The clock of the telephone events that arrive under this payload type.
+    pub(crate) fn event_clock_of(&self, payload_type: u8) -> Option<u32> {
+        let mut events = self.terms.telephone_events.iter();
+        let event = events.find(|event| event.receive_as == payload_type)?;
+        Some(event.clock_hz)
+    }
+
+    /// The payload type under which the remote wants its digits beside a codec of that clock; none: as tones.
+    pub(crate) fn events_sent_as(&self, clock_hz: u32) -> Option<u8> {
+        let mut events = self.terms.telephone_events.iter();
+        let event = events.find(|event| event.clock_hz == clock_hz)?;
+        Some(event.send_as)
     }
 
     pub(crate) fn format_of(&self, payload_type: u8) -> Option<u8> {
@@ -145,6 +195,13 @@ impl LegMedia {
             std::mem::swap(&mut self.decoders, &mut before.decoders);
             std::mem::swap(&mut self.playout, &mut before.playout);
         }
+        self.ciphers = match (self.ciphers.take(), before.ciphers.take(), &self.terms.srtp) {
+            (Some(_), Some(mut ciphers), Some(terms)) => {
+                ciphers.rekey(before.terms.srtp.as_ref(), terms);
+                Some(ciphers)
+            }
+            (new, ..) => new,
+        };
         let encoding = |media: &LegMedia| media.sent_format().map(|format| format.encoding);
         let same_sent = encoding(self).is_some() && encoding(self) == encoding(before);
         if same_sent {

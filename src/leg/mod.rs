@@ -4,6 +4,7 @@
 //! moving it is moving one box.
 
 mod change;
+mod digits;
 mod dropped;
 mod media;
 mod receive;
@@ -14,6 +15,7 @@ mod timeline;
 use std::time::Duration;
 
 pub use change::{DigitSettings, Hold, InBand, LegChange};
+pub(crate) use digits::{LegDigits, Told};
 pub use dropped::Dropped;
 pub use media::{Companion, Format, LegMedia, MediaTerms};
 pub use report::LegReport;
@@ -67,6 +69,7 @@ pub struct Leg {
     /// The voice on its way into the mix: from the codec's rate to the room's.
     pub(crate) inbound: Resampler,
     pub(crate) activity: Activity,
+    pub(crate) digits: LegDigits,
     /// The limiter of the leg's own signal.
     pub(crate) limiter: Limiter,
     /// The codec of the sound played last.
@@ -102,6 +105,7 @@ impl Leg {
             settled: PlayoutStats::default(),
             inbound: Resampler::new(Rate::Hz8000, Rate::Hz8000),
             activity: Activity::new(),
+            digits: LegDigits::new(settings.digits, media.hears_events()),
             limiter: Limiter::new(),
             codec_received: None,
             last_arrival: None,
@@ -124,7 +128,10 @@ impl Leg {
                 self.settings.max_delay = Duration::from_millis(u64::from(millis));
                 self.media.playout.set_max_delay(self.settings.max_delay);
             }
-            LegChange::Digits(digits) => self.settings.digits = digits,
+            LegChange::Digits(digits) => {
+                self.settings.digits = digits;
+                self.digits.set(digits, self.media.hears_events());
+            }
         }
     }
 
@@ -146,6 +153,7 @@ impl Leg {
                 .any(|format| format.encoding.codec == *codec)
         });
         std::mem::swap(&mut self.media, media);
+        self.digits.set(self.settings.digits, self.media.hears_events());
         self.settled = *self.media.playout.stats();
         self.media.playout.set_max_delay(self.settings.max_delay);
         stream_continues
@@ -184,6 +192,16 @@ impl Leg {
         since
     }
 
+    /// Whether the leg is to be sent digits now, and knows them only as tones.
+    pub(crate) fn is_sent_tones(&self) -> bool {
+        let clock_hz = self
+            .media
+            .sent_format()
+            .map(|format| format.encoding.codec.clock_hz());
+        !self.digits.sender.is_idle()
+            && clock_hz.is_some_and(|clock_hz| self.media.events_sent_as(clock_hz).is_none())
+    }
+
     /// The highest rate a codec in use on this leg needs: what it sends us now, and what we send it.
     pub(crate) fn rate_in_use(&self) -> Rate {
         let sent = self
@@ -218,7 +236,7 @@ impl Leg {
             packets_lost: self.counts.packets_lost,
             samples_concealed: self.counts.samples_concealed,
             samples_accelerated: self.counts.samples_accelerated,
-            delay_ms: playout.delay_ms,
+            delay_ms: playout.delay_ms + self.digits.delay_ms() as f32,
             delay_target_ms: playout.target_delay_ms,
             delay_ms_max: self.counts.delay_ms_max,
             jitter_ms: playout.jitter_ms,

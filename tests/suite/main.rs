@@ -2,6 +2,8 @@
 
 mod conference;
 mod control;
+mod digits;
+mod encrypted;
 mod fuzz_corpus;
 mod loopback;
 mod simulation;

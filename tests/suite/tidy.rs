@@ -25,14 +25,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "leg",
         &[
-            "time", "id", "frame", "rtp", "codec", "dsp", "dtmf", "jitter", "stream",
+            "time", "id", "frame", "rtp", "srtp", "codec", "dsp", "dtmf", "jitter", "stream",
         ],
     ),
     ("room", &["time", "id", "frame", "codec", "dsp", "stream"]),
     (
         "engine",
         &[
-            "time", "id", "frame", "rtp", "codec", "dsp", "dtmf", "jitter", "stream", "leg", "room",
+            "time", "id", "frame", "rtp", "srtp", "codec", "dsp", "dtmf", "jitter", "stream", "leg", "room",
         ],
     ),
     // The shell may use all of the core; what it may use of itself:

@@ -13,6 +13,8 @@ pub struct Voice {
     /// Amplitude of the tone; full scale is 1.
     amplitude: f32,
     phase: f32,
+    /// A second tone beside the first: its frequency and phase.
+    beside: Option<(f32, f32)>,
     chance: fastrand::Rng,
     /// Always speaking when `None`.
     left: Option<u64>,
@@ -27,9 +29,18 @@ impl Voice {
             hz,
             amplitude,
             phase: 0.0,
+            beside: None,
             chance: fastrand::Rng::with_seed(0),
             left: None,
             speaking: true,
+        }
+    }
+
+    /// The two tones of a key that is held down.
+    pub fn key(low_hz: f32, high_hz: f32) -> Voice {
+        Voice {
+            beside: Some((high_hz, 0.0)),
+            ..Voice::steady(low_hz, -12.0)
         }
     }
 
@@ -77,6 +88,10 @@ impl Voice {
         for sample in pcm {
             *sample = self.amplitude * self.phase.sin();
             self.phase = (self.phase + step) % TAU;
+            if let Some((hz, phase)) = &mut self.beside {
+                *sample += self.amplitude * phase.sin();
+                *phase = (*phase + TAU * *hz / rate_hz as f32) % TAU;
+            }
         }
     }
 }

@@ -14,11 +14,13 @@ use mixminus::leg::{Dropped, Format, Identity, Leg, LegChange, LegMedia, LegSett
 use mixminus::load::network::{Conditions, Network};
 use mixminus::room::{Room, RoomSettings};
 use mixminus::rtp::packet::{HEADER_BYTES, Header, Packet};
+use mixminus::srtp;
 use mixminus::time::{PHASES, TICK, Tick, Time};
 
 use super::voice::Voice;
 
 pub const PAYLOAD_TYPE: u8 = 96;
+pub const EVENT_PAYLOAD_TYPE: u8 = 101;
 
 /// 20 ms of a codec with the bitrate it has by default.
 pub fn encoding(codec: Codec) -> Encoding {
@@ -67,6 +69,9 @@ pub struct Party {
     pub packets_heard: u64,
     /// Sound it was sent and that the test has not taken yet, at its codec's rate.
     pub heard: Vec<f32>,
+    /// Telephone events it was sent: header and payload.
+    pub events_heard: Vec<(Header, Vec<u8>)>,
+    ciphers: Option<(srtp::Sender, srtp::Receiver)>,
     /// Between two rooms packets wait where they arrived.
     seated: bool,
     waiting: Vec<(Time, Vec<u8>)>,
@@ -75,6 +80,24 @@ pub struct Party {
 impl Party {
     pub fn rate(&self) -> Rate {
         self.encoding.codec.rate()
+    }
+
+    fn protect(&mut self, datagram: &mut Vec<u8>) {
+        if let Some((sender, _)) = &mut self.ciphers {
+            let len = datagram.len();
+            datagram.resize(len + srtp::OVERHEAD_MAX, 0);
+            let len = sender.protect(datagram, len).expect("one packet after the other");
+            datagram.truncate(len);
+        }
+    }
+
+    fn unprotect(&mut self, datagram: &mut Vec<u8>) {
+        if let Some((_, receiver)) = &mut self.ciphers {
+            let len = receiver
+                .unprotect(datagram)
+                .expect("our own packets are authentic");
+            datagram.truncate(len);
+        }
     }
 
     /// Takes one tick of what was heard, if that much has come.
@@ -86,6 +109,14 @@ impl Party {
         let rest = self.heard.split_off(samples);
         Some(std::mem::replace(&mut self.heard, rest))
     }
+}
+
+/// The remote's end of an encrypted leg.
+fn ciphers(terms: &srtp::Terms) -> (srtp::Sender, srtp::Receiver) {
+    (
+        srtp::Sender::new(&terms.theirs),
+        srtp::Receiver::new(&terms.ours, 0),
+    )
 }
 
 struct Flying {
@@ -184,6 +215,19 @@ impl World {
         voice: Voice,
         settings: LegSettings,
     ) -> usize {
+        self.join_on(engine, room, encoding, voice, settings, |terms| terms)
+    }
+
+    /// As agreed on by the terms that `agree` makes of plain ones.
+    pub fn join_on(
+        &mut self,
+        engine: usize,
+        room: u32,
+        encoding: Encoding,
+        voice: Voice,
+        settings: LegSettings,
+        agree: impl FnOnce(MediaTerms) -> MediaTerms,
+    ) -> usize {
         let index = self.parties.len();
         let mut chance = fastrand::Rng::with_seed(self.seed ^ (index as u64 + 1).wrapping_mul(0x9e37_79b9));
         let address = SocketAddr::from(([127, 0, 0, 1], 20_000 + 2 * index as u16));
@@ -192,7 +236,9 @@ impl World {
             sequence: chance.u16(..),
             timestamp: chance.u32(..),
         };
-        let media = LegMedia::new(terms(address, encoding)).expect("the encoding is one of ours");
+        let terms = agree(terms(address, encoding));
+        let ciphers = terms.srtp.as_ref().map(ciphers);
+        let media = LegMedia::new(terms).expect("the encoding is one of ours");
         let leg = LegId(index as u32);
         self.apply(
             engine,
@@ -223,6 +269,8 @@ impl World {
             last_header: None,
             packets_heard: 0,
             heard: Vec::new(),
+            events_heard: Vec::new(),
+            ciphers,
             seated: true,
             waiting: Vec::new(),
         });
@@ -314,6 +362,7 @@ impl World {
                     .expect("a header's length"),
             );
             datagram[HEADER_BYTES..].copy_from_slice(&payload[..len]);
+            party.protect(&mut datagram);
             for arrival in party.network.offer(sent_at, datagram.len()).times() {
                 self.sent += 1;
                 self.flying.push(Reverse(Flying {
@@ -323,6 +372,50 @@ impl World {
                     datagram: datagram.clone(),
                 }));
             }
+        }
+    }
+
+    /// A packet of the party's own making, of the payload type given and at a timestamp so many units after that of its
+    /// next packet of sound; it arrives at once.
+    pub fn send_packet(&mut self, index: usize, payload_type: u8, marker: bool, ahead: u32, payload: &[u8]) {
+        let now = self.tick.due(0);
+        let party = &mut self.parties[index];
+        let header = Header {
+            marker,
+            payload_type,
+            timestamp: party.next.timestamp.wrapping_add(ahead),
+            ..party.next
+        };
+        party.next.sequence = header.sequence.wrapping_add(1);
+        let mut datagram = vec![0; HEADER_BYTES + payload.len()];
+        header.write(
+            (&mut datagram[..HEADER_BYTES])
+                .try_into()
+                .expect("a header's length"),
+        );
+        datagram[HEADER_BYTES..].copy_from_slice(payload);
+        party.protect(&mut datagram);
+        self.engines[party.engine].receive(now, party.leg, party.address, &mut datagram);
+    }
+
+    /// The party moves: from here on its packets come from another address, and it is there that it hears.
+    pub fn move_party(&mut self, index: usize, address: SocketAddr) {
+        self.parties[index].address = address;
+    }
+
+    /// New keys, as both sides have agreed on them. `resets`: the party begins its roll-over counter anew.
+    pub fn rekey(&mut self, index: usize, terms: &srtp::Terms, resets: bool) {
+        let party = &mut self.parties[index];
+        match &mut party.ciphers {
+            Some((sender, receiver)) if !resets => {
+                sender.rekey(&terms.theirs);
+                receiver.rekey(&terms.ours, 0);
+            }
+            Some((sender, receiver)) => {
+                *sender = srtp::Sender::new(&terms.theirs);
+                receiver.rekey(&terms.ours, 0);
+            }
+            None => party.ciphers = Some(ciphers(terms)),
         }
     }
 
@@ -355,7 +448,24 @@ impl World {
                 outgoing.to, party.address,
                 "seed {seed}: a packet goes to its leg's party"
             );
-            let packet = Packet::parse(datagram).expect("our own packets are well-formed");
+            let mut datagram = datagram.to_vec();
+            party.unprotect(&mut datagram);
+            let packet = Packet::parse(&datagram).expect("our own packets are well-formed");
+            let header = Header {
+                marker: packet.marker,
+                payload_type: packet.payload_type,
+                sequence: packet.sequence,
+                timestamp: packet.timestamp,
+                ssrc: packet.ssrc,
+            };
+            if packet.payload_type == EVENT_PAYLOAD_TYPE {
+                party.events_heard.push((header, packet.payload.to_vec()));
+                if let Some(last) = &mut party.last_header {
+                    assert_eq!(packet.sequence, last.sequence.wrapping_add(1), "seed {seed}");
+                    last.sequence = packet.sequence;
+                }
+                continue;
+            }
             if let Some(last) = party.last_header {
                 assert_eq!(
                     packet.sequence,
@@ -363,19 +473,14 @@ impl World {
                     "seed {seed}: one more each packet"
                 );
                 let expected = last.timestamp.wrapping_add(party.encoding.packet_clock());
-                assert_eq!(
-                    packet.timestamp, expected,
-                    "seed {seed}: the timestamp rises by the packet's length"
+                let ahead = packet.timestamp.wrapping_sub(expected);
+                assert!(
+                    ahead == 0 || packet.marker && ahead.is_multiple_of(party.encoding.packet_clock()),
+                    "seed {seed}: the timestamp rises by the packet's length, or more after a pause"
                 );
                 assert_eq!(packet.ssrc, last.ssrc, "seed {seed}: one SSRC for a leg's life");
             }
-            party.last_header = Some(Header {
-                marker: packet.marker,
-                payload_type: packet.payload_type,
-                sequence: packet.sequence,
-                timestamp: packet.timestamp,
-                ssrc: packet.ssrc,
-            });
+            party.last_header = Some(header);
             let mut pcm = vec![0.0; PAYLOAD_SAMPLES_MAX];
             let len = party
                 .decoder
