@@ -10,12 +10,14 @@
 
 mod collect;
 mod events;
+mod receive;
 
 use std::fmt;
 use std::time::Duration;
 
 pub use collect::Collector;
 pub use events::{BadEvent, EVENT_BYTES, EventPayload};
+pub use receive::{EventPacket, EventReceiver, Refused};
 
 /// One key: `0`-`9`, `*`, `#`, `A`-`D`, which are the RFC 4733 event codes 0 to 15 in this order.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
