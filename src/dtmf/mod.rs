@@ -11,6 +11,7 @@
 mod collect;
 mod events;
 mod receive;
+mod send;
 
 use std::fmt;
 use std::time::Duration;
@@ -18,6 +19,9 @@ use std::time::Duration;
 pub use collect::Collector;
 pub use events::{BadEvent, EVENT_BYTES, EventPayload};
 pub use receive::{EventPacket, EventReceiver, Refused};
+pub use send::{
+    DigitSender, Full, GAP_MS, GAP_MS_MAX, GAP_MS_MIN, QUEUED_MAX, Sending, TONE_MS, TONE_MS_MAX, TONE_MS_MIN,
+};
 
 /// One key: `0`-`9`, `*`, `#`, `A`-`D`, which are the RFC 4733 event codes 0 to 15 in this order.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
