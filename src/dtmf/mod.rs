@@ -9,14 +9,17 @@
 //! Each press is one digit, whatever the network does to its packets; and no press stays audible.
 
 mod collect;
+mod detect;
 mod events;
 mod receive;
 mod send;
+mod spectrum;
 
 use std::fmt;
 use std::time::Duration;
 
 pub use collect::Collector;
+pub use detect::{LOOK_BACK_MS, ToneDetector};
 pub use events::{BadEvent, EVENT_BYTES, EventPayload};
 pub use receive::{EventPacket, EventReceiver, Refused};
 pub use send::{
