@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("codec", &["time", "frame"]),
     ("sdp", &["frame", "codec"]),
     ("dsp", &["time", "frame"]),
+    ("dtmf", &["time", "frame", "dsp"]),
     ("jitter", &["time", "frame", "rtp", "codec", "dsp"]),
     ("stream", &["time", "frame", "codec", "dsp"]),
     (
