@@ -7,5 +7,6 @@ mod encrypted;
 mod fuzz_corpus;
 mod loopback;
 mod simulation;
+mod sound;
 mod support;
 mod tidy;

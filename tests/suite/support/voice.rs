@@ -15,6 +15,8 @@ pub struct Voice {
     phase: f32,
     /// A second tone beside the first: its frequency and phase.
     beside: Option<(f32, f32)>,
+    /// What is said instead of tones, at the rate of the party's codec, and how much of it has been.
+    text: Option<(Vec<f32>, usize)>,
     chance: fastrand::Rng,
     /// Always speaking when `None`.
     left: Option<u64>,
@@ -30,6 +32,7 @@ impl Voice {
             amplitude,
             phase: 0.0,
             beside: None,
+            text: None,
             chance: fastrand::Rng::with_seed(0),
             left: None,
             speaking: true,
@@ -41,6 +44,14 @@ impl Voice {
         Voice {
             beside: Some((high_hz, 0.0)),
             ..Voice::steady(low_hz, -12.0)
+        }
+    }
+
+    /// Says this once, at the rate of the party's codec, and is silent then.
+    pub fn saying(text: Vec<f32>) -> Voice {
+        Voice {
+            text: Some((text, 0)),
+            ..Voice::silent()
         }
     }
 
@@ -72,6 +83,14 @@ impl Voice {
 
     /// Fills one tick at `rate_hz`.
     pub fn speak(&mut self, pcm: &mut [f32], rate_hz: u32) {
+        if let Some((text, said)) = &mut self.text {
+            let rest = &text[*said..];
+            let now = rest.len().min(pcm.len());
+            pcm[..now].copy_from_slice(&rest[..now]);
+            pcm[now..].fill(0.0);
+            *said += now;
+            return;
+        }
         if let Some(left) = &mut self.left {
             *left -= 1;
             if *left == 0 {
