@@ -11,7 +11,7 @@ use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
 use crate::id::LegId;
 use crate::leg::{Dropped, Leg};
 use crate::room::{Heard, Place, Progress, Room};
-use crate::stream::Stream;
+use crate::stream::{Content, Stream, Stretch};
 use crate::time::Tick;
 
 /// How long a leg keeps a stream of its own after its signal has become the shared one: its encoder, a copy of the
@@ -62,6 +62,8 @@ pub(super) fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], ste
             Place::Private | Place::None if !private => {
                 let encoding = stream.encoding();
                 let group = match shared.find(seat.heard, encoding) {
+                    // Whoever has not been told that there is nothing to hear would take a pause for loss.
+                    Some(group) if !stream.pauses() && shared.pauses(group) => None,
                     Some(group) => Some(group),
                     None => {
                         let group = shared.open(seat.heard, encoding);
@@ -78,6 +80,9 @@ pub(super) fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], ste
                     shared.enter(group);
                     seat.place = Place::Shared(group);
                     seat.seam = false;
+                } else if seat.place == Place::None {
+                    stream.align(tick);
+                    seat.place = Place::Private;
                 }
             }
             Place::None => {
@@ -110,7 +115,7 @@ pub(super) fn run_shared_streams(
             Heard::Silence => &SILENCE,
         };
         stream.push(&signal[..rate.samples_per_tick()], rate, false);
-        stats.encodes += stream.packets().count() as u64;
+        stats.encodes += stream.encodes();
     }
 }
 
@@ -197,12 +202,12 @@ pub(super) fn feed_all(
                 };
                 for _ in 0..std::mem::take(&mut seat.owed) {
                     stream.push(&SILENCE[..samples], rate, true);
-                    stats.encodes += stream.packets().count() as u64;
+                    stats.encodes += stream.encodes();
                     send(seat.leg, leg, &stream, stats, out);
                     seat.seam = true;
                 }
                 stream.push(own, rate, std::mem::take(&mut seat.seam));
-                stats.encodes += stream.packets().count() as u64;
+                stats.encodes += stream.encodes();
                 send(seat.leg, leg, &stream, stats, out);
                 leg.media.stream = Some(stream);
                 seat.settle = seat.settle.saturating_sub(1);
@@ -216,14 +221,23 @@ fn send(id: LegId, leg: &mut Leg, stream: &Stream, stats: &mut EngineStats, out:
     let Some(format) = leg.media.sent_format() else {
         return;
     };
-    let clock = format.encoding.packet_clock();
+    let noise_as = leg.media.comfort_noise_sent_as(format.encoding.codec.clock_hz());
     let destination = leg.source.destination().filter(|_| leg.media.terms().sends);
-    for payload in stream.packets() {
+    for Stretch { clock, content } in stream.stretches() {
         let Some(to) = destination else {
             leg.timeline.pass(clock);
             continue;
         };
-        let header = leg.timeline.advance(format.send_as, clock);
+        let (header, payload) = match (content, noise_as) {
+            (Content::Sound(payload), _) => (leg.timeline.advance(format.send_as, clock), payload),
+            (Content::ComfortNoise(payload), Some(noise_as)) => {
+                (leg.timeline.describe(noise_as, clock), payload)
+            }
+            (Content::ComfortNoise(_), None) | (Content::Nothing, _) => {
+                leg.timeline.pass(clock);
+                continue;
+            }
+        };
         if out.send(id, to, &header, payload) {
             leg.counts.packets_sent += 1;
             leg.counts.bytes_sent += payload.len() as u64;
