@@ -3,20 +3,15 @@
 //! A leg that only listens is fed from the stream of all who hear the same in the same encoding. One whose signal is
 //! its own takes a copy of that stream along, and comes back to it when the signals have been equal for a while.
 
-use std::net::SocketAddr;
-
 use crate::dsp::{self, Music};
-use crate::dtmf::Sending;
 use crate::engine::EngineStats;
 use crate::engine::outbox::Outbox;
+use crate::engine::send::send;
 use crate::engine::tick::{Scratch, Step, voice_at};
 use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
-use crate::id::LegId;
-use crate::leg::{Format, Leg};
+use crate::leg::Leg;
 use crate::room::{Heard, Place, Progress, Room};
-use crate::rtp::packet::Header;
-use crate::stream::Stream;
-use crate::time::{TICK, Tick};
+use crate::time::Tick;
 
 /// How long a leg keeps a stream of its own after its signal has become the shared one: its encoder, a copy of the
 /// shared one that has heard something else meanwhile, and the shared encoder grow alike again.
@@ -67,6 +62,8 @@ pub(super) fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], ste
             Place::Private | Place::None if !private => {
                 let encoding = stream.encoding();
                 let group = match shared.find(seat.heard, encoding) {
+                    // Whoever has not been told that there is nothing to hear would take a pause for loss.
+                    Some(group) if !stream.pauses() && shared.pauses(group) => None,
                     Some(group) => Some(group),
                     None => {
                         let group = shared.open(seat.heard, encoding);
@@ -83,6 +80,9 @@ pub(super) fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], ste
                     shared.enter(group);
                     seat.place = Place::Shared(group);
                     seat.seam = false;
+                } else if seat.place == Place::None {
+                    stream.align(tick);
+                    seat.place = Place::Private;
                 }
             }
             Place::None => {
@@ -115,7 +115,7 @@ pub(super) fn run_shared_streams(
             Heard::Silence => &SILENCE,
         };
         stream.push(&signal[..rate.samples_per_tick()], rate, false);
-        stats.encodes += stream.packets().count() as u64;
+        stats.encodes += stream.encodes();
     }
 }
 
@@ -208,100 +208,16 @@ pub(super) fn feed_all(
                 };
                 for _ in 0..std::mem::take(&mut seat.owed) {
                     stream.push(&SILENCE[..samples], rate, true);
-                    stats.encodes += stream.packets().count() as u64;
+                    stats.encodes += stream.encodes();
                     send(seat.leg, leg, &stream, tick, stats, out);
                     seat.seam = true;
                 }
                 stream.push(own, rate, std::mem::take(&mut seat.seam));
-                stats.encodes += stream.packets().count() as u64;
+                stats.encodes += stream.encodes();
                 send(seat.leg, leg, &stream, tick, stats, out);
                 leg.media.stream = Some(stream);
                 seat.settle = seat.settle.saturating_sub(1);
             }
-        }
-    }
-}
-
-/// Puts the stream's packets of this tick into the outbox, on the leg's own timeline; while digits are sent as events,
-/// these in their place.
-fn send(id: LegId, leg: &mut Leg, stream: &Stream, tick: Tick, stats: &mut EngineStats, out: &mut Outbox) {
-    let Some(format) = leg.media.sent_format() else {
-        return;
-    };
-    let clock = format.encoding.packet_clock();
-    let Some(to) = leg.source.destination().filter(|_| leg.media.terms().sends) else {
-        for _ in stream.packets() {
-            leg.timeline.pass(clock);
-        }
-        return;
-    };
-    let silenced = send_digits(id, leg, format, to, tick, stats, out);
-    for payload in stream.packets() {
-        if silenced {
-            leg.timeline.pass(clock);
-            continue;
-        }
-        let header = leg.timeline.advance(format.send_as, clock);
-        send_packet(id, leg, to, &header, payload, stats, out);
-    }
-}
-
-/// One tick of the digits a leg is sent as events. Returns whether they take the place of the sound.
-fn send_digits(
-    id: LegId,
-    leg: &mut Leg,
-    format: Format,
-    to: SocketAddr,
-    tick: Tick,
-    stats: &mut EngineStats,
-    out: &mut Outbox,
-) -> bool {
-    let clock_hz = format.encoding.codec.clock_hz();
-    let Some(payload_type) = leg.media.events_sent_as(clock_hz) else {
-        return false;
-    };
-    match leg.digits.sender.tick(clock_hz) {
-        Sending::Idle => false,
-        Sending::Gap => true,
-        Sending::Event {
-            payload,
-            first,
-            start_offset,
-        } => {
-            // The next packet of sound may have begun some ticks ago.
-            let begun_ms = tick.0 * TICK.as_millis() as u64 % u64::from(format.encoding.ptime_ms);
-            let now = leg
-                .timeline
-                .timestamp()
-                .wrapping_add(clock_hz / 1_000 * begun_ms as u32);
-            let header = leg
-                .timeline
-                .event(payload_type, now.wrapping_sub(start_offset), first);
-            send_packet(id, leg, to, &header, &payload, stats, out);
-            true
-        }
-    }
-}
-
-fn send_packet(
-    id: LegId,
-    leg: &mut Leg,
-    to: SocketAddr,
-    header: &Header,
-    payload: &[u8],
-    stats: &mut EngineStats,
-    out: &mut Outbox,
-) {
-    let cipher = leg.media.ciphers.as_mut().map(|ciphers| &mut ciphers.sender);
-    match out.send(id, to, header, payload, cipher) {
-        Ok(bytes) => {
-            leg.counts.packets_sent += 1;
-            leg.counts.bytes_sent += bytes as u64;
-            stats.packets_sent += 1;
-        }
-        Err(reason) => {
-            let outcome = leg.note(Err(reason));
-            stats.note(outcome);
         }
     }
 }

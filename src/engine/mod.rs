@@ -11,6 +11,7 @@ pub mod command;
 pub mod event;
 mod feed;
 pub mod outbox;
+mod send;
 pub mod stats;
 mod tick;
 

@@ -172,6 +172,16 @@ impl LegMedia {
         Some(event.send_as)
     }
 
+    /// The payload type under which the remote wants descriptions of silence beside a codec of that clock.
+    pub(crate) fn comfort_noise_sent_as(&self, clock_hz: u32) -> Option<u8> {
+        let companion = self
+            .terms
+            .comfort_noise
+            .iter()
+            .find(|companion| companion.clock_hz == clock_hz);
+        companion.map(|companion| companion.send_as)
+    }
+
     pub(crate) fn format_of(&self, payload_type: u8) -> Option<u8> {
         let index = self.format_by_payload_type[usize::from(payload_type & 0x7f)];
         (index != NO_FORMAT).then_some(index)

@@ -106,6 +106,11 @@ impl SharedStreams {
         self.groups[id.0 as usize].as_ref().map(|group| &*group.stream)
     }
 
+    /// Whether the group is being told that there is nothing to hear.
+    pub fn pauses(&self, id: GroupId) -> bool {
+        self.stream(id).is_some_and(Stream::pauses)
+    }
+
     pub fn stream_mut(&mut self, id: GroupId) -> Option<&mut Stream> {
         self.groups[id.0 as usize]
             .as_mut()

@@ -5,22 +5,28 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 
-use mixminus::codec::{Codec, Decoder, Encoder, Encoding, PAYLOAD_SAMPLES_MAX};
+use mixminus::codec::{Codec, Decoder, Encoding, PAYLOAD_SAMPLES_MAX};
 use mixminus::engine::outbox::Outbox;
 use mixminus::engine::{Command, Engine, EngineLimits, Event};
 use mixminus::frame::Rate;
 use mixminus::id::{LegId, RoomId};
-use mixminus::leg::{Dropped, Format, Identity, Leg, LegChange, LegMedia, LegSettings, MediaTerms};
+use mixminus::leg::{
+    Companion, Dropped, Format, Identity, Leg, LegChange, LegMedia, LegSettings, MediaTerms, Timeline,
+};
 use mixminus::load::network::{Conditions, Network};
 use mixminus::room::{Room, RoomSettings};
 use mixminus::rtp::packet::{HEADER_BYTES, Header, Packet};
 use mixminus::srtp;
+use mixminus::stream::{Content, Stream, Stretch};
 use mixminus::time::{PHASES, TICK, Tick, Time};
 
 use super::voice::Voice;
 
 pub const PAYLOAD_TYPE: u8 = 96;
 pub const EVENT_PAYLOAD_TYPE: u8 = 101;
+
+/// RFC 3551 Table 4.
+pub const COMFORT_NOISE: u8 = 13;
 
 /// 20 ms of a codec with the bitrate it has by default.
 pub fn encoding(codec: Codec) -> Encoding {
@@ -47,6 +53,11 @@ pub fn terms(address: SocketAddr, encoding: Encoding) -> MediaTerms {
             send_as: PAYLOAD_TYPE,
             encoding,
         }],
+        comfort_noise: vec![Companion {
+            receive_as: COMFORT_NOISE,
+            send_as: COMFORT_NOISE,
+            clock_hz: encoding.codec.clock_hz(),
+        }],
         ..MediaTerms::nothing()
     }
 }
@@ -60,13 +71,16 @@ pub struct Party {
     pub address: SocketAddr,
     /// When in a tick it sends.
     offset: Time,
-    encoder: Encoder,
+    stream: Box<Stream>,
+    timeline: Timeline,
     decoder: Decoder,
-    pending: Vec<f32>,
     network: Network,
-    next: Header,
     last_header: Option<Header>,
+    /// Timestamp after the last packet heard.
+    expected: u32,
     pub packets_heard: u64,
+    /// Payload type, payload bytes and the samples of pause before it, of each packet since the test took them.
+    pub packets: Vec<(u8, usize, usize)>,
     /// Sound it was sent and that the test has not taken yet, at its codec's rate.
     pub heard: Vec<f32>,
     /// Telephone events it was sent: header and payload.
@@ -80,15 +94,6 @@ pub struct Party {
 impl Party {
     pub fn rate(&self) -> Rate {
         self.encoding.codec.rate()
-    }
-
-    fn protect(&mut self, datagram: &mut Vec<u8>) {
-        if let Some((sender, _)) = &mut self.ciphers {
-            let len = datagram.len();
-            datagram.resize(len + srtp::OVERHEAD_MAX, 0);
-            let len = sender.protect(datagram, len).expect("one packet after the other");
-            datagram.truncate(len);
-        }
     }
 
     fn unprotect(&mut self, datagram: &mut Vec<u8>) {
@@ -108,6 +113,15 @@ impl Party {
         }
         let rest = self.heard.split_off(samples);
         Some(std::mem::replace(&mut self.heard, rest))
+    }
+}
+
+fn protect(ciphers: &mut Option<(srtp::Sender, srtp::Receiver)>, datagram: &mut Vec<u8>) {
+    if let Some((sender, _)) = ciphers {
+        let len = datagram.len();
+        datagram.resize(len + srtp::OVERHEAD_MAX, 0);
+        let len = sender.protect(datagram, len).expect("one packet after the other");
+        datagram.truncate(len);
     }
 }
 
@@ -255,19 +269,22 @@ impl World {
             engine,
             address,
             offset: Time::from_nanos(chance.u64(0..TICK.as_nanos() as u64)),
-            encoder: Encoder::new(encoding).expect("the encoding is one of ours"),
+            stream: {
+                let mut stream = Stream::new(encoding).expect("the encoding is one of ours");
+                stream.align(self.tick);
+                stream
+            },
             decoder: Decoder::new(encoding.codec).expect("the codec is one of ours"),
-            pending: Vec::new(),
             network: Network::seeded(chance.u64(..), self.conditions),
-            next: Header {
-                marker: false,
-                payload_type: PAYLOAD_TYPE,
+            timeline: Timeline::new(Identity {
                 sequence: chance.u16(..),
                 timestamp: chance.u32(..),
                 ssrc: chance.u32(..),
-            },
+            }),
             last_header: None,
+            expected: identity.timestamp,
             packets_heard: 0,
+            packets: Vec::new(),
             heard: Vec::new(),
             events_heard: Vec::new(),
             ciphers,
@@ -344,25 +361,25 @@ impl World {
         let rate = party.encoding.codec.rate();
         let mut frame = vec![0.0; rate.samples_per_tick()];
         party.voice.speak(&mut frame, rate.hz());
-        party.pending.extend_from_slice(&frame);
-        let packet_samples = usize::from(party.encoding.ptime_ms) * rate.samples_per_ms();
-        let mut payload = vec![0; party.encoding.payload_bytes_max()];
+        party.stream.push(&frame, rate, false);
         let sent_at = self.tick.due(0) + party.offset.since(Time::ZERO);
-        while party.pending.len() >= packet_samples {
-            let rest = party.pending.split_off(packet_samples);
-            let pcm = std::mem::replace(&mut party.pending, rest);
-            let len = party.encoder.encode(&pcm, &mut payload).bytes();
-            let header = party.next;
-            party.next.sequence = header.sequence.wrapping_add(1);
-            party.next.timestamp = header.timestamp.wrapping_add(party.encoding.packet_clock());
-            let mut datagram = vec![0; HEADER_BYTES + len];
+        for Stretch { clock, content } in party.stream.stretches() {
+            let (header, payload) = match content {
+                Content::Sound(payload) => (party.timeline.advance(PAYLOAD_TYPE, clock), payload),
+                Content::ComfortNoise(payload) => (party.timeline.describe(COMFORT_NOISE, clock), payload),
+                Content::Nothing => {
+                    party.timeline.pass(clock);
+                    continue;
+                }
+            };
+            let mut datagram = vec![0; HEADER_BYTES + payload.len()];
             header.write(
                 (&mut datagram[..HEADER_BYTES])
                     .try_into()
                     .expect("a header's length"),
             );
-            datagram[HEADER_BYTES..].copy_from_slice(&payload[..len]);
-            party.protect(&mut datagram);
+            datagram[HEADER_BYTES..].copy_from_slice(payload);
+            protect(&mut party.ciphers, &mut datagram);
             for arrival in party.network.offer(sent_at, datagram.len()).times() {
                 self.sent += 1;
                 self.flying.push(Reverse(Flying {
@@ -380,13 +397,8 @@ impl World {
     pub fn send_packet(&mut self, index: usize, payload_type: u8, marker: bool, ahead: u32, payload: &[u8]) {
         let now = self.tick.due(0);
         let party = &mut self.parties[index];
-        let header = Header {
-            marker,
-            payload_type,
-            timestamp: party.next.timestamp.wrapping_add(ahead),
-            ..party.next
-        };
-        party.next.sequence = header.sequence.wrapping_add(1);
+        let timestamp = party.timeline.timestamp().wrapping_add(ahead);
+        let header = party.timeline.event(payload_type, timestamp, marker);
         let mut datagram = vec![0; HEADER_BYTES + payload.len()];
         header.write(
             (&mut datagram[..HEADER_BYTES])
@@ -394,7 +406,7 @@ impl World {
                 .expect("a header's length"),
         );
         datagram[HEADER_BYTES..].copy_from_slice(payload);
-        party.protect(&mut datagram);
+        protect(&mut party.ciphers, &mut datagram);
         self.engines[party.engine].receive(now, party.leg, party.address, &mut datagram);
     }
 
@@ -462,31 +474,54 @@ impl World {
                 party.events_heard.push((header, packet.payload.to_vec()));
                 if let Some(last) = &mut party.last_header {
                     assert_eq!(packet.sequence, last.sequence.wrapping_add(1), "seed {seed}");
-                    last.sequence = packet.sequence;
+                    *last = header;
                 }
                 continue;
             }
+            let after_event = party
+                .last_header
+                .is_some_and(|last| last.payload_type == EVENT_PAYLOAD_TYPE);
+            let codec = party.encoding.codec;
+            let pause = packet.timestamp.wrapping_sub(party.expected);
+            assert!(
+                pause == 0 || party.encoding.dtx || after_event,
+                "seed {seed}: the timestamp rises by the packet's length"
+            );
+            assert!(
+                pause < 1 << 31 && pause % (codec.clock_hz() / 100) == 0,
+                "seed {seed}: a pause is a number of frames: {pause}"
+            );
+            let sound = packet.payload_type == PAYLOAD_TYPE;
             if let Some(last) = party.last_header {
                 assert_eq!(
                     packet.sequence,
                     last.sequence.wrapping_add(1),
                     "seed {seed}: one more each packet"
                 );
-                let expected = last.timestamp.wrapping_add(party.encoding.packet_clock());
-                let ahead = packet.timestamp.wrapping_sub(expected);
-                assert!(
-                    ahead == 0 || packet.marker && ahead.is_multiple_of(party.encoding.packet_clock()),
-                    "seed {seed}: the timestamp rises by the packet's length, or more after a pause"
-                );
                 assert_eq!(packet.ssrc, last.ssrc, "seed {seed}: one SSRC for a leg's life");
+                let paused = pause > 0 || last.payload_type == COMFORT_NOISE;
+                assert_eq!(
+                    packet.marker,
+                    sound && paused,
+                    "seed {seed}: the first sound after a pause is marked"
+                );
             }
             party.last_header = Some(header);
-            let mut pcm = vec![0.0; PAYLOAD_SAMPLES_MAX];
-            let len = party
-                .decoder
-                .decode(packet.payload, &mut pcm)
-                .expect("our own payloads decode");
-            party.heard.extend_from_slice(&pcm[..len]);
+            let pause = codec.samples_of(pause) as usize;
+            party.heard.resize(party.heard.len() + pause, 0.0);
+            party.expected = packet.timestamp;
+            if sound {
+                let mut pcm = vec![0.0; PAYLOAD_SAMPLES_MAX];
+                let len = party
+                    .decoder
+                    .decode(packet.payload, &mut pcm)
+                    .expect("our own payloads decode");
+                party.heard.extend_from_slice(&pcm[..len]);
+                party.expected = packet.timestamp.wrapping_add(codec.clock_of(len));
+            }
+            party
+                .packets
+                .push((packet.payload_type, packet.payload.len(), pause));
             party.packets_heard += 1;
         }
         for frame in self.outbox.recorded() {
