@@ -9,6 +9,7 @@ use super::search::search;
 use super::state::{self, Place};
 use super::tables::{INPUT_POLES, INPUT_ZEROS};
 use super::{BLOCKS_MAX, FULL_SCALE, MEMORY, Mode, ORDER, SAMPLES_MAX, STAGES, SUBFRAME};
+use crate::codec::saturate;
 
 /// Codes a stream, frame by frame. A copy of it goes on as the original does.
 #[derive(Debug, Clone)]
@@ -41,11 +42,7 @@ impl Encoder {
         let mut sound = [0.0; ORDER + SAMPLES_MAX];
         let sound = &mut sound[..ORDER + mode.samples()];
         for (sample, pcm) in sound[ORDER..].iter_mut().zip(pcm) {
-            *sample = if pcm.is_nan() {
-                0.0
-            } else {
-                pcm.clamp(-1.0, 1.0) * FULL_SCALE
-            };
+            *sample = saturate(*pcm) * FULL_SCALE;
         }
         self.input.filter(&mut sound[ORDER..]);
         let prediction = self.analysis.analyse(&sound[ORDER..]);

@@ -25,6 +25,8 @@ mod tables;
 pub use decoder::Decoder;
 pub use encoder::Encoder;
 
+use super::PayloadError;
+
 /// The two frame lengths; both sides of a call use one (RFC 3952 §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
@@ -51,6 +53,16 @@ impl Mode {
         match self {
             Mode::Ms20 => 38,
             Mode::Ms30 => 50,
+        }
+    }
+
+    /// How many samples the frames of a payload hold. `PayloadError::Partial` where it ends within one, or is of the
+    /// other mode.
+    pub(super) const fn samples_of(self, payload: &[u8]) -> Result<usize, PayloadError> {
+        if payload.len().is_multiple_of(self.bytes()) {
+            Ok(payload.len() / self.bytes() * self.samples())
+        } else {
+            Err(PayloadError::Partial)
         }
     }
 
