@@ -103,3 +103,6 @@ const MEMORY: usize = 147;
 const STAGES: usize = 3;
 /// Full scale of the interface, in the codec's own units.
 const FULL_SCALE: f32 = 32_768.0;
+
+#[cfg(test)]
+mod tests;
