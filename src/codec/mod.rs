@@ -151,6 +151,11 @@ impl Encoding {
         if !matches!(self.ptime_ms, 10 | 20 | 30 | 40 | 50 | 60) {
             return Err(CodecError::Ptime(self.ptime_ms));
         }
+        if let Codec::Ilbc(mode) = self.codec
+            && !usize::from(self.ptime_ms).is_multiple_of(mode.ms())
+        {
+            return Err(CodecError::Frames(self.ptime_ms));
+        }
         if matches!(self.codec, Codec::Opus(_)) {
             if !(opus::BITRATE_MIN..=opus::BITRATE_MAX).contains(&self.bitrate) {
                 return Err(CodecError::Bitrate(self.bitrate));
@@ -168,6 +173,8 @@ impl Encoding {
 pub enum CodecError {
     #[error("a packet time of {0} ms is not one of 10, 20, 30, 40, 50, 60")]
     Ptime(u8),
+    #[error("a packet time of {0} ms is not a whole number of the codec's frames")]
+    Frames(u8),
     #[error("an Opus bitrate of {0} bit/s is not within 6,000 to 510,000")]
     Bitrate(u32),
     #[error("an Opus complexity of {0} is not within 0 to 10")]
@@ -228,6 +235,7 @@ impl Encoded {
 pub enum Decoder {
     Pcmu,
     Pcma,
+    Ilbc(Box<ilbc::Decoder>),
     L16(Rate),
     Opus(opus::Decoder),
 }
@@ -238,7 +246,8 @@ impl Decoder {
         Ok(match codec {
             Codec::Pcmu => Decoder::Pcmu,
             Codec::Pcma => Decoder::Pcma,
-            Codec::G722 | Codec::G729 | Codec::Ilbc(_) => return Err(CodecError::Unavailable(codec)),
+            Codec::G722 | Codec::G729 => return Err(CodecError::Unavailable(codec)),
+            Codec::Ilbc(mode) => Decoder::Ilbc(Box::new(ilbc::Decoder::new(mode))),
             Codec::L16(rate) => Decoder::L16(rate),
             Codec::Opus(rate) => Decoder::Opus(opus::Decoder::new(rate)?),
         })
@@ -248,6 +257,7 @@ impl Decoder {
         match self {
             Decoder::Pcmu => Codec::Pcmu,
             Decoder::Pcma => Codec::Pcma,
+            Decoder::Ilbc(decoder) => Codec::Ilbc(decoder.mode()),
             Decoder::L16(rate) => Codec::L16(*rate),
             Decoder::Opus(decoder) => Codec::Opus(decoder.rate()),
         }
@@ -260,6 +270,7 @@ impl Decoder {
         }
         let samples = match self {
             Decoder::Pcmu | Decoder::Pcma => payload.len(),
+            Decoder::Ilbc(decoder) => decoder.mode().samples_of(payload)?,
             Decoder::L16(_) => l16::samples(payload)?,
             Decoder::Opus(decoder) => decoder.samples(payload)?,
         };
@@ -284,6 +295,13 @@ impl Decoder {
         match self {
             Decoder::Pcmu => g711::decode_mu(payload, pcm),
             Decoder::Pcma => g711::decode_a(payload, pcm),
+            Decoder::Ilbc(decoder) => {
+                let mode = decoder.mode();
+                let frames = payload.chunks_exact(mode.bytes());
+                for (frame, pcm) in frames.zip(pcm.chunks_exact_mut(mode.samples())) {
+                    decoder.decode(frame, pcm)?;
+                }
+            }
             Decoder::L16(_) => l16::decode(payload, pcm),
             Decoder::Opus(decoder) => decoder.decode(payload, pcm)?,
         }
@@ -306,7 +324,7 @@ impl Decoder {
     /// Whether the sender pauses after this payload: what follows it is silence, not loss.
     pub fn pauses(&self, payload: &[u8]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => false,
+            Decoder::Pcmu | Decoder::Pcma | Decoder::Ilbc(_) | Decoder::L16(_) => false,
             Decoder::Opus(_) => payload.len() <= OPUS_PAUSE_BYTES_MAX,
         }
     }
@@ -315,7 +333,7 @@ impl Decoder {
     /// Otherwise returns false and leaves `pcm` as it is.
     pub fn pause(&mut self, pcm: &mut [f32]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) | Decoder::Opus(_) => {
+            Decoder::Pcmu | Decoder::Pcma | Decoder::Ilbc(_) | Decoder::L16(_) | Decoder::Opus(_) => {
                 let _ = pcm;
                 false
             }
@@ -327,7 +345,7 @@ impl Decoder {
     /// where `next` repeats nothing.
     pub fn recover(&mut self, next: &[u8], pcm: &mut [f32]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) | Decoder::Opus(_) => {
+            Decoder::Pcmu | Decoder::Pcma | Decoder::Ilbc(_) | Decoder::L16(_) | Decoder::Opus(_) => {
                 let _ = (next, pcm);
                 false
             }
@@ -338,15 +356,26 @@ impl Decoder {
     pub const fn conceal_step(&self) -> usize {
         match self {
             Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => 1,
+            Decoder::Ilbc(decoder) => decoder.mode().samples(),
             Decoder::Opus(decoder) => decoder.rate().hz() as usize / 400,
         }
     }
 
     /// Fills `pcm` with the codec's own guess at a lost stretch of that length, where it has one: Opus, for multiples
-    /// of 2.5 ms up to 120 ms. Otherwise returns false and leaves `pcm` as it is.
+    /// of 2.5 ms up to 120 ms, and iLBC, for whole frames. Otherwise returns false and leaves `pcm` as it is.
     pub fn conceal(&mut self, pcm: &mut [f32]) -> bool {
         match self {
             Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => false,
+            Decoder::Ilbc(decoder) => {
+                let samples = decoder.mode().samples();
+                if pcm.is_empty() || !pcm.len().is_multiple_of(samples) {
+                    return false;
+                }
+                for frame in pcm.chunks_exact_mut(samples) {
+                    decoder.conceal(frame);
+                }
+                true
+            }
             Decoder::Opus(decoder) => decoder.conceal(pcm),
         }
     }
@@ -355,6 +384,7 @@ impl Decoder {
     pub fn reset(&mut self) {
         match self {
             Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => {}
+            Decoder::Ilbc(decoder) => decoder.reset(),
             Decoder::Opus(decoder) => decoder.reset(),
         }
     }
@@ -367,6 +397,7 @@ impl Decoder {
 pub enum Encoder {
     Pcmu(Encoding),
     Pcma(Encoding),
+    Ilbc(Encoding, Box<ilbc::Encoder>),
     L16(Encoding),
     Opus(opus::Encoder),
 }
@@ -378,9 +409,8 @@ impl Encoder {
         Ok(match encoding.codec {
             Codec::Pcmu => Encoder::Pcmu(encoding),
             Codec::Pcma => Encoder::Pcma(encoding),
-            Codec::G722 | Codec::G729 | Codec::Ilbc(_) => {
-                return Err(CodecError::Unavailable(encoding.codec));
-            }
+            Codec::G722 | Codec::G729 => return Err(CodecError::Unavailable(encoding.codec)),
+            Codec::Ilbc(mode) => Encoder::Ilbc(encoding, Box::new(ilbc::Encoder::new(mode))),
             Codec::L16(_) => Encoder::L16(encoding),
             Codec::Opus(rate) => Encoder::Opus(opus::Encoder::new(rate, encoding)?),
         })
@@ -388,7 +418,10 @@ impl Encoder {
 
     pub const fn encoding(&self) -> Encoding {
         match self {
-            Encoder::Pcmu(encoding) | Encoder::Pcma(encoding) | Encoder::L16(encoding) => *encoding,
+            Encoder::Pcmu(encoding)
+            | Encoder::Pcma(encoding)
+            | Encoder::Ilbc(encoding, _)
+            | Encoder::L16(encoding) => *encoding,
             Encoder::Opus(encoder) => encoder.encoding(),
         }
     }
@@ -410,6 +443,18 @@ impl Encoder {
         let bytes = match self {
             Encoder::Pcmu(_) => g711::encode_mu(pcm, payload),
             Encoder::Pcma(_) => g711::encode_a(pcm, payload),
+            Encoder::Ilbc(_, encoder) => {
+                let mode = encoder.mode();
+                let Some(payload) = payload.get_mut(..pcm.len() / mode.samples() * mode.bytes()) else {
+                    debug_assert!(false, "{} samples do not fit", pcm.len());
+                    return Encoded::Nothing;
+                };
+                let frames = payload.chunks_exact_mut(mode.bytes());
+                for (pcm, frame) in pcm.chunks_exact(mode.samples()).zip(frames) {
+                    encoder.encode(pcm, frame);
+                }
+                payload.len()
+            }
             Encoder::L16(_) => l16::encode(pcm, payload),
             Encoder::Opus(encoder) => encoder.encode(pcm, payload),
         };
@@ -427,8 +472,10 @@ impl Encoder {
             other.encoding(),
             "only equal encodings share a state"
         );
-        if let (Encoder::Opus(encoder), Encoder::Opus(other)) = (self, other) {
-            encoder.copy_from(other);
+        match (self, other) {
+            (Encoder::Ilbc(_, encoder), Encoder::Ilbc(_, other)) => encoder.clone_from(other),
+            (Encoder::Opus(encoder), Encoder::Opus(other)) => encoder.copy_from(other),
+            _ => {}
         }
     }
 }
