@@ -5,6 +5,8 @@
 
 pub mod comfort_noise;
 pub mod g711;
+pub mod g722;
+pub mod g729;
 pub mod ilbc;
 pub mod l16;
 pub mod opus;
@@ -228,6 +230,8 @@ impl Encoded {
 pub enum Decoder {
     Pcmu,
     Pcma,
+    G722(g722::Decoder),
+    G729(g729::Decoder),
     L16(Rate),
     Opus(opus::Decoder),
 }
@@ -238,7 +242,9 @@ impl Decoder {
         Ok(match codec {
             Codec::Pcmu => Decoder::Pcmu,
             Codec::Pcma => Decoder::Pcma,
-            Codec::G722 | Codec::G729 | Codec::Ilbc(_) => return Err(CodecError::Unavailable(codec)),
+            Codec::G722 => Decoder::G722(g722::Decoder::new()),
+            Codec::G729 => Decoder::G729(g729::Decoder::new()?),
+            Codec::Ilbc(_) => return Err(CodecError::Unavailable(codec)),
             Codec::L16(rate) => Decoder::L16(rate),
             Codec::Opus(rate) => Decoder::Opus(opus::Decoder::new(rate)?),
         })
@@ -248,6 +254,8 @@ impl Decoder {
         match self {
             Decoder::Pcmu => Codec::Pcmu,
             Decoder::Pcma => Codec::Pcma,
+            Decoder::G722(_) => Codec::G722,
+            Decoder::G729(_) => Codec::G729,
             Decoder::L16(rate) => Codec::L16(*rate),
             Decoder::Opus(decoder) => Codec::Opus(decoder.rate()),
         }
@@ -260,6 +268,8 @@ impl Decoder {
         }
         let samples = match self {
             Decoder::Pcmu | Decoder::Pcma => payload.len(),
+            Decoder::G722(_) => 2 * payload.len(),
+            Decoder::G729(_) => g729::samples(payload)?,
             Decoder::L16(_) => l16::samples(payload)?,
             Decoder::Opus(decoder) => decoder.samples(payload)?,
         };
@@ -284,6 +294,8 @@ impl Decoder {
         match self {
             Decoder::Pcmu => g711::decode_mu(payload, pcm),
             Decoder::Pcma => g711::decode_a(payload, pcm),
+            Decoder::G722(decoder) => decoder.decode(payload, pcm),
+            Decoder::G729(decoder) => decoder.decode(payload, pcm),
             Decoder::L16(_) => l16::decode(payload, pcm),
             Decoder::Opus(decoder) => decoder.decode(payload, pcm)?,
         }
@@ -306,7 +318,8 @@ impl Decoder {
     /// Whether the sender pauses after this payload: what follows it is silence, not loss.
     pub fn pauses(&self, payload: &[u8]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => false,
+            Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) | Decoder::L16(_) => false,
+            Decoder::G729(_) => g729::pauses(payload),
             Decoder::Opus(_) => payload.len() <= OPUS_PAUSE_BYTES_MAX,
         }
     }
@@ -315,10 +328,8 @@ impl Decoder {
     /// Otherwise returns false and leaves `pcm` as it is.
     pub fn pause(&mut self, pcm: &mut [f32]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) | Decoder::Opus(_) => {
-                let _ = pcm;
-                false
-            }
+            Decoder::G729(decoder) => decoder.fill(pcm),
+            Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) | Decoder::L16(_) | Decoder::Opus(_) => false,
         }
     }
 
@@ -327,7 +338,12 @@ impl Decoder {
     /// where `next` repeats nothing.
     pub fn recover(&mut self, next: &[u8], pcm: &mut [f32]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) | Decoder::Opus(_) => {
+            Decoder::Pcmu
+            | Decoder::Pcma
+            | Decoder::G722(_)
+            | Decoder::G729(_)
+            | Decoder::L16(_)
+            | Decoder::Opus(_) => {
                 let _ = (next, pcm);
                 false
             }
@@ -337,16 +353,18 @@ impl Decoder {
     /// Samples of which a stretch that is concealed or paused by the codec must be a multiple.
     pub const fn conceal_step(&self) -> usize {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => 1,
+            Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) | Decoder::L16(_) => 1,
+            Decoder::G729(_) => g729::FRAME_SAMPLES,
             Decoder::Opus(decoder) => decoder.rate().hz() as usize / 400,
         }
     }
 
-    /// Fills `pcm` with the codec's own guess at a lost stretch of that length, where it has one: Opus, for multiples
-    /// of 2.5 ms up to 120 ms. Otherwise returns false and leaves `pcm` as it is.
+    /// Fills `pcm` with the codec's own guess at a lost stretch of that length, where it has one: Opus up to 120 ms, and
+    /// G.729, whose guess at what is lost in a pause is its comfort noise. Otherwise returns false and leaves `pcm` as it is.
     pub fn conceal(&mut self, pcm: &mut [f32]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => false,
+            Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) | Decoder::L16(_) => false,
+            Decoder::G729(decoder) => decoder.fill(pcm),
             Decoder::Opus(decoder) => decoder.conceal(pcm),
         }
     }
@@ -355,6 +373,8 @@ impl Decoder {
     pub fn reset(&mut self) {
         match self {
             Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => {}
+            Decoder::G722(decoder) => decoder.reset(),
+            Decoder::G729(decoder) => decoder.reset(),
             Decoder::Opus(decoder) => decoder.reset(),
         }
     }
@@ -367,6 +387,8 @@ impl Decoder {
 pub enum Encoder {
     Pcmu(Encoding),
     Pcma(Encoding),
+    G722(Box<g722::Encoder>),
+    G729(g729::Encoder),
     L16(Encoding),
     Opus(opus::Encoder),
 }
@@ -378,9 +400,9 @@ impl Encoder {
         Ok(match encoding.codec {
             Codec::Pcmu => Encoder::Pcmu(encoding),
             Codec::Pcma => Encoder::Pcma(encoding),
-            Codec::G722 | Codec::G729 | Codec::Ilbc(_) => {
-                return Err(CodecError::Unavailable(encoding.codec));
-            }
+            Codec::G722 => Encoder::G722(Box::new(g722::Encoder::new(encoding))),
+            Codec::G729 => Encoder::G729(g729::Encoder::new(encoding)?),
+            Codec::Ilbc(_) => return Err(CodecError::Unavailable(encoding.codec)),
             Codec::L16(_) => Encoder::L16(encoding),
             Codec::Opus(rate) => Encoder::Opus(opus::Encoder::new(rate, encoding)?),
         })
@@ -389,6 +411,8 @@ impl Encoder {
     pub const fn encoding(&self) -> Encoding {
         match self {
             Encoder::Pcmu(encoding) | Encoder::Pcma(encoding) | Encoder::L16(encoding) => *encoding,
+            Encoder::G722(encoder) => encoder.encoding(),
+            Encoder::G729(encoder) => encoder.encoding(),
             Encoder::Opus(encoder) => encoder.encoding(),
         }
     }
@@ -396,7 +420,10 @@ impl Encoder {
     /// How many samples one call of `encode` takes: a packet time, or less where a packet is made of frames of which
     /// any can end a talk spurt.
     pub const fn frame_samples(&self) -> usize {
-        self.encoding().samples()
+        match self {
+            Encoder::G729(_) => g729::FRAME_SAMPLES,
+            _ => self.encoding().samples(),
+        }
     }
 
     /// Encodes `frame_samples()` of sound into the front of `payload`. Opus never makes more than `payload.len()`; the
@@ -410,6 +437,8 @@ impl Encoder {
         let bytes = match self {
             Encoder::Pcmu(_) => g711::encode_mu(pcm, payload),
             Encoder::Pcma(_) => g711::encode_a(pcm, payload),
+            Encoder::G722(encoder) => encoder.encode(pcm, payload),
+            Encoder::G729(encoder) => return encoder.encode(pcm, payload),
             Encoder::L16(_) => l16::encode(pcm, payload),
             Encoder::Opus(encoder) => encoder.encode(pcm, payload),
         };
@@ -427,8 +456,11 @@ impl Encoder {
             other.encoding(),
             "only equal encodings share a state"
         );
-        if let (Encoder::Opus(encoder), Encoder::Opus(other)) = (self, other) {
-            encoder.copy_from(other);
+        match (self, other) {
+            (Encoder::G722(encoder), Encoder::G722(other)) => (**encoder).clone_from(other),
+            (Encoder::G729(encoder), Encoder::G729(other)) => encoder.copy_from(other),
+            (Encoder::Opus(encoder), Encoder::Opus(other)) => encoder.copy_from(other),
+            _ => {}
         }
     }
 }
