@@ -5,6 +5,8 @@
 
 pub mod comfort_noise;
 pub mod g711;
+pub mod g722;
+pub mod g729;
 pub mod ilbc;
 pub mod l16;
 pub mod opus;
@@ -235,6 +237,8 @@ impl Encoded {
 pub enum Decoder {
     Pcmu,
     Pcma,
+    G722(g722::Decoder),
+    G729(g729::Decoder),
     Ilbc(Box<ilbc::Decoder>),
     L16(Rate),
     Opus(opus::Decoder),
@@ -246,7 +250,8 @@ impl Decoder {
         Ok(match codec {
             Codec::Pcmu => Decoder::Pcmu,
             Codec::Pcma => Decoder::Pcma,
-            Codec::G722 | Codec::G729 => return Err(CodecError::Unavailable(codec)),
+            Codec::G722 => Decoder::G722(g722::Decoder::new()),
+            Codec::G729 => Decoder::G729(g729::Decoder::new()?),
             Codec::Ilbc(mode) => Decoder::Ilbc(Box::new(ilbc::Decoder::new(mode))),
             Codec::L16(rate) => Decoder::L16(rate),
             Codec::Opus(rate) => Decoder::Opus(opus::Decoder::new(rate)?),
@@ -257,6 +262,8 @@ impl Decoder {
         match self {
             Decoder::Pcmu => Codec::Pcmu,
             Decoder::Pcma => Codec::Pcma,
+            Decoder::G722(_) => Codec::G722,
+            Decoder::G729(_) => Codec::G729,
             Decoder::Ilbc(decoder) => Codec::Ilbc(decoder.mode()),
             Decoder::L16(rate) => Codec::L16(*rate),
             Decoder::Opus(decoder) => Codec::Opus(decoder.rate()),
@@ -270,6 +277,8 @@ impl Decoder {
         }
         let samples = match self {
             Decoder::Pcmu | Decoder::Pcma => payload.len(),
+            Decoder::G722(_) => 2 * payload.len(),
+            Decoder::G729(_) => g729::samples(payload)?,
             Decoder::Ilbc(decoder) => decoder.mode().samples_of(payload)?,
             Decoder::L16(_) => l16::samples(payload)?,
             Decoder::Opus(decoder) => decoder.samples(payload)?,
@@ -295,6 +304,8 @@ impl Decoder {
         match self {
             Decoder::Pcmu => g711::decode_mu(payload, pcm),
             Decoder::Pcma => g711::decode_a(payload, pcm),
+            Decoder::G722(decoder) => decoder.decode(payload, pcm),
+            Decoder::G729(decoder) => decoder.decode(payload, pcm),
             Decoder::Ilbc(decoder) => {
                 let mode = decoder.mode();
                 let frames = payload.chunks_exact(mode.bytes());
@@ -324,8 +335,9 @@ impl Decoder {
     /// Whether the sender pauses after this payload: what follows it is silence, not loss.
     pub fn pauses(&self, payload: &[u8]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::Ilbc(_) | Decoder::L16(_) => false,
+            Decoder::G729(_) => g729::pauses(payload),
             Decoder::Opus(_) => payload.len() <= OPUS_PAUSE_BYTES_MAX,
+            _ => false,
         }
     }
 
@@ -333,10 +345,8 @@ impl Decoder {
     /// Otherwise returns false and leaves `pcm` as it is.
     pub fn pause(&mut self, pcm: &mut [f32]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::Ilbc(_) | Decoder::L16(_) | Decoder::Opus(_) => {
-                let _ = pcm;
-                false
-            }
+            Decoder::G729(decoder) => decoder.fill(pcm),
+            _ => false,
         }
     }
 
@@ -345,7 +355,7 @@ impl Decoder {
     /// where `next` repeats nothing.
     pub fn recover(&mut self, next: &[u8], pcm: &mut [f32]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::Ilbc(_) | Decoder::L16(_) | Decoder::Opus(_) => {
+            _ => {
                 let _ = (next, pcm);
                 false
             }
@@ -355,17 +365,20 @@ impl Decoder {
     /// Samples of which a stretch that is concealed or paused by the codec must be a multiple.
     pub const fn conceal_step(&self) -> usize {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => 1,
+            Decoder::G729(_) => g729::FRAME_SAMPLES,
             Decoder::Ilbc(decoder) => decoder.mode().samples(),
+            Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) | Decoder::L16(_) => 1,
             Decoder::Opus(decoder) => decoder.rate().hz() as usize / 400,
         }
     }
 
-    /// Fills `pcm` with the codec's own guess at a lost stretch of that length, where it has one: Opus, for multiples
-    /// of 2.5 ms up to 120 ms, and iLBC, for whole frames. Otherwise returns false and leaves `pcm` as it is.
+    /// Fills `pcm` with the codec's own guess at a lost stretch of that length, where it has one: iLBC, Opus up to
+    /// 120 ms, and G.729, whose guess at what is lost in a pause is its comfort noise. Otherwise returns false and leaves
+    /// `pcm` as it is.
     pub fn conceal(&mut self, pcm: &mut [f32]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => false,
+            Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) | Decoder::L16(_) => false,
+            Decoder::G729(decoder) => decoder.fill(pcm),
             Decoder::Ilbc(decoder) => {
                 let samples = decoder.mode().samples();
                 if pcm.is_empty() || !pcm.len().is_multiple_of(samples) {
@@ -384,6 +397,8 @@ impl Decoder {
     pub fn reset(&mut self) {
         match self {
             Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => {}
+            Decoder::G722(decoder) => decoder.reset(),
+            Decoder::G729(decoder) => decoder.reset(),
             Decoder::Ilbc(decoder) => decoder.reset(),
             Decoder::Opus(decoder) => decoder.reset(),
         }
@@ -397,6 +412,8 @@ impl Decoder {
 pub enum Encoder {
     Pcmu(Encoding),
     Pcma(Encoding),
+    G722(Box<g722::Encoder>),
+    G729(g729::Encoder),
     Ilbc(Encoding, Box<ilbc::Encoder>),
     L16(Encoding),
     Opus(opus::Encoder),
@@ -409,7 +426,8 @@ impl Encoder {
         Ok(match encoding.codec {
             Codec::Pcmu => Encoder::Pcmu(encoding),
             Codec::Pcma => Encoder::Pcma(encoding),
-            Codec::G722 | Codec::G729 => return Err(CodecError::Unavailable(encoding.codec)),
+            Codec::G722 => Encoder::G722(Box::new(g722::Encoder::new(encoding))),
+            Codec::G729 => Encoder::G729(g729::Encoder::new(encoding)?),
             Codec::Ilbc(mode) => Encoder::Ilbc(encoding, Box::new(ilbc::Encoder::new(mode))),
             Codec::L16(_) => Encoder::L16(encoding),
             Codec::Opus(rate) => Encoder::Opus(opus::Encoder::new(rate, encoding)?),
@@ -422,6 +440,8 @@ impl Encoder {
             | Encoder::Pcma(encoding)
             | Encoder::Ilbc(encoding, _)
             | Encoder::L16(encoding) => *encoding,
+            Encoder::G722(encoder) => encoder.encoding(),
+            Encoder::G729(encoder) => encoder.encoding(),
             Encoder::Opus(encoder) => encoder.encoding(),
         }
     }
@@ -429,7 +449,10 @@ impl Encoder {
     /// How many samples one call of `encode` takes: a packet time, or less where a packet is made of frames of which
     /// any can end a talk spurt.
     pub const fn frame_samples(&self) -> usize {
-        self.encoding().samples()
+        match self {
+            Encoder::G729(_) => g729::FRAME_SAMPLES,
+            _ => self.encoding().samples(),
+        }
     }
 
     /// Encodes `frame_samples()` of sound into the front of `payload`. Opus never makes more than `payload.len()`; the
@@ -443,6 +466,8 @@ impl Encoder {
         let bytes = match self {
             Encoder::Pcmu(_) => g711::encode_mu(pcm, payload),
             Encoder::Pcma(_) => g711::encode_a(pcm, payload),
+            Encoder::G722(encoder) => encoder.encode(pcm, payload),
+            Encoder::G729(encoder) => return encoder.encode(pcm, payload),
             Encoder::Ilbc(_, encoder) => {
                 let mode = encoder.mode();
                 let Some(payload) = payload.get_mut(..pcm.len() / mode.samples() * mode.bytes()) else {
@@ -473,6 +498,8 @@ impl Encoder {
             "only equal encodings share a state"
         );
         match (self, other) {
+            (Encoder::G722(encoder), Encoder::G722(other)) => (**encoder).clone_from(other),
+            (Encoder::G729(encoder), Encoder::G729(other)) => encoder.copy_from(other),
             (Encoder::Ilbc(_, encoder), Encoder::Ilbc(_, other)) => encoder.clone_from(other),
             (Encoder::Opus(encoder), Encoder::Opus(other)) => encoder.copy_from(other),
             _ => {}
