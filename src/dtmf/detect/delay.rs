@@ -67,22 +67,23 @@ impl Delay {
         self.blank[HOPS..].fill(false);
     }
 
-    /// Blanks the windows before the one that ends with this hop of the tick, that many with it, and the hop before.
+    /// Blanks this hop of the tick, and with it that many windows ending there and the hop before, as far back as the
+    /// line goes.
     pub fn blank(&mut self, hop: usize, windows: usize) {
         let newest = HOPS + hop;
-        let from = if windows == 0 {
-            newest
+        let back = if windows == 0 {
+            0
         } else {
-            newest.saturating_sub(windows + 1)
+            windows.saturating_add(1)
         };
-        self.blank[from..=newest].fill(true);
+        self.blank[newest.saturating_sub(back)..=newest].fill(true);
     }
 
     /// Lets out again what came after the tones: of as many windows without them, ending with this hop, the first
-    /// two may hold the last of them.
+    /// two hops may hold the last of them.
     pub fn unblank(&mut self, hop: usize, windows: usize) {
         let newest = HOPS + hop;
-        self.blank[newest + 2 - windows..=newest].fill(false);
+        self.blank[(newest + 2).saturating_sub(windows).min(newest + 1)..=newest].fill(false);
     }
 }
 
