@@ -2,6 +2,7 @@
 
 mod conference;
 mod control;
+mod digits;
 mod fuzz_corpus;
 mod loopback;
 mod simulation;
