@@ -82,7 +82,7 @@ const OFF_ONCE: f32 = 0.035;
 const OFF: f32 = 0.025;
 
 /// Between the weakest and the strongest window of a digit: a tone is steady, a voice is not.
-const STEADY: f32 = 2.0;
+const STEADY: f32 = 2.5;
 
 /// Within a press a window counts that is no weaker than this part of it: −6 dB.
 const STILL_THERE: f32 = 0.25;
