@@ -101,3 +101,45 @@ fn stretch(line: &mut [f32], from: usize, to: usize) {
         (0..to).for_each(|index| line[index] = at(line, index));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blank_hop_is_silent_throughout_and_fades_lie_around_it() {
+        for rate in Rate::ALL {
+            let mut delay = Delay::new();
+            let mut out = Vec::new();
+            for tick in 0..4 {
+                let mut frame = vec![1.0; rate.samples_per_tick()];
+                delay.push(&frame, rate);
+                if tick == 2 {
+                    // The last hop of this tick and two before it.
+                    delay.blank(3, 1);
+                }
+                delay.pop(&mut frame);
+                out.extend_from_slice(&frame);
+            }
+            for _ in 0..2 {
+                let mut frame = vec![1.0; rate.samples_per_tick()];
+                delay.push(&frame, rate);
+                delay.pop(&mut frame);
+                out.extend_from_slice(&frame);
+            }
+            let hop = HOP_MS * rate.samples_per_ms();
+            let blank = (HOPS + 9) * hop;
+            let expected = |n: usize| match n {
+                n if n < HOPS * hop => 0.0,
+                n if n < blank - hop => 1.0,
+                n if n < blank => 1.0 - (n - (blank - hop) + 1) as f32 / hop as f32,
+                n if n < blank + 3 * hop => 0.0,
+                n if n < blank + 4 * hop => (n - (blank + 3 * hop) + 1) as f32 / hop as f32,
+                _ => 1.0,
+            };
+            for (n, sample) in out.iter().enumerate() {
+                assert!((sample - expected(n)).abs() < 1e-5, "{n} at {rate:?}: {sample}");
+            }
+        }
+    }
+}
