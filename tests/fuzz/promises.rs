@@ -3,10 +3,13 @@
 //! Both the fuzzer and `cargo test` (`tests/suite/fuzz_corpus.rs`) run these functions; a broken promise is a panic.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
+use mixminus::dtmf::{BadEvent, EVENT_BYTES, EventPacket, EventPayload, EventReceiver, Refused};
 use mixminus::rtp::packet::{Extension, HEADER_BYTES, Header, Packet};
 use mixminus::rtp::rtcp::{self, Blocks, ReportBlock, Rtcp};
 use mixminus::sdp::{self, Agreed, Codecs, FORMATS_MAX, LocalMedia, Order, SdpError, Session};
+use mixminus::time::Time;
 
 /// A session description: as an offer to answer and as the answer to an offer of ours.
 pub fn sdp(bytes: &[u8]) {
@@ -184,4 +187,56 @@ fn check_blocks(blocks: Blocks, ssrc: u32) {
     };
     assert_eq!(report.ssrc, ssrc);
     assert_eq!(report.blocks.collect::<Vec<_>>(), blocks);
+}
+
+/// Telephone-event packets, one after the other: a byte that chooses the clock, and for each packet how many
+/// milliseconds later it comes, its marker (top bit) and SSRC, sequence number, timestamp, and up to 7 bytes of
+/// payload after their number.
+pub fn telephone_event(bytes: &[u8]) {
+    let Some((clock, mut rest)) = bytes.split_first() else {
+        return;
+    };
+    let clock_hz = [8_000, 16_000, 48_000, 0, u32::MAX][usize::from(*clock) % 5];
+    let mut receiver = EventReceiver::new();
+    let (mut at_ms, mut digits) = (0, 0);
+    while let [wait_ms, source, s1, s0, t3, t2, t1, t0, len, ref more @ ..] = *rest {
+        let payload = &more[..usize::from(len & 7).min(more.len())];
+        rest = &more[payload.len()..];
+        at_ms += u64::from(wait_ms);
+        let now = Time::from_millis(at_ms);
+        let packet = EventPacket {
+            ssrc: u32::from(source & 0x7F),
+            sequence: u16::from_be_bytes([s1, s0]),
+            timestamp: u32::from_be_bytes([t3, t2, t1, t0]),
+            marker: source & 0x80 != 0,
+            payload,
+        };
+        match receiver.receive(now, &packet, clock_hz) {
+            Ok(digit) => {
+                let event = EventPayload::parse(payload).expect("what was received can be parsed");
+                assert_eq!(event.write()[..1], payload[..1]);
+                assert!(digit.is_none_or(|digit| digit.event() == event.event));
+                digits += u64::from(digit.is_some());
+                assert!(digit.is_none() || receiver.is_pressed(now, Duration::from_millis(40)));
+            }
+            Err(Refused::Malformed(BadEvent(len))) => {
+                assert!(len == payload.len() && (len == 0 || !len.is_multiple_of(EVENT_BYTES)));
+                continue;
+            }
+            Err(Refused::NotADigit(event)) => {
+                assert!(event >= 16 && event == payload[0]);
+                continue;
+            }
+            Err(Refused::Flood) => {}
+        }
+        assert_eq!(
+            receiver.receive(now, &packet, clock_hz),
+            Ok(None),
+            "the same again says nothing"
+        );
+        assert!(
+            digits <= 21 + at_ms / 50,
+            "no more than a second's burst, and one each 50 ms"
+        );
+    }
 }

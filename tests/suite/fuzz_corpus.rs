@@ -16,6 +16,11 @@ fn every_kept_datagram_keeps_the_promises_of_the_rtp_and_rtcp_parsers() {
     replay("rtp", promises::rtp);
 }
 
+#[test]
+fn every_kept_run_of_telephone_events_keeps_the_promises_of_the_receiver() {
+    replay("telephone_event", promises::telephone_event);
+}
+
 /// Runs `body` on each file of a corpus. The name of the one that fails is printed.
 fn replay(corpus: &str, body: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -10,3 +10,4 @@ mod simulation;
 mod sound;
 mod support;
 mod tidy;
+mod tones;
