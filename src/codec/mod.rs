@@ -24,9 +24,6 @@ pub const PAYLOAD_SAMPLES_MAX: usize = PAYLOAD_MS_MAX * Rate::Hz48000.samples_pe
 /// The largest payload we make: 60 ms of L16 at 48 kHz, where a remote asks for it. Then it goes in IP fragments.
 pub const PAYLOAD_BYTES_MAX: usize = 5_760;
 
-/// An Opus payload this short holds no sound: its sender pauses (RFC 6716 §3.1, RFC 7587 §3.1.3).
-const OPUS_PAUSE_BYTES_MAX: usize = 2;
-
 /// A codec as negotiated: what its payloads mean and at which rate its sound is worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
@@ -145,6 +142,11 @@ impl Encoding {
     /// Samples of one packet, at `codec.rate()`.
     pub const fn samples(&self) -> usize {
         self.ptime_ms as usize * self.codec.rate().samples_per_ms()
+    }
+
+    /// What an encoder is built for; the rest can change while it runs.
+    pub const fn shape(self) -> (Codec, u8) {
+        (self.codec, self.ptime_ms)
     }
 
     fn validate(&self) -> Result<(), CodecError> {
@@ -307,7 +309,7 @@ impl Decoder {
     pub fn pauses(&self, payload: &[u8]) -> bool {
         match self {
             Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => false,
-            Decoder::Opus(_) => payload.len() <= OPUS_PAUSE_BYTES_MAX,
+            Decoder::Opus(decoder) => decoder.pauses(payload),
         }
     }
 
@@ -315,22 +317,25 @@ impl Decoder {
     /// Otherwise returns false and leaves `pcm` as it is.
     pub fn pause(&mut self, pcm: &mut [f32]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) | Decoder::Opus(_) => {
-                let _ = pcm;
-                false
-            }
+            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => false,
+            Decoder::Opus(decoder) => decoder.pause(pcm),
         }
     }
 
-    /// Fills `pcm`, a multiple of `conceal_step()`, with the lost stretch that ends where `next` begins, from what
-    /// `next` repeats of it; `next` itself is to be decoded afterwards. Returns false, and leaves `pcm` as it is,
-    /// where `next` repeats nothing.
+    /// How many samples at `codec().rate()` of what came before it the payload `next` repeats, as its last stretch.
+    pub fn repeated(&self, next: &[u8]) -> usize {
+        match self {
+            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => 0,
+            Decoder::Opus(decoder) => decoder.repeated(next),
+        }
+    }
+
+    /// Fills `pcm`, `repeated(next)` samples, with the lost stretch that ends where `next` begins, from what `next`
+    /// repeats of it; `next` itself is to be decoded afterwards. Returns false where `next` repeats nothing.
     pub fn recover(&mut self, next: &[u8], pcm: &mut [f32]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) | Decoder::Opus(_) => {
-                let _ = (next, pcm);
-                false
-            }
+            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => false,
+            Decoder::Opus(decoder) => decoder.recover(next, pcm),
         }
     }
 
@@ -411,7 +416,7 @@ impl Encoder {
             Encoder::Pcmu(_) => g711::encode_mu(pcm, payload),
             Encoder::Pcma(_) => g711::encode_a(pcm, payload),
             Encoder::L16(_) => l16::encode(pcm, payload),
-            Encoder::Opus(encoder) => encoder.encode(pcm, payload),
+            Encoder::Opus(encoder) => return encoder.encode(pcm, payload),
         };
         match bytes {
             0 => Encoded::Nothing,
@@ -419,16 +424,31 @@ impl Encoder {
         }
     }
 
-    /// Becomes a twin of `other`, which has the same encoding: from here both make the same payloads of the same
+    /// Goes on with another bitrate, complexity, DTX or loss; codec and packet time are as they were.
+    pub fn retune(&mut self, encoding: Encoding) {
+        debug_assert_eq!(
+            self.encoding().shape(),
+            encoding.shape(),
+            "an encoder keeps its shape"
+        );
+        match self {
+            Encoder::Pcmu(before) | Encoder::Pcma(before) | Encoder::L16(before) => *before = encoding,
+            Encoder::Opus(encoder) => encoder.retune(encoding),
+        }
+    }
+
+    /// Becomes a twin of `other`, which has the same shape: from here both make the same payloads of the same
     /// sound, so that a decoder that heard `other` goes on with this one's payloads without a jump.
     pub fn copy_from(&mut self, other: &Encoder) {
+        let encoding = other.encoding();
         debug_assert_eq!(
-            self.encoding(),
-            other.encoding(),
-            "only equal encodings share a state"
+            self.encoding().shape(),
+            encoding.shape(),
+            "only encoders of a shape share a state"
         );
-        if let (Encoder::Opus(encoder), Encoder::Opus(other)) = (self, other) {
-            encoder.copy_from(other);
+        match (self, other) {
+            (Encoder::Opus(encoder), Encoder::Opus(other)) => encoder.copy_from(other),
+            (encoder, _) => encoder.retune(encoding),
         }
     }
 }

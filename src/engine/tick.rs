@@ -199,7 +199,7 @@ fn hear_all(
         let frame = &scratch.frame[..played.rate.samples_per_tick()];
         let active = match played.kind {
             PlayedKind::Voice => leg.activity.update(frame, played.rate),
-            PlayedKind::Silence => leg.activity.silence(),
+            PlayedKind::Noise | PlayedKind::Silence => leg.activity.silence(),
         };
         if played.kind == PlayedKind::Voice {
             leg.codec_received = media.playout.format().and_then(|format| {
@@ -213,7 +213,7 @@ fn hear_all(
 
         let says = match room.settings.activity_detection {
             true => active,
-            false => played.kind == PlayedKind::Voice,
+            false => played.kind != PlayedKind::Silence,
         };
         let settings = &leg.settings;
         let silenced = settings.muted || settings.hold.is_some() || seat.progress == Progress::Leaving;
@@ -227,13 +227,18 @@ fn hear_all(
                 tick,
             });
         }
-        if leg.inbound.from() != played.rate || leg.inbound.to() != rate {
+        let changes_rate = leg.inbound.from() != played.rate || leg.inbound.to() != rate;
+        if changes_rate {
             leg.inbound = dsp::Resampler::resting_at(played.rate, rate, frame[0]);
         }
         seat.voice = None;
         if gain > 0.0 || seat.gain > 0.0 {
             let voice = &mut scratch.voices[voice_at(voices, samples)];
             leg.inbound.process(frame, voice);
+            if changes_rate && seat.gain > 0.0 {
+                dsp::declick(voice, leg.inbound_last, rate);
+            }
+            leg.inbound_last = voice[samples - 1];
             // A change of gain takes the whole tick: 20 ms fades at both ends of what a leg says.
             dsp::ramp(voice, seat.gain, gain);
             dsp::add(&mut scratch.total[..samples], voice);
@@ -336,7 +341,7 @@ fn unseat(
     };
     stats.add(&leg.settle());
     if let Some(format) = leg.media.sent_format() {
-        leg.media.seat = room.shared.take(format.encoding);
+        leg.media.seat = room.shared.take(format.encoding.shape());
     }
     if std::mem::take(&mut leg.contributing) {
         out.events.push(Event::Talking {
@@ -382,6 +387,7 @@ mod tests {
                 receive_as: 0,
                 send_as: 0,
                 encoding,
+                fec: false,
             }],
             ..MediaTerms::nothing()
         })

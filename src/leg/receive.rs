@@ -46,9 +46,9 @@ impl Leg {
         if !self.media.terms().receives {
             return Err(Dropped::NotReceiving);
         }
-        let format = self
+        let content = self
             .media
-            .format_of(packet.payload_type)
+            .content_of(packet.payload_type)
             .ok_or(Dropped::UnknownPayloadType)?;
         match self.source.judge(from, packet.ssrc, packet.sequence) {
             Verdict::Heard => {}
@@ -61,7 +61,7 @@ impl Leg {
         // Playout counts what it does not take, now or later: `settle` fetches it.
         let _ = self.media.playout.insert(
             arrival,
-            format,
+            content,
             packet.ssrc,
             packet.sequence,
             packet.timestamp,
@@ -71,15 +71,14 @@ impl Leg {
     }
 
     fn hear_rtcp(&mut self, from: SocketAddr, datagram: &[u8]) -> Result<(), Dropped> {
-        if rtcp::validate(datagram).is_err() {
-            return Err(Dropped::BadRtcp);
-        }
+        let reports = rtcp::validate(datagram).map_err(|_| Dropped::BadRtcp)?;
         let remote_rtcp = self.media.terms().remote_rtcp;
         if !self.source.knows_host(from.ip()) && remote_rtcp.is_none_or(|remote| remote.ip() != from.ip()) {
             return Err(Dropped::UnknownSource);
         }
         // A BYE ends nothing: it is not authenticated. The control plane or silence ends a leg.
         self.counts.rtcp_received += 1;
+        self.remote_loss.hear(reports, self.timeline.ssrc());
         Ok(())
     }
 }
