@@ -65,6 +65,8 @@ pub struct Stream {
     silence: Silence,
     /// Nothing, or only a description of silence, was the last to be sent.
     pauses: bool,
+    /// The first packet began before it could, and is left out.
+    cut: bool,
     payloads: Box<[u8]>,
     payloads_len: usize,
     made: [Made; STRETCHES_MAX],
@@ -84,6 +86,7 @@ impl Stream {
             last_out: 0.0,
             silence: Silence::default(),
             pauses: false,
+            cut: false,
             payloads: vec![0; encoding.payload_bytes_max() * encoding.packets_per_tick_max()]
                 .into_boxed_slice(),
             payloads_len: 0,
@@ -94,6 +97,15 @@ impl Stream {
 
     pub fn encoding(&self) -> Encoding {
         self.encoder.encoding()
+    }
+
+    /// Goes on with another bitrate, complexity, DTX or loss; codec and packet time are as they were.
+    pub fn retune(&mut self, encoding: Encoding) {
+        self.encoder.retune(encoding);
+        if !encoding.dtx {
+            self.silence = Silence::default();
+            self.pauses = false;
+        }
     }
 
     /// Whether the far end knows that there is nothing to hear now: one that heard sound until now does not.
@@ -120,8 +132,24 @@ impl Stream {
         self.forget_made();
     }
 
+    /// Takes the place of a stream of encoding `before`, of which all packets before this tick were sent. Returns how
+    /// much of the timeline, on this stream's clock, is left out until its first packet: less than a packet of each.
+    pub fn follow(&mut self, before: Encoding, tick: Tick) -> u32 {
+        let elapsed_ms = tick.0 * TICK.as_millis() as u64;
+        let encoding = self.encoding();
+        let unsent_ms = elapsed_ms % u64::from(before.ptime_ms);
+        let begun_ms = elapsed_ms % u64::from(encoding.ptime_ms);
+        self.cut = begun_ms > unsent_ms;
+        let left_out_ms = if self.cut {
+            unsent_ms + u64::from(encoding.ptime_ms) - begun_ms
+        } else {
+            unsent_ms - begun_ms
+        };
+        encoding.codec.clock_hz() / 1_000 * left_out_ms as u32
+    }
+
     /// Becomes a copy of `other`, encoder state included: the far end hears no seam when one takes the other's place.
-    /// The encodings must be equal.
+    /// The encodings must have one shape; `other`'s is taken on.
     pub fn copy_from(&mut self, other: &Stream) {
         self.encoder.copy_from(&other.encoder);
         self.resampler.copy_from(&other.resampler);
@@ -131,6 +159,7 @@ impl Stream {
         self.last_out = other.last_out;
         self.silence = other.silence;
         self.pauses = other.pauses;
+        self.cut = other.cut;
         self.forget_made();
     }
 
@@ -190,6 +219,9 @@ impl Stream {
 
     /// One packet time of sound.
     fn make_packet(&mut self, pcm: &[f32]) {
+        if std::mem::take(&mut self.cut) {
+            return;
+        }
         let encoding = self.encoding();
         if encoding.dtx && pauses_by_comfort_noise(encoding.codec) {
             // The encoder stands still meanwhile, as the far end's decoder does.

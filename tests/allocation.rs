@@ -169,6 +169,7 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
             receive_as: PAYLOAD_TYPE,
             send_as: PAYLOAD_TYPE,
             encoding,
+            fec: false,
         };
         let media = LegMedia::new(MediaTerms {
             remote: Some(address),

@@ -26,9 +26,6 @@ pub const PAYLOAD_SAMPLES_MAX: usize = PAYLOAD_MS_MAX * Rate::Hz48000.samples_pe
 /// The largest payload we make: 60 ms of L16 at 48 kHz, where a remote asks for it. Then it goes in IP fragments.
 pub const PAYLOAD_BYTES_MAX: usize = 5_760;
 
-/// An Opus payload this short holds no sound: its sender pauses (RFC 6716 §3.1, RFC 7587 §3.1.3).
-const OPUS_PAUSE_BYTES_MAX: usize = 2;
-
 /// A codec as negotiated: what its payloads mean and at which rate its sound is worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
@@ -149,6 +146,15 @@ impl Encoding {
         self.ptime_ms as usize * self.codec.rate().samples_per_ms()
     }
 
+    /// What an encoder of it is built for.
+    pub const fn shape(self) -> Shape {
+        Shape {
+            codec: self.codec,
+            ptime_ms: self.ptime_ms,
+            annex_b: matches!(self.codec, Codec::G729) && self.dtx,
+        }
+    }
+
     fn validate(&self) -> Result<(), CodecError> {
         if !matches!(self.ptime_ms, 10 | 20 | 30 | 40 | 50 | 60) {
             return Err(CodecError::Ptime(self.ptime_ms));
@@ -168,6 +174,15 @@ impl Encoding {
         }
         Ok(())
     }
+}
+
+/// What an encoder is built for: the rest of its encoding can change while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    codec: Codec,
+    ptime_ms: u8,
+    /// G.729 only.
+    annex_b: bool,
 }
 
 /// Why a codec could not be set up.
@@ -335,9 +350,9 @@ impl Decoder {
     /// Whether the sender pauses after this payload: what follows it is silence, not loss.
     pub fn pauses(&self, payload: &[u8]) -> bool {
         match self {
+            Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) | Decoder::Ilbc(_) | Decoder::L16(_) => false,
             Decoder::G729(_) => g729::pauses(payload),
-            Decoder::Opus(_) => payload.len() <= OPUS_PAUSE_BYTES_MAX,
-            _ => false,
+            Decoder::Opus(decoder) => decoder.pauses(payload),
         }
     }
 
@@ -345,20 +360,26 @@ impl Decoder {
     /// Otherwise returns false and leaves `pcm` as it is.
     pub fn pause(&mut self, pcm: &mut [f32]) -> bool {
         match self {
+            Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) | Decoder::Ilbc(_) | Decoder::L16(_) => false,
             Decoder::G729(decoder) => decoder.fill(pcm),
-            _ => false,
+            Decoder::Opus(decoder) => decoder.pause(pcm),
         }
     }
 
-    /// Fills `pcm`, a multiple of `conceal_step()`, with the lost stretch that ends where `next` begins, from what
-    /// `next` repeats of it; `next` itself is to be decoded afterwards. Returns false, and leaves `pcm` as it is,
-    /// where `next` repeats nothing.
+    /// How many samples at `codec().rate()` of what came before it the payload `next` repeats, as its last stretch.
+    pub fn repeated(&self, next: &[u8]) -> usize {
+        match self {
+            Decoder::Opus(decoder) => decoder.repeated(next),
+            _ => 0,
+        }
+    }
+
+    /// Fills `pcm`, `repeated(next)` samples, with the lost stretch that ends where `next` begins, from what `next`
+    /// repeats of it; `next` itself is to be decoded afterwards. Returns false where `next` repeats nothing.
     pub fn recover(&mut self, next: &[u8], pcm: &mut [f32]) -> bool {
         match self {
-            _ => {
-                let _ = (next, pcm);
-                false
-            }
+            Decoder::Opus(decoder) => decoder.recover(next, pcm),
+            _ => false,
         }
     }
 
@@ -481,7 +502,7 @@ impl Encoder {
                 payload.len()
             }
             Encoder::L16(_) => l16::encode(pcm, payload),
-            Encoder::Opus(encoder) => encoder.encode(pcm, payload),
+            Encoder::Opus(encoder) => return encoder.encode(pcm, payload),
         };
         match bytes {
             0 => Encoded::Nothing,
@@ -489,20 +510,42 @@ impl Encoder {
         }
     }
 
-    /// Becomes a twin of `other`, which has the same encoding: from here both make the same payloads of the same
+    /// Goes on with another bitrate, complexity, DTX or loss; codec and packet time are as they were.
+    pub fn retune(&mut self, encoding: Encoding) {
+        debug_assert_eq!(
+            self.encoding().shape(),
+            encoding.shape(),
+            "an encoder keeps its shape"
+        );
+        match self {
+            Encoder::Pcmu(before)
+            | Encoder::Pcma(before)
+            | Encoder::Ilbc(before, _)
+            | Encoder::L16(before) => *before = encoding,
+            Encoder::G722(encoder) => encoder.retune(encoding),
+            Encoder::G729(encoder) => encoder.retune(encoding),
+            Encoder::Opus(encoder) => encoder.retune(encoding),
+        }
+    }
+
+    /// Becomes a twin of `other`, which has the same shape: from here both make the same payloads of the same
     /// sound, so that a decoder that heard `other` goes on with this one's payloads without a jump.
     pub fn copy_from(&mut self, other: &Encoder) {
+        let encoding = other.encoding();
         debug_assert_eq!(
-            self.encoding(),
-            other.encoding(),
-            "only equal encodings share a state"
+            self.encoding().shape(),
+            encoding.shape(),
+            "only encoders of a shape share a state"
         );
         match (self, other) {
             (Encoder::G722(encoder), Encoder::G722(other)) => (**encoder).clone_from(other),
             (Encoder::G729(encoder), Encoder::G729(other)) => encoder.copy_from(other),
-            (Encoder::Ilbc(_, encoder), Encoder::Ilbc(_, other)) => encoder.clone_from(other),
+            (Encoder::Ilbc(before, encoder), Encoder::Ilbc(_, other)) => {
+                *before = encoding;
+                encoder.clone_from(other);
+            }
             (Encoder::Opus(encoder), Encoder::Opus(other)) => encoder.copy_from(other),
-            _ => {}
+            (encoder, _) => encoder.retune(encoding),
         }
     }
 }

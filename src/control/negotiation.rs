@@ -173,6 +173,7 @@ fn terms(agreed: &Agreed, symmetric: bool) -> MediaTerms {
                 receive_as: format.payload_type_receive,
                 send_as: format.payload_type_send,
                 encoding: format.encoding,
+                fec: false,
             })
             .collect(),
         ..MediaTerms::nothing()

@@ -11,6 +11,7 @@ use crate::engine::tick::{Scratch, Step, voice_at};
 use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
 use crate::leg::Leg;
 use crate::room::{Heard, Place, Progress, Room};
+use crate::stream::Stream;
 use crate::time::Tick;
 
 /// How long a leg keeps a stream of its own after its signal has become the shared one: its encoder, a copy of the
@@ -36,10 +37,19 @@ pub(super) fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], ste
             continue;
         };
         let tones = leg.is_sent_tones();
-        let Some(stream) = leg.media.stream.as_deref_mut() else {
+        leg.remote_loss.step();
+        let wanted = leg.sent_encoding();
+        let (Some(stream), Some(wanted)) = (leg.media.stream.as_deref_mut(), wanted) else {
             seat.place = Place::None;
             continue;
         };
+        let given = match seat.place {
+            Place::Shared(group) => shared.stream(group).map(Stream::encoding),
+            Place::Private | Place::None => Some(stream.encoding()),
+        };
+        if given != Some(wanted) && seat.place != Place::None {
+            seat.settle = SETTLE_TICKS;
+        }
         let goes_on_with = Tick(tick.0 - u64::from(seat.owed));
         if seat.place == Place::Private && !stream.is_at(goes_on_with) {
             stream.align(goes_on_with);
@@ -49,31 +59,30 @@ pub(super) fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], ste
         if own_signal {
             seat.settle = SETTLE_TICKS;
         }
+        if !matches!(seat.place, Place::Shared(_)) && given != Some(wanted) {
+            stream.retune(wanted);
+        }
         let private = own_signal || seat.settle > 0 || seat.progress == Progress::Leaving;
         match seat.place {
             Place::Shared(group) if private => {
                 if let Some(common) = shared.stream(group) {
                     stream.copy_from(common);
+                    stream.retune(wanted);
                     leg.limiter = limiter_before;
                 }
                 shared.leave(group);
                 seat.place = Place::Private;
             }
             Place::Private | Place::None if !private => {
-                let encoding = stream.encoding();
-                let group = match shared.find(seat.heard, encoding) {
+                let group = match shared.find(seat.heard, wanted) {
                     // Whoever has not been told that there is nothing to hear would take a pause for loss.
                     Some(group) if !stream.pauses() && shared.pauses(group) => None,
                     Some(group) => Some(group),
                     None => {
-                        let group = shared.open(seat.heard, encoding);
-                        if let Some(common) = group.and_then(|group| shared.stream_mut(group)) {
-                            if seat.place == Place::None {
-                                stream.align(tick);
-                            }
-                            common.copy_from(stream);
+                        if seat.place == Place::None {
+                            stream.align(tick);
                         }
-                        group
+                        shared.open(seat.heard, stream)
                     }
                 };
                 if let Some(group) = group {

@@ -266,9 +266,12 @@ impl Engine {
                 if let Place::Shared(group) = seat.place {
                     shared.leave(group);
                 }
+                // A new encoder begins softly, for a decoder that is new as well.
                 seat.place = Place::None;
+                seat.seam = true;
+                seat.settle = feed::SETTLE_TICKS;
                 if let Some(format) = media.sent_format() {
-                    media.seat = shared.take(format.encoding);
+                    media.seat = shared.take(format.encoding.shape());
                 }
                 if let Some(stream) = leg.media.seat.take() {
                     shared.bring(stream);

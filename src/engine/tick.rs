@@ -207,7 +207,7 @@ fn hear_all(
         let pressed = leg.digits.listen(now, playout_delay, frame, played.rate);
         let active = match played.kind {
             PlayedKind::Voice if !pressed => leg.activity.update(frame, played.rate),
-            PlayedKind::Voice | PlayedKind::Silence => leg.activity.silence(),
+            PlayedKind::Voice | PlayedKind::Noise | PlayedKind::Silence => leg.activity.silence(),
         };
         if played.kind == PlayedKind::Voice {
             leg.codec_received = media.playout.format().and_then(|format| {
@@ -221,7 +221,7 @@ fn hear_all(
 
         let says = match room.settings.activity_detection {
             true => active,
-            false => played.kind == PlayedKind::Voice,
+            false => played.kind != PlayedKind::Silence,
         };
         let settings = &leg.settings;
         let silenced = settings.muted
@@ -258,13 +258,18 @@ fn hear_all(
                 tick,
             });
         });
-        if leg.inbound.from() != played.rate || leg.inbound.to() != rate {
+        let changes_rate = leg.inbound.from() != played.rate || leg.inbound.to() != rate;
+        if changes_rate {
             leg.inbound = dsp::Resampler::resting_at(played.rate, rate, frame[0]);
         }
         seat.voice = None;
         if gain > 0.0 || seat.gain > 0.0 {
             let voice = &mut scratch.voices[voice_at(voices, samples)];
             leg.inbound.process(frame, voice);
+            if changes_rate && seat.gain > 0.0 {
+                dsp::declick(voice, leg.inbound_last, rate);
+            }
+            leg.inbound_last = voice[samples - 1];
             // A change of gain takes the whole tick: 20 ms fades at both ends of what a leg says.
             dsp::ramp(voice, seat.gain, gain);
             dsp::add(&mut scratch.total[..samples], voice);
@@ -289,12 +294,7 @@ fn hear_all(
 }
 
 /// Queues the digits of one for all the others who hear the room.
-fn relay_digits(
-    room: &Room,
-    legs: &mut [Option<Box<Leg>>],
-    scratch: &mut Scratch,
-    stats: &mut EngineStats,
-) {
+fn relay_digits(room: &Room, legs: &mut [Option<Box<Leg>>], scratch: &mut Scratch, stats: &mut EngineStats) {
     for (from, digit) in scratch.relayed.drain(..) {
         for seat in room.seats.iter().filter(|seat| seat.leg != from) {
             let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
@@ -387,7 +387,7 @@ fn unseat(
     };
     stats.add(&leg.settle());
     if let Some(format) = leg.media.sent_format() {
-        leg.media.seat = room.shared.take(format.encoding);
+        leg.media.seat = room.shared.take(format.encoding.shape());
     }
     if std::mem::take(&mut leg.contributing) {
         out.events.push(Event::Talking {
@@ -433,6 +433,7 @@ mod tests {
                 receive_as: 0,
                 send_as: 0,
                 encoding,
+                fec: false,
             }],
             ..MediaTerms::nothing()
         })

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::codec::{CodecError, Decoder, Encoding};
-use crate::jitter::{Playout, PlayoutConfig};
+use crate::jitter::{Content, Playout, PlayoutConfig};
 use crate::leg::DEFAULT_MAX_DELAY;
 use crate::srtp;
 use crate::stream::Stream;
@@ -16,6 +16,8 @@ pub struct Format {
     /// The number the remote told us to use.
     pub send_as: u8,
     pub encoding: Encoding,
+    /// The remote takes packets that repeat the one before them (RFC 7587 `useinbandfec`).
+    pub fec: bool,
 }
 
 /// A payload type that goes along with the codecs: comfort noise (RFC 3389), telephone events (RFC 4733).
@@ -87,13 +89,13 @@ impl Ciphers {
     }
 }
 
-/// No payload type of ours.
-const NO_FORMAT: u8 = u8::MAX;
+/// More formats than this are never agreed on: a payload type has seven bits.
+const FORMATS_MAX: usize = 128;
 
 pub struct LegMedia {
     terms: MediaTerms,
-    /// Payload type → index into formats and decoders.
-    format_by_payload_type: [u8; 128],
+    /// What a packet of each payload type carries; `None` for what was not agreed.
+    content_by_payload_type: [Option<Content>; 128],
     pub(crate) decoders: Vec<Decoder>,
     pub(crate) playout: Playout,
     pub(crate) ciphers: Option<Box<Ciphers>>,
@@ -105,12 +107,23 @@ pub struct LegMedia {
 
 impl LegMedia {
     pub fn new(terms: MediaTerms) -> Result<Box<LegMedia>, CodecError> {
-        let mut format_by_payload_type = [NO_FORMAT; 128];
+        let mut content_by_payload_type = [None; 128];
+        for companion in &terms.comfort_noise {
+            let clock_hz = companion.clock_hz;
+            content_by_payload_type[usize::from(companion.receive_as & 0x7f)] =
+                Some(Content::ComfortNoise { clock_hz });
+        }
+        for companion in &terms.telephone_events {
+            let clock_hz = companion.clock_hz;
+            content_by_payload_type[usize::from(companion.receive_as & 0x7f)] =
+                Some(Content::Event { clock_hz });
+        }
         let mut decoders = Vec::with_capacity(terms.formats.len());
         let mut codecs = Vec::with_capacity(terms.formats.len());
         let mut payload_bytes_max = 0;
         for (index, format) in terms.formats.iter().enumerate() {
-            format_by_payload_type[usize::from(format.receive_as & 0x7f)] = index as u8;
+            content_by_payload_type[usize::from(format.receive_as & 0x7f)] =
+                Some(Content::Sound(index as u8));
             codecs.push(format.encoding.codec);
             decoders.push(Decoder::new(format.encoding.codec)?);
             payload_bytes_max = payload_bytes_max.max(format.encoding.codec.payload_bytes_received_max());
@@ -135,7 +148,7 @@ impl LegMedia {
         });
         Ok(Box::new(LegMedia {
             terms,
-            format_by_payload_type,
+            content_by_payload_type,
             decoders,
             playout,
             ciphers,
@@ -158,13 +171,6 @@ impl LegMedia {
         !self.terms.telephone_events.is_empty()
     }
 
-    /// The clock of the telephone events that arrive under this payload type.
-    pub(crate) fn event_clock_of(&self, payload_type: u8) -> Option<u32> {
-        let mut events = self.terms.telephone_events.iter();
-        let event = events.find(|event| event.receive_as == payload_type)?;
-        Some(event.clock_hz)
-    }
-
     /// The payload type under which the remote wants its digits beside a codec of that clock; none: as tones.
     pub(crate) fn events_sent_as(&self, clock_hz: u32) -> Option<u8> {
         let mut events = self.terms.telephone_events.iter();
@@ -182,28 +188,19 @@ impl LegMedia {
         companion.map(|companion| companion.send_as)
     }
 
-    pub(crate) fn format_of(&self, payload_type: u8) -> Option<u8> {
-        let index = self.format_by_payload_type[usize::from(payload_type & 0x7f)];
-        (index != NO_FORMAT).then_some(index)
+    /// What a packet of this payload type carries; `None` where it was not agreed.
+    pub(crate) fn content_of(&self, payload_type: u8) -> Option<Content> {
+        self.content_by_payload_type[usize::from(payload_type & 0x7f)]
     }
 
-    /// Takes over what goes on unchanged from the media that this one replaces, so that nothing is heard of the
-    /// change: playout and decoders where the same formats may arrive, the stream where we send the same.
-    /// Returns whether the stream went on.
+    /// Takes over from the media that this one replaces what is on its way to the mix, and what is known of the
+    /// network, and the decoders of codecs that stay; the streams where we go on sending in the same shape.
+    /// Returns whether the streams went on.
     pub(crate) fn continue_from(&mut self, before: &mut LegMedia) -> bool {
-        let received = |terms: &MediaTerms| -> usize { terms.formats.len() };
-        let same_received = received(&self.terms) == received(&before.terms)
-            && self
-                .terms
-                .formats
-                .iter()
-                .zip(&before.terms.formats)
-                .all(|(new, old)| {
-                    new.receive_as == old.receive_as && new.encoding.codec == old.encoding.codec
-                });
-        if same_received {
-            std::mem::swap(&mut self.decoders, &mut before.decoders);
-            std::mem::swap(&mut self.playout, &mut before.playout);
+        let mut index_now = [None; FORMATS_MAX];
+        for (former, index_now) in before.terms.formats.iter().zip(&mut index_now) {
+            let same = |format: &Format| format.encoding.codec == former.encoding.codec;
+            *index_now = self.terms.formats.iter().position(same);
         }
         self.ciphers = match (self.ciphers.take(), before.ciphers.take(), &self.terms.srtp) {
             (Some(_), Some(mut ciphers), Some(terms)) => {
@@ -212,8 +209,19 @@ impl LegMedia {
             }
             (new, ..) => new,
         };
-        let encoding = |media: &LegMedia| media.sent_format().map(|format| format.encoding);
-        let same_sent = encoding(self).is_some() && encoding(self) == encoding(before);
+        for (decoder, index_now) in before.decoders.iter_mut().zip(index_now) {
+            if let Some(now) = index_now.and_then(|index| self.decoders.get_mut(index)) {
+                std::mem::swap(decoder, now);
+            }
+        }
+        let format_now = |former: u8| {
+            let index = index_now.get(usize::from(former)).copied().flatten()?;
+            u8::try_from(index).ok()
+        };
+        before.playout.refit(&mut self.playout, format_now);
+        std::mem::swap(&mut self.playout, &mut before.playout);
+        let shape = |media: &LegMedia| media.sent_format().map(|format| format.encoding.shape());
+        let same_sent = shape(self).is_some() && shape(self) == shape(before);
         if same_sent {
             std::mem::swap(&mut self.stream, &mut before.stream);
             std::mem::swap(&mut self.seat, &mut before.seat);

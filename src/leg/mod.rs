@@ -8,6 +8,7 @@ mod digits;
 mod dropped;
 mod media;
 mod receive;
+mod remote_loss;
 mod report;
 mod source;
 mod timeline;
@@ -22,11 +23,12 @@ pub use report::LegReport;
 pub use source::Source;
 pub use timeline::{Identity, Timeline};
 
-use crate::codec::Codec;
+use crate::codec::{Codec, Encoding};
 use crate::dsp::{Activity, Limiter, Music, Resampler};
 use crate::frame::Rate;
 use crate::jitter::PlayoutStats;
 use crate::time::{Tick, Time};
+use remote_loss::RemoteLoss;
 
 /// Hard bound of a leg's playout delay unless it is set.
 pub const DEFAULT_MAX_DELAY: Duration = Duration::from_millis(300);
@@ -68,8 +70,12 @@ pub struct Leg {
     settled: PlayoutStats,
     /// The voice on its way into the mix: from the codec's rate to the room's.
     pub(crate) inbound: Resampler,
+    /// The last sample of that voice.
+    pub(crate) inbound_last: f32,
     pub(crate) activity: Activity,
     pub(crate) digits: LegDigits,
+    /// What the remote party loses of what we send.
+    pub(crate) remote_loss: RemoteLoss,
     /// The limiter of the leg's own signal.
     pub(crate) limiter: Limiter,
     /// The codec of the sound played last.
@@ -104,8 +110,10 @@ impl Leg {
             counts: Counts::default(),
             settled: PlayoutStats::default(),
             inbound: Resampler::new(Rate::Hz8000, Rate::Hz8000),
+            inbound_last: 0.0,
             activity: Activity::new(),
             digits: LegDigits::new(settings.digits, media.hears_events()),
+            remote_loss: RemoteLoss::default(),
             limiter: Limiter::new(),
             codec_received: None,
             last_arrival: None,
@@ -138,7 +146,17 @@ impl Leg {
     /// Puts new media in force; `media` then holds what was before. Returns whether the outbound stream goes on.
     /// The leg must be settled.
     pub(crate) fn renegotiate(&mut self, media: &mut Box<LegMedia>) -> bool {
+        let sent_before = self.media.sent_format().map(|format| format.encoding);
         let stream_continues = media.continue_from(&mut self.media);
+        if !stream_continues
+            && let (Some(before), Some(tick), Some(stream)) =
+                (sent_before, self.next_tick, media.stream.as_deref_mut())
+        {
+            let clock = stream.follow(before, tick);
+            if clock > 0 {
+                self.timeline.pass(clock);
+            }
+        }
         if media.terms().remote == self.media.terms().remote {
             self.source.reopen();
         } else {
@@ -154,7 +172,6 @@ impl Leg {
         });
         std::mem::swap(&mut self.media, media);
         self.digits.set(self.settings.digits, self.media.hears_events());
-        self.settled = *self.media.playout.stats();
         self.media.playout.set_max_delay(self.settings.max_delay);
         stream_continues
     }
@@ -200,6 +217,16 @@ impl Leg {
             .map(|format| format.encoding.codec.clock_hz());
         !self.digits.sender.is_idle()
             && clock_hz.is_some_and(|clock_hz| self.media.events_sent_as(clock_hz).is_none())
+    }
+
+    /// What we send, as the remote party needs it now.
+    pub(crate) fn sent_encoding(&self) -> Option<Encoding> {
+        let format = self.media.sent_format()?;
+        let loss_percent = if format.fec { self.remote_loss.percent() } else { 0 };
+        Some(Encoding {
+            loss_percent,
+            ..format.encoding
+        })
     }
 
     /// The highest rate a codec in use on this leg needs: what it sends us now, and what we send it.

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use crate::dtmf::{EventPacket, Refused};
+use crate::jitter::Content;
 use crate::leg::source::Verdict;
 use crate::leg::{Dropped, Leg};
 use crate::rtp::packet::{Malformed, Packet, is_rtcp};
@@ -54,11 +55,10 @@ impl Leg {
         };
         let datagram = &datagram[..len];
         let packet = Packet::parse(datagram).map_err(Dropped::from)?;
-        let format = self.media.format_of(packet.payload_type);
-        let event_clock_hz = self.media.event_clock_of(packet.payload_type);
-        if format.is_none() && event_clock_hz.is_none() {
-            return Err(Dropped::UnknownPayloadType);
-        }
+        let content = self
+            .media
+            .content_of(packet.payload_type)
+            .ok_or(Dropped::UnknownPayloadType)?;
         if self.media.ciphers.is_some() {
             self.source.follow(from, packet.ssrc, packet.sequence);
         } else {
@@ -71,22 +71,19 @@ impl Leg {
         self.counts.packets_received += 1;
         self.counts.bytes_received += datagram.len() as u64;
         self.last_arrival = Some(arrival);
-        if let Some(clock_hz) = event_clock_hz {
-            return self.hear_event(arrival, &packet, clock_hz);
-        }
-        let Some(format) = format else {
-            return Err(Dropped::UnknownPayloadType);
-        };
         // Playout counts what it does not take, now or later: `settle` fetches it.
         let _ = self.media.playout.insert(
             arrival,
-            format,
+            content,
             packet.ssrc,
             packet.sequence,
             packet.timestamp,
             packet.payload,
         );
-        Ok(())
+        match content {
+            Content::Event { clock_hz } => self.hear_event(arrival, &packet, clock_hz),
+            Content::Sound(_) | Content::ComfortNoise { .. } => Ok(()),
+        }
     }
 
     fn hear_event(&mut self, arrival: Time, packet: &Packet, clock_hz: u32) -> Result<(), Dropped> {
@@ -107,15 +104,10 @@ impl Leg {
 
     fn hear_rtcp(&mut self, from: SocketAddr, datagram: &mut [u8]) -> Result<(), Dropped> {
         let len = match &mut self.media.ciphers {
-            Some(ciphers) => ciphers
-                .receiver
-                .unprotect_rtcp(datagram)
-                .map_err(Dropped::from)?,
+            Some(ciphers) => ciphers.receiver.unprotect_rtcp(datagram).map_err(Dropped::from)?,
             None => datagram.len(),
         };
-        if rtcp::validate(&datagram[..len]).is_err() {
-            return Err(Dropped::BadRtcp);
-        }
+        let reports = rtcp::validate(&datagram[..len]).map_err(|_| Dropped::BadRtcp)?;
         let remote_rtcp = self.media.terms().remote_rtcp;
         if self.media.ciphers.is_none()
             && !self.source.knows_host(from.ip())
@@ -125,6 +117,7 @@ impl Leg {
         }
         // A BYE ends nothing, whoever sends it: the control plane or silence ends a leg.
         self.counts.rtcp_received += 1;
+        self.remote_loss.hear(reports, self.timeline.ssrc());
         Ok(())
     }
 }

@@ -25,6 +25,10 @@ impl Timeline {
         }
     }
 
+    pub fn ssrc(&self) -> u32 {
+        self.next.ssrc
+    }
+
     /// The header of the next packet, whose sound lasts `clock` timestamp units.
     pub fn advance(&mut self, payload_type: u8, clock: u32) -> Header {
         let header = Header {
