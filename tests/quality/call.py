@@ -1,0 +1,150 @@
+"""Calls: one party speaks, another listens, in a room of their own in the running daemon; many rooms at once.
+
+Everything is encoded before and decoded after, so that while calls run one thread does nothing but send packets at
+absolute times and keep those that come.
+"""
+
+import gc
+import heapq
+import os
+import select
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from .codecs import Codec, Payloads
+from .daemon import Daemon, Refused
+from .party import Party
+
+AT_ONCE = 24
+"""Calls that run at the same time."""
+
+SETTLE_S = 0.2
+"""Between the last leg and the first packet."""
+
+LINGER_S = 0.5
+"""What is still on its way when the last packet is sent: delay in the daemon, packet times."""
+
+LATE_S_MAX = 0.010
+"""A call with a packet later than this was not a fair one: the sender stood still, so it is made again."""
+
+TRIES = 3
+
+REAL_TIME_PRIORITY = 10
+
+numbers = count(1)
+
+
+@dataclass
+class Call:
+    """What is to be said and heard, and, once it was made, what came of it."""
+
+    speaker: Codec
+    payloads: Payloads
+    listener: Codec
+    activity: str = "auto"
+    heard: list[bytes | None] = field(default_factory=list)
+    refused: str = ""
+    late_s: float = 0.0
+    """Of the speaker's latest packet."""
+    figures: dict = field(default_factory=dict)
+    """The speaker's leg as the daemon saw it."""
+
+    def fair(self) -> bool:
+        return self.late_s <= LATE_S_MAX
+
+
+def made(daemon: Daemon, calls: Sequence[Call]) -> Iterator[Call]:
+    """Makes the calls, some at a time, and gives each as it is done; one that could not be made says `refused`."""
+    waiting = [(call, TRIES) for call in calls]
+    while waiting:
+        batch, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
+        make(daemon, [call for call, _ in batch])
+        for call, tries in batch:
+            if call.fair() or call.refused or tries == 1:
+                yield call
+            else:
+                waiting.append((call, tries - 1))
+
+
+def make(daemon: Daemon, calls: Sequence[Call]) -> None:
+    """Makes these calls all at once."""
+    seated = []
+    for call in calls:
+        room = f"quality-{next(numbers)}"
+        speaker, listener = Party(call.speaker, call.payloads), Party(call.listener)
+        try:
+            for party, name in ((speaker, f"{room}-speaker"), (listener, f"{room}-listener")):
+                party.accept(daemon.seat(room, name, party.offer())["sdp"])
+            if call.activity != "auto":
+                daemon.change_room(room, activity=call.activity)
+            seated.append((call, room, speaker, listener))
+        except Refused as refused:
+            call.refused = str(refused)
+            speaker.close()
+            listener.close()
+    lateness = exchange([(speaker, listener) for _, _, speaker, listener in seated])
+    for (call, room, speaker, listener), late_s in zip(seated, lateness, strict=True):
+        call.late_s = late_s
+        call.heard = listener.heard()
+        call.figures = daemon.leg(f"{room}-speaker")["media"]
+        daemon.clear(room)
+        speaker.close()
+        listener.close()
+
+
+def exchange(pairs: Sequence[tuple[Party, Party]]) -> list[float]:
+    """Lets each first party send all it has. Returns how late, in seconds, the latest packet of each pair was."""
+    poll = select.epoll()
+    parties = {party.socket.fileno(): party for pair in pairs for party in pair}
+    for descriptor in parties:
+        poll.register(descriptor, select.EPOLLIN)
+    start = time.monotonic() + SETTLE_S
+    # Each pair has its own phase, so that no burst leaves at once.
+    due = [(start + 0.020 * index / len(pairs), index, 0) for index in range(len(pairs))]
+    heapq.heapify(due)
+    lateness = [0.0] * len(pairs)
+    with real_time():
+        while due:
+            at, index, packet = due[0]
+            wait = at - time.monotonic()
+            if wait > 0:
+                drain(poll, parties, wait)
+                continue
+            speaker = pairs[index][0]
+            speaker.send(packet)
+            lateness[index] = max(lateness[index], time.monotonic() - at)
+            if packet + 1 < len(speaker.payloads):
+                heapq.heapreplace(due, (at + speaker.codec.ptime_ms / 1000, index, packet + 1))
+            else:
+                heapq.heappop(due)
+        end = time.monotonic() + LINGER_S
+        while (wait := end - time.monotonic()) > 0:
+            drain(poll, parties, wait)
+    poll.close()
+    return lateness
+
+
+def drain(poll: select.epoll, parties: dict[int, Party], wait: float) -> None:
+    for descriptor, _ in poll.poll(wait):
+        parties[descriptor].receive()
+
+
+class real_time:
+    """Ahead of the machine's other work, where that is allowed, and without pauses for garbage."""
+
+    def __enter__(self) -> None:
+        gc.disable()
+        try:
+            policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+            os.sched_setscheduler(0, policy, os.sched_param(REAL_TIME_PRIORITY))
+        except OSError:
+            pass
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        except OSError:
+            pass
+        gc.enable()
