@@ -24,6 +24,7 @@ class Party:
         self.socket.setblocking(False)
         self.remote = ("127.0.0.1", 0)
         self.packets: list[bytes] = []
+        self.last_arrival: float | None = None
 
     def offer(self) -> str:
         codec, port = self.codec, self.socket.getsockname()[1]
@@ -48,8 +49,9 @@ class Party:
         header = RTP_HEADER.pack(VERSION_2, marker | codec.payload_type, index, timestamp, id(self) & 0xFFFFFFFF)
         self.socket.sendto(header + payload, self.remote)
 
-    def receive(self) -> None:
+    def receive(self, now: float) -> None:
         """Takes all that has come."""
+        self.last_arrival = now
         while True:
             try:
                 self.packets.append(self.socket.recv(RECEIVE_BYTES))
