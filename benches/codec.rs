@@ -30,6 +30,8 @@ fn encoding(codec: Codec) -> Encoding {
         ptime_ms: 20,
         bitrate,
         complexity: 5,
+        dtx: false,
+        loss_percent: 0,
     }
 }
 
@@ -72,7 +74,7 @@ fn decode(criterion: &mut Criterion<ThreadTime>) {
         let payloads: Vec<Vec<u8>> = voice(codec.rate())
             .chunks_exact(encoding(codec).samples())
             .map(|packet| {
-                let bytes = encoder.encode(packet, &mut payload);
+                let bytes = encoder.encode(packet, &mut payload).bytes();
                 payload[..bytes].to_vec()
             })
             .collect();

@@ -37,6 +37,8 @@ impl Bench {
             ptime_ms: 20,
             bitrate: 32_000,
             complexity: 5,
+            dtx: false,
+            loss_percent: 0,
         };
         let mut engine = Engine::new(EngineLimits { legs, rooms: 1 });
         let mut out = Outbox::new(legs);
@@ -61,6 +63,7 @@ impl Bench {
                 receives: true,
                 symmetric: true,
                 formats: vec![format],
+                ..MediaTerms::nothing()
             };
             let identity = Identity {
                 ssrc: index as u32,
@@ -138,7 +141,7 @@ fn packets(encoding: Encoding, amplitude: f32) -> Vec<Vec<u8>> {
             let pcm: Vec<f32> = (0..encoding.samples())
                 .map(|_| amplitude * (chance.f32() * 2.0 - 1.0))
                 .collect();
-            let len = encoder.encode(&pcm, &mut payload);
+            let len = encoder.encode(&pcm, &mut payload).bytes();
             payload[..len].to_vec()
         })
         .collect()

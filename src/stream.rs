@@ -132,7 +132,7 @@ impl Stream {
     fn encode_at(&mut self, index: usize, pcm: &[f32]) {
         let size = self.encoding().payload_bytes_max();
         let payload = &mut self.payloads[index * size..(index + 1) * size];
-        self.payload_lens[index] = self.encoder.encode(pcm, payload);
+        self.payload_lens[index] = self.encoder.encode(pcm, payload).bytes();
         self.packets = index + 1;
     }
 

@@ -104,6 +104,8 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
             ptime_ms,
             bitrate: 24_000,
             complexity: 5,
+            dtx: false,
+            loss_percent: 0,
         };
         let address = SocketAddr::from(([127, 0, 0, 1], 20_000 + index as u16));
         let format = Format {
@@ -119,6 +121,7 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
             receives: true,
             symmetric: true,
             formats: vec![format],
+            ..MediaTerms::nothing()
         })
         .expect("the encoding is one of ours");
         let identity = Identity {
@@ -168,7 +171,7 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
             while talker.pending.len() >= encoding.samples() {
                 let rest = talker.pending.split_off(encoding.samples());
                 let pcm = std::mem::replace(&mut talker.pending, rest);
-                let len = talker.encoder.encode(&pcm, &mut datagram[HEADER_BYTES..]);
+                let len = talker.encoder.encode(&pcm, &mut datagram[HEADER_BYTES..]).bytes();
                 let head: &mut [u8; HEADER_BYTES] =
                     (&mut datagram[..HEADER_BYTES]).try_into().expect("12 bytes");
                 talker.header.write(head);

@@ -4,6 +4,7 @@
 //! `decode` or `encode` allocates: joining pays for every codec's memory.
 
 pub mod g711;
+pub mod ilbc;
 pub mod l16;
 pub mod opus;
 mod opus_lull;
@@ -22,11 +23,19 @@ pub const PAYLOAD_SAMPLES_MAX: usize = PAYLOAD_MS_MAX * Rate::Hz48000.samples_pe
 /// The largest payload we make: 60 ms of L16 at 48 kHz, where a remote asks for it. Then it goes in IP fragments.
 pub const PAYLOAD_BYTES_MAX: usize = 5_760;
 
+/// An Opus payload this short holds no sound: its sender pauses (RFC 6716 §3.1, RFC 7587 §3.1.3).
+const OPUS_PAUSE_BYTES_MAX: usize = 2;
+
 /// A codec as negotiated: what its payloads mean and at which rate its sound is worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
     Pcmu,
     Pcma,
+    /// 64 kbit/s. Its sound is 16 kHz, its RTP clock 8 kHz (RFC 3551 §4.5.2).
+    G722,
+    /// Annex A, with the silence descriptions of Annex B where they are agreed (RFC 3551 §4.5.6).
+    G729,
+    Ilbc(ilbc::Mode),
     /// Linear 16 bit, network byte order, mono (RFC 3551 §4.5.11).
     L16(Rate),
     /// Opus; the rate is the bandwidth both sides have use for (RFC 7587 `maxplaybackrate`), the RTP clock is 48 kHz always.
@@ -39,6 +48,9 @@ impl Codec {
         match self {
             Codec::Pcmu => "PCMU",
             Codec::Pcma => "PCMA",
+            Codec::G722 => "G722",
+            Codec::G729 => "G729",
+            Codec::Ilbc(_) => "iLBC",
             Codec::L16(_) => "L16",
             Codec::Opus(_) => "opus",
         }
@@ -47,7 +59,8 @@ impl Codec {
     /// The rate of the decoded sound.
     pub const fn rate(self) -> Rate {
         match self {
-            Codec::Pcmu | Codec::Pcma => Rate::Hz8000,
+            Codec::Pcmu | Codec::Pcma | Codec::G729 | Codec::Ilbc(_) => Rate::Hz8000,
+            Codec::G722 => Rate::Hz16000,
             Codec::L16(rate) | Codec::Opus(rate) => rate,
         }
     }
@@ -55,7 +68,7 @@ impl Codec {
     /// The RTP timestamp clock, in Hz.
     pub const fn clock_hz(self) -> u32 {
         match self {
-            Codec::Pcmu | Codec::Pcma => 8_000,
+            Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::G729 | Codec::Ilbc(_) => 8_000,
             Codec::L16(rate) => rate.hz(),
             Codec::Opus(_) => 48_000,
         }
@@ -64,16 +77,24 @@ impl Codec {
     /// The largest payload taken from a remote party, in bytes: 60 ms of sound, the most that SDP agrees to.
     pub const fn payload_bytes_received_max(self) -> usize {
         match self {
-            Codec::Pcmu | Codec::Pcma => 60 * Rate::Hz8000.samples_per_ms(),
+            Codec::Pcmu | Codec::Pcma | Codec::G722 => 60 * Rate::Hz8000.samples_per_ms(),
+            Codec::G729 => 60 / 10 * 10,
+            Codec::Ilbc(mode) => 60 / mode.ms() * mode.bytes(),
             Codec::L16(rate) => 60 * 2 * rate.samples_per_ms(),
             // No sender makes one that does not fit an Ethernet frame.
             Codec::Opus(_) => 1_500,
         }
     }
 
-    /// RTP timestamp units for each sample of decoded sound: 1, or 3 for Opus worked on at 16 kHz.
-    pub const fn clock_per_sample(self) -> u32 {
-        self.clock_hz() / self.rate().hz()
+    /// RTP timestamp units that so many samples of decoded sound take.
+    pub const fn clock_of(self, samples: usize) -> u32 {
+        let (samples, clock_hz, hz) = (samples as u64, self.clock_hz() as u64, self.rate().hz() as u64);
+        (samples * clock_hz / hz) as u32
+    }
+
+    /// Samples of decoded sound that so many RTP timestamp units take.
+    pub const fn samples_of(self, clock: u32) -> u64 {
+        clock as u64 * self.rate().hz() as u64 / self.clock_hz() as u64
     }
 }
 
@@ -87,6 +108,12 @@ pub struct Encoding {
     pub bitrate: u32,
     /// Opus only: 0 (cheapest) to 10.
     pub complexity: u8,
+    /// Nothing but a description of the silence is sent while there is nothing to hear: G.729 Annex B, Opus DTX, or
+    /// comfort noise (RFC 3389) beside the other codecs.
+    pub dtx: bool,
+    /// Opus only: percent of the packets that the remote loses; above zero each packet repeats the one before it
+    /// coarsely (in-band FEC, RFC 6716 §2.1.7).
+    pub loss_percent: u8,
 }
 
 impl Encoding {
@@ -95,6 +122,9 @@ impl Encoding {
         let samples = self.ptime_ms as usize * self.codec.rate().samples_per_ms();
         match self.codec {
             Codec::Pcmu | Codec::Pcma => samples,
+            Codec::G722 => samples / 2,
+            Codec::G729 => samples / 8,
+            Codec::Ilbc(mode) => samples / mode.samples() * mode.bytes(),
             Codec::L16(_) => 2 * samples,
             // The encoder keeps within what it is given: a packet that fits an Ethernet frame.
             Codec::Opus(_) => 1_400,
@@ -141,6 +171,8 @@ pub enum CodecError {
     Bitrate(u32),
     #[error("an Opus complexity of {0} is not within 0 to 10")]
     Complexity(u8),
+    #[error("{name} is not available", name = .0.name())]
+    Unavailable(Codec),
     #[error("libopus refused to start, with error {0}")]
     Library(i32),
 }
@@ -167,6 +199,26 @@ impl PayloadError {
     ];
 }
 
+/// What an encoder made of a frame, with the bytes it takes in the payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoded {
+    Sound(usize),
+    /// A description of silence: the last thing in its packet, and the last that is sent until there is sound again
+    /// or the silence changes.
+    Silence(usize),
+    /// Not worth a packet.
+    Nothing,
+}
+
+impl Encoded {
+    pub const fn bytes(self) -> usize {
+        match self {
+            Encoded::Sound(bytes) | Encoded::Silence(bytes) => bytes,
+            Encoded::Nothing => 0,
+        }
+    }
+}
+
 /// Turns the payloads of one stream into sound.
 ///
 /// What comes out is finite whatever went in. Only Opus can exceed ±1.0, by the overshoot of a signal that was
@@ -185,6 +237,7 @@ impl Decoder {
         Ok(match codec {
             Codec::Pcmu => Decoder::Pcmu,
             Codec::Pcma => Decoder::Pcma,
+            Codec::G722 | Codec::G729 | Codec::Ilbc(_) => return Err(CodecError::Unavailable(codec)),
             Codec::L16(rate) => Decoder::L16(rate),
             Codec::Opus(rate) => Decoder::Opus(opus::Decoder::new(rate)?),
         })
@@ -249,6 +302,45 @@ impl Decoder {
         matches!(self, Decoder::Opus(decoder) if decoder.has_passed())
     }
 
+    /// Whether the sender pauses after this payload: what follows it is silence, not loss.
+    pub fn pauses(&self, payload: &[u8]) -> bool {
+        match self {
+            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => false,
+            Decoder::Opus(_) => payload.len() <= OPUS_PAUSE_BYTES_MAX,
+        }
+    }
+
+    /// Fills `pcm`, a multiple of `conceal_step()`, with the comfort noise of a pause, where the codec has one.
+    /// Otherwise returns false and leaves `pcm` as it is.
+    pub fn pause(&mut self, pcm: &mut [f32]) -> bool {
+        match self {
+            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) | Decoder::Opus(_) => {
+                let _ = pcm;
+                false
+            }
+        }
+    }
+
+    /// Fills `pcm`, a multiple of `conceal_step()`, with the lost stretch that ends where `next` begins, from what
+    /// `next` repeats of it; `next` itself is to be decoded afterwards. Returns false, and leaves `pcm` as it is,
+    /// where `next` repeats nothing.
+    pub fn recover(&mut self, next: &[u8], pcm: &mut [f32]) -> bool {
+        match self {
+            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) | Decoder::Opus(_) => {
+                let _ = (next, pcm);
+                false
+            }
+        }
+    }
+
+    /// Samples of which a stretch that is concealed or paused by the codec must be a multiple.
+    pub const fn conceal_step(&self) -> usize {
+        match self {
+            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => 1,
+            Decoder::Opus(decoder) => decoder.rate().hz() as usize / 400,
+        }
+    }
+
     /// Fills `pcm` with the codec's own guess at a lost stretch of that length, where it has one: Opus, for multiples
     /// of 2.5 ms up to 120 ms. Otherwise returns false and leaves `pcm` as it is.
     pub fn conceal(&mut self, pcm: &mut [f32]) -> bool {
@@ -285,6 +377,9 @@ impl Encoder {
         Ok(match encoding.codec {
             Codec::Pcmu => Encoder::Pcmu(encoding),
             Codec::Pcma => Encoder::Pcma(encoding),
+            Codec::G722 | Codec::G729 | Codec::Ilbc(_) => {
+                return Err(CodecError::Unavailable(encoding.codec));
+            }
             Codec::L16(_) => Encoder::L16(encoding),
             Codec::Opus(rate) => Encoder::Opus(opus::Encoder::new(rate, encoding)?),
         })
@@ -297,21 +392,29 @@ impl Encoder {
         }
     }
 
-    /// Encodes one packet time of sound (`encoding().samples()` of it) into the front of `payload` and returns how
-    /// many bytes it took. Opus never makes more than `payload.len()`; the others need room for a byte (L16: two) for
-    /// each sample, at most `PAYLOAD_BYTES_MAX`. Zero, which is no packet, stands for lengths that do not fit and for
-    /// an error within the codec.
-    pub fn encode(&mut self, pcm: &[f32], payload: &mut [u8]) -> usize {
-        let samples = self.encoding().samples();
-        debug_assert_eq!(pcm.len(), samples, "one packet time of sound");
-        if pcm.len() != samples {
-            return 0;
+    /// How many samples one call of `encode` takes: a packet time, or less where a packet is made of frames of which
+    /// any can end a talk spurt.
+    pub const fn frame_samples(&self) -> usize {
+        self.encoding().samples()
+    }
+
+    /// Encodes `frame_samples()` of sound into the front of `payload`. Opus never makes more than `payload.len()`; the
+    /// others need room for a byte (L16: two) for each sample, at most `PAYLOAD_BYTES_MAX`. `Nothing` stands also for
+    /// lengths that do not fit and for an error within the codec.
+    pub fn encode(&mut self, pcm: &[f32], payload: &mut [u8]) -> Encoded {
+        debug_assert_eq!(pcm.len(), self.frame_samples(), "one frame of sound");
+        if pcm.len() != self.frame_samples() {
+            return Encoded::Nothing;
         }
-        match self {
+        let bytes = match self {
             Encoder::Pcmu(_) => g711::encode_mu(pcm, payload),
             Encoder::Pcma(_) => g711::encode_a(pcm, payload),
             Encoder::L16(_) => l16::encode(pcm, payload),
             Encoder::Opus(encoder) => encoder.encode(pcm, payload),
+        };
+        match bytes {
+            0 => Encoded::Nothing,
+            bytes => Encoded::Sound(bytes),
         }
     }
 
@@ -337,261 +440,4 @@ fn saturate(sample: f32) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    pub(super) const CODECS: [Codec; 8] = [
-        Codec::Pcmu,
-        Codec::Pcma,
-        Codec::L16(Rate::Hz8000),
-        Codec::L16(Rate::Hz16000),
-        Codec::L16(Rate::Hz48000),
-        Codec::Opus(Rate::Hz8000),
-        Codec::Opus(Rate::Hz16000),
-        Codec::Opus(Rate::Hz48000),
-    ];
-
-    pub(super) fn encoding(codec: Codec, ptime_ms: u8) -> Encoding {
-        Encoding {
-            codec,
-            ptime_ms,
-            bitrate: 32_000,
-            complexity: 5,
-        }
-    }
-
-    /// A tone of 440 Hz at −12 dBFS.
-    pub(super) fn tone(rate: Rate, samples: usize) -> Vec<f32> {
-        (0..samples)
-            .map(|i| 0.25 * (std::f32::consts::TAU * 440.0 * i as f32 / rate.hz() as f32).sin())
-            .collect()
-    }
-
-    /// Encodes the sound packet by packet and decodes it again; the last packet is whole.
-    pub(super) fn round_trip(encoding: Encoding, pcm: &[f32]) -> Vec<f32> {
-        let mut encoder = Encoder::new(encoding).unwrap();
-        let mut decoder = Decoder::new(encoding.codec).unwrap();
-        let mut payload = [0; PAYLOAD_BYTES_MAX];
-        let mut decoded = [0.0; PAYLOAD_SAMPLES_MAX];
-        let mut heard = Vec::new();
-        for packet in pcm.chunks_exact(encoding.samples()) {
-            let bytes = encoder.encode(packet, &mut payload);
-            assert!(bytes > 0, "{encoding:?}");
-            assert_eq!(
-                decoder.samples(&payload[..bytes]),
-                Ok(packet.len()),
-                "{encoding:?}"
-            );
-            let samples = decoder.decode(&payload[..bytes], &mut decoded).unwrap();
-            assert_eq!(samples, packet.len());
-            heard.extend_from_slice(&decoded[..samples]);
-        }
-        heard
-    }
-
-    /// Signal over what differs from it, in dB, at the delay within 30 ms where that is best, after half a second.
-    pub(super) fn snr_db(rate: Rate, said: &[f32], heard: &[f32]) -> f32 {
-        let start = rate.hz() as usize / 2;
-        let energy = |samples: &mut dyn Iterator<Item = f32>| samples.map(|s| s * s).sum::<f32>();
-        (0..30 * rate.samples_per_ms())
-            .map(|delay| {
-                let pairs = || said[start..].iter().zip(&heard[start + delay..]);
-                let signal = energy(&mut pairs().map(|(said, _)| *said));
-                let noise = energy(&mut pairs().map(|(said, heard)| heard - said));
-                10.0 * (signal / noise).log10()
-            })
-            .fold(f32::MIN, f32::max)
-    }
-
-    #[test]
-    fn a_tone_is_heard_through_every_codec_at_every_packet_time() {
-        for codec in CODECS {
-            let floor_db = match codec {
-                Codec::Pcmu | Codec::Pcma => 36.0,
-                Codec::L16(_) => 80.0,
-                Codec::Opus(_) => 20.0,
-            };
-            for ptime_ms in [10, 20, 30, 40, 50, 60] {
-                let said = tone(codec.rate(), 1_200 * codec.rate().samples_per_ms());
-                let heard = round_trip(encoding(codec, ptime_ms), &said);
-                let snr = snr_db(codec.rate(), &said, &heard);
-                assert!(snr > floor_db, "{codec:?} at {ptime_ms} ms: {snr} dB");
-            }
-        }
-    }
-
-    #[test]
-    fn silence_stays_silence_in_every_codec() {
-        for codec in CODECS {
-            let heard = round_trip(encoding(codec, 20), &vec![0.0; codec.rate().hz() as usize]);
-            let peak = heard.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
-            // A-law has no zero: the nearest is one step of its 13 bits.
-            let ceiling = if codec == Codec::Pcma { 1.0 / 4_096.0 } else { 1e-4 };
-            assert!(peak <= ceiling, "{codec:?}: {peak}");
-        }
-    }
-
-    #[test]
-    fn what_is_beyond_full_scale_is_encoded_as_full_scale_and_what_is_no_number_as_silence() {
-        let samples = [
-            (f32::NAN, 0.0),
-            (f32::INFINITY, 1.0),
-            (f32::NEG_INFINITY, -1.0),
-            (f32::MAX, 1.0),
-            (-1e30, -1.0),
-            (1.5, 1.0),
-        ];
-        for codec in CODECS {
-            let encoding = encoding(codec, 20);
-            let mut sane = tone(codec.rate(), codec.rate().hz() as usize);
-            let mut wild = sane.clone();
-            for (index, (wild, sane)) in wild.iter_mut().zip(&mut sane).enumerate().step_by(7) {
-                (*wild, *sane) = samples[index / 7 % samples.len()];
-            }
-            let (mut one, mut other) = (Encoder::new(encoding).unwrap(), Encoder::new(encoding).unwrap());
-            let (mut payload, mut expected) = ([0; PAYLOAD_BYTES_MAX], [0; PAYLOAD_BYTES_MAX]);
-            for (wild, sane) in wild
-                .chunks(encoding.samples())
-                .zip(sane.chunks(encoding.samples()))
-            {
-                let bytes = one.encode(wild, &mut payload);
-                let expected_bytes = other.encode(sane, &mut expected);
-                assert!(bytes > 0);
-                assert_eq!(payload[..bytes], expected[..expected_bytes], "{codec:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn random_payloads_decode_to_at_most_120_ms_of_finite_sound_or_to_a_named_error() {
-        for codec in CODECS {
-            let mut random = fastrand::Rng::with_seed(1);
-            let mut decoder = Decoder::new(codec).unwrap();
-            let mut pcm = [0.0; PAYLOAD_SAMPLES_MAX];
-            let mut payload = [0; 1_500];
-            let (mut decoded, mut refused) = (0, 0);
-            for round in 0..3_000 {
-                let length = if round % 3 == 0 {
-                    random.usize(0..12)
-                } else {
-                    random.usize(0..=1_500)
-                };
-                random.fill(&mut payload[..length]);
-                pcm.fill(f32::NAN);
-                let told = decoder.samples(&payload[..length]);
-                match decoder.decode(&payload[..length], &mut pcm) {
-                    Ok(samples) => {
-                        assert_eq!(told, Ok(samples));
-                        assert!(samples > 0 && samples <= PAYLOAD_MS_MAX * codec.rate().samples_per_ms());
-                        assert!(
-                            pcm[..samples].iter().all(|s| s.abs() <= 2.0),
-                            "{codec:?} round {round}"
-                        );
-                        decoded += 1;
-                    }
-                    Err(error) => {
-                        assert!(PayloadError::ALL.contains(&error));
-                        refused += 1;
-                    }
-                }
-            }
-            assert!(
-                decoded > 300 && refused > 300,
-                "{codec:?}: {decoded} decoded, {refused} refused"
-            );
-        }
-    }
-
-    #[test]
-    fn payloads_that_cannot_be_are_refused_by_name() {
-        use PayloadError::*;
-        let cases: [(Codec, &[u8], Result<usize, PayloadError>); 14] = [
-            (Codec::Pcmu, &[], Err(Empty)),
-            (Codec::Pcmu, &[0; 960], Ok(960)),
-            (Codec::Pcmu, &[0; 961], Err(TooLong)),
-            (Codec::Pcma, &[0; 961], Err(TooLong)),
-            (Codec::L16(Rate::Hz8000), &[0; 3], Err(Partial)),
-            (Codec::L16(Rate::Hz8000), &[0; 1_922], Err(TooLong)),
-            (Codec::L16(Rate::Hz16000), &[0; 3_840], Ok(1_920)),
-            (Codec::Opus(Rate::Hz16000), &[], Err(Empty)),
-            // A configuration of 20 ms SILK wideband is 9: one frame, two equal frames, a count of frames.
-            (Codec::Opus(Rate::Hz16000), &[9 << 3, 1, 2, 3], Ok(320)),
-            (Codec::Opus(Rate::Hz16000), &[9 << 3 | 1, 1, 2, 3, 4], Ok(640)),
-            (Codec::Opus(Rate::Hz16000), &[9 << 3 | 1, 1, 2, 3], Err(Corrupt)),
-            (Codec::Opus(Rate::Hz16000), &[9 << 3 | 3], Err(Partial)),
-            (
-                Codec::Opus(Rate::Hz16000),
-                &[9 << 3 | 3, 6, 1, 2, 3, 4, 5, 6],
-                Ok(1_920),
-            ),
-            (
-                Codec::Opus(Rate::Hz16000),
-                &[9 << 3 | 3, 7, 1, 2, 3, 4, 5, 6, 7],
-                Err(TooLong),
-            ),
-        ];
-        for (codec, payload, expected) in cases {
-            let mut decoder = Decoder::new(codec).unwrap();
-            assert_eq!(
-                decoder.samples(payload),
-                expected,
-                "{codec:?} {} bytes",
-                payload.len()
-            );
-            assert_eq!(
-                decoder.decode(payload, &mut [0.0; PAYLOAD_SAMPLES_MAX]),
-                expected,
-                "{codec:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_codec_says_what_it_was_made_of_and_refuses_what_it_cannot_be() {
-        for codec in CODECS {
-            assert_eq!(Decoder::new(codec).unwrap().codec(), codec);
-            for ptime_ms in [10, 20, 30, 40, 50, 60] {
-                let encoding = encoding(codec, ptime_ms);
-                assert_eq!(Encoder::new(encoding).unwrap().encoding(), encoding);
-            }
-            assert_eq!(
-                Encoder::new(encoding(codec, 25)).err(),
-                Some(CodecError::Ptime(25))
-            );
-        }
-        let opus = encoding(Codec::Opus(Rate::Hz48000), 20);
-        let refused = |encoding| Encoder::new(encoding).err();
-        assert_eq!(
-            refused(Encoding {
-                bitrate: 5_999,
-                ..opus
-            }),
-            Some(CodecError::Bitrate(5_999))
-        );
-        assert_eq!(
-            refused(Encoding {
-                bitrate: 510_001,
-                ..opus
-            }),
-            Some(CodecError::Bitrate(510_001))
-        );
-        assert_eq!(
-            refused(Encoding {
-                complexity: 11,
-                ..opus
-            }),
-            Some(CodecError::Complexity(11))
-        );
-    }
-
-    #[test]
-    fn only_opus_conceals_and_the_others_leave_the_buffer_alone() {
-        for codec in CODECS {
-            let mut decoder = Decoder::new(codec).unwrap();
-            let mut pcm = vec![0.5; codec.rate().samples_per_tick()];
-            let conceals = matches!(codec, Codec::Opus(_));
-            assert_eq!(decoder.conceal(&mut pcm), conceals, "{codec:?}");
-            assert_eq!(pcm[0] == 0.5, !conceals);
-        }
-    }
-}
+mod tests;

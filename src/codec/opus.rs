@@ -399,7 +399,7 @@ mod tests {
         let mut payload = [0; PAYLOAD_BYTES_MAX];
         pcm.chunks_exact(encoder.encoding().samples())
             .map(|packet| {
-                let bytes = encoder.encode(packet, &mut payload);
+                let bytes = encoder.encode(packet, &mut payload).bytes();
                 payload[..bytes].to_vec()
             })
             .collect()
@@ -486,12 +486,14 @@ mod tests {
                             ptime_ms,
                             bitrate,
                             complexity,
+                            dtx: false,
+                            loss_percent: 0,
                         };
                         let mut encoder = Encoder::new(encoding).unwrap();
                         let decoder = Decoder::new(encoding.codec).unwrap();
                         let mut payload = [0; 1_200];
                         for packet in sound.chunks_exact(encoding.samples()) {
-                            let bytes = encoder.encode(packet, &mut payload);
+                            let bytes = encoder.encode(packet, &mut payload).bytes();
                             assert_eq!(
                                 decoder.samples(&payload[..bytes]),
                                 Ok(packet.len()),
@@ -568,6 +570,8 @@ mod tests {
                     ptime_ms,
                     bitrate,
                     complexity: 10,
+                    dtx: false,
+                    loss_percent: 0,
                 };
                 let decoder = Decoder::new(encoding.codec).unwrap();
                 let payloads = encode_all(&mut Encoder::new(encoding).unwrap(), &sound);

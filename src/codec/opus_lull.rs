@@ -109,6 +109,8 @@ mod tests {
             ptime_ms: 20,
             bitrate: 32_000,
             complexity: 5,
+            dtx: false,
+            loss_percent: 0,
         };
         let mut encoder = Encoder::new(encoding).unwrap();
         let mut chance = fastrand::Rng::with_seed(3);
@@ -126,7 +128,7 @@ mod tests {
                         amplitude * if *voice { buzz } else { chance.f32() * 2.0 - 1.0 }
                     })
                     .collect();
-                let len = encoder.encode(&pcm, &mut payload);
+                let len = encoder.encode(&pcm, &mut payload).bytes();
                 payload[..len].to_vec()
             })
             .collect()

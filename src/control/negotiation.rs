@@ -104,7 +104,7 @@ impl Negotiation {
                         ours,
                         agreed: None,
                     },
-                    nothing_agreed(),
+                    MediaTerms::nothing(),
                 ))
             }
         }
@@ -175,18 +175,7 @@ fn terms(agreed: &Agreed, symmetric: bool) -> MediaTerms {
                 encoding: format.encoding,
             })
             .collect(),
-    }
-}
-
-fn nothing_agreed() -> MediaTerms {
-    MediaTerms {
-        remote: None,
-        remote_rtcp: None,
-        rtcp_mux: true,
-        sends: false,
-        receives: false,
-        symmetric: true,
-        formats: Vec::new(),
+        ..MediaTerms::nothing()
     }
 }
 

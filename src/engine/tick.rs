@@ -368,6 +368,8 @@ mod tests {
             ptime_ms: 20,
             bitrate: 0,
             complexity: 0,
+            dtx: false,
+            loss_percent: 0,
         };
         let media = LegMedia::new(MediaTerms {
             remote: Some(SocketAddr::from(([127, 0, 0, 1], 4_000))),
@@ -381,6 +383,7 @@ mod tests {
                 send_as: 0,
                 encoding,
             }],
+            ..MediaTerms::nothing()
         })
         .expect("G.711 needs nothing");
         let identity = Identity {

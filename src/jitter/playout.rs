@@ -51,11 +51,7 @@ impl PlayoutConfig {
     /// 300 ms, and payloads up to 60 ms of these codecs as far as they fit one datagram of an Ethernet.
     pub fn new(codecs: &[Codec]) -> PlayoutConfig {
         const DATAGRAM_BYTES_MAX: usize = 1_500;
-        let payload_bytes = |codec: &Codec| match codec {
-            Codec::Pcmu | Codec::Pcma => 60 * codec.rate().samples_per_ms(),
-            Codec::L16(rate) => (2 * 60 * rate.samples_per_ms()).min(DATAGRAM_BYTES_MAX),
-            Codec::Opus(_) => DATAGRAM_BYTES_MAX,
-        };
+        let payload_bytes = |codec: &Codec| codec.payload_bytes_received_max().min(DATAGRAM_BYTES_MAX);
         PlayoutConfig {
             max_delay: DELAY_DEFAULT,
             payload_bytes_max: codecs.iter().map(payload_bytes).max().unwrap_or(0),
@@ -326,7 +322,7 @@ impl Playout {
             return None;
         }
         let ahead = u32::try_from(head.timestamp.wrapping_sub(self.next_timestamp) as i32).ok()?;
-        let samples = u64::from(ahead / codec.clock_per_sample());
+        let samples = codec.samples_of(ahead);
         let least = if self.is_next(head) {
             PAUSE_MIN_MS * codec.rate().samples_per_ms()
         } else {
@@ -402,9 +398,7 @@ impl Playout {
         self.stats.delay_ms = delay + packet.relative_delay_us as f32 * 1.0e-3;
         self.stats.delay_ms_max = self.stats.delay_ms_max.max(self.stats.delay_ms);
 
-        self.next_timestamp = packet
-            .timestamp
-            .wrapping_add((decoded as u32).wrapping_mul(codec.clock_per_sample()));
+        self.next_timestamp = packet.timestamp.wrapping_add(codec.clock_of(decoded));
         self.format = Some(packet.format);
         self.paused = pauses;
         self.jump = false;

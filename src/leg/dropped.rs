@@ -30,12 +30,24 @@ pub enum Dropped {
     Abandoned,
     /// RTCP that is not a valid compound packet.
     BadRtcp,
+    /// SRTP that is not of its form, or plain RTP on an encrypted leg.
+    BadSrtp,
+    /// Its authentication tag is not that of the leg's key.
+    BadTag,
+    /// An authentic packet that came before, or is older than the replay window.
+    Replayed,
+    /// The key has protected all the packets it may.
+    KeyExhausted,
+    /// A telephone event that is not of its form, or of an event that is no digit.
+    BadEvent,
+    /// More digits in a second than anybody presses.
+    EventFlood,
     /// A packet of ours that found the tick's outbox full.
     OutboxFull,
 }
 
 impl Dropped {
-    pub const ALL: [Dropped; 19] = [
+    pub const ALL: [Dropped; 25] = [
         Dropped::TooShort,
         Dropped::TooLong,
         Dropped::WrongVersion,
@@ -54,6 +66,12 @@ impl Dropped {
         Dropped::Undecodable,
         Dropped::Abandoned,
         Dropped::BadRtcp,
+        Dropped::BadSrtp,
+        Dropped::BadTag,
+        Dropped::Replayed,
+        Dropped::KeyExhausted,
+        Dropped::BadEvent,
+        Dropped::EventFlood,
         Dropped::OutboxFull,
     ];
 
@@ -80,6 +98,12 @@ impl Dropped {
             Dropped::Undecodable => "undecodable",
             Dropped::Abandoned => "abandoned",
             Dropped::BadRtcp => "bad_rtcp",
+            Dropped::BadSrtp => "bad_srtp",
+            Dropped::BadTag => "bad_tag",
+            Dropped::Replayed => "replayed",
+            Dropped::KeyExhausted => "key_exhausted",
+            Dropped::BadEvent => "bad_event",
+            Dropped::EventFlood => "event_flood",
             Dropped::OutboxFull => "outbox_full",
         }
     }

@@ -17,6 +17,17 @@ pub struct Format {
     pub encoding: Encoding,
 }
 
+/// A payload type that goes along with the codecs: comfort noise (RFC 3389), telephone events (RFC 4733).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Companion {
+    /// The number we told the remote to use.
+    pub receive_as: u8,
+    /// The number the remote told us to use.
+    pub send_as: u8,
+    /// Of its timestamps; it goes along with the codecs of the same clock.
+    pub clock_hz: u32,
+}
+
 /// The outcome of offer and answer, as far as packets are concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaTerms {
@@ -30,6 +41,27 @@ pub struct MediaTerms {
     pub symmetric: bool,
     /// Any of these may arrive, the first is what we send. Empty: nothing is agreed yet.
     pub formats: Vec<Format>,
+    /// At most one for each clock rate.
+    pub comfort_noise: Vec<Companion>,
+    /// At most one for each clock rate.
+    pub telephone_events: Vec<Companion>,
+}
+
+impl MediaTerms {
+    /// As long as nothing is agreed.
+    pub fn nothing() -> MediaTerms {
+        MediaTerms {
+            remote: None,
+            remote_rtcp: None,
+            rtcp_mux: true,
+            sends: false,
+            receives: false,
+            symmetric: true,
+            formats: Vec::new(),
+            comfort_noise: Vec::new(),
+            telephone_events: Vec::new(),
+        }
+    }
 }
 
 /// No payload type of ours.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub use change::{Hold, LegChange};
 pub use dropped::Dropped;
-pub use media::{Format, LegMedia, MediaTerms};
+pub use media::{Companion, Format, LegMedia, MediaTerms};
 pub use report::LegReport;
 pub use source::Source;
 pub use timeline::{Identity, Timeline};

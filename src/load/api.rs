@@ -274,7 +274,9 @@ pub fn payload_type(codec: Codec) -> u8 {
     match codec {
         Codec::Pcmu => 0,
         Codec::Pcma => 8,
-        Codec::L16(_) | Codec::Opus(_) => DYNAMIC_PAYLOAD_TYPE,
+        Codec::G722 => 9,
+        Codec::G729 => 18,
+        Codec::Ilbc(_) | Codec::L16(_) | Codec::Opus(_) => DYNAMIC_PAYLOAD_TYPE,
     }
 }
 
@@ -289,7 +291,16 @@ pub fn offer(codec: Codec, ptime_ms: u8, local: SocketAddr) -> String {
     let name = codec.name();
     // Writing to a string cannot fail.
     let _ = match codec {
-        Codec::Pcmu | Codec::Pcma => write!(sdp, "a=rtpmap:{payload_type} {name}/8000\r\n"),
+        Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::G729 => {
+            write!(sdp, "a=rtpmap:{payload_type} {name}/8000\r\n")
+        }
+        Codec::Ilbc(mode) => {
+            let ms = mode.ms();
+            write!(
+                sdp,
+                "a=rtpmap:{payload_type} {name}/8000\r\na=fmtp:{payload_type} mode={ms}\r\n"
+            )
+        }
         Codec::L16(rate) => write!(sdp, "a=rtpmap:{payload_type} {name}/{}\r\n", rate.hz()),
         Codec::Opus(rate) => {
             let maximum = rate.hz();

@@ -52,7 +52,7 @@ impl Hearing {
         let origin = placed[0].0;
         let mut payload_sound = vec![0.0; PAYLOAD_SAMPLES_MAX];
         for (place, packet) in placed {
-            let start = ((place - origin) / i64::from(codec.clock_per_sample())) as usize;
+            let start = codec.samples_of((place - origin) as u32) as usize;
             if start > hearing.sound.len() + rate.samples(GAP_MAX) {
                 break;
             }
@@ -108,7 +108,7 @@ pub fn codec_delay(track: &Track, sweep: Sweep) -> Result<Option<Duration>, Code
         .map(|n| Captured {
             at: start.after(packet_time * n as u32),
             sequence: n as u16,
-            timestamp: (n * track.encoding().samples()) as u32 * codec.clock_per_sample(),
+            timestamp: codec.clock_of(n * track.encoding().samples()),
             payload: track.payload(n).into(),
         })
         .collect();

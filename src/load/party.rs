@@ -107,7 +107,7 @@ impl Party {
             Err(_) => self.sent.refused += 1,
         }
         let encoding = self.track.encoding();
-        let step = encoding.samples() as u32 * encoding.codec.clock_per_sample();
+        let step = encoding.packet_clock();
         self.sequence = self.sequence.wrapping_add(1);
         self.timestamp = self.timestamp.wrapping_add(step);
         self.next_packet += 1;

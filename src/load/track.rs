@@ -42,7 +42,7 @@ impl Track {
         let mut payloads = Vec::new();
         let mut ends = Vec::with_capacity(packets.len());
         for sound in &packets {
-            let bytes = encoder.encode(sound, &mut payload);
+            let bytes = encoder.encode(sound, &mut payload).bytes();
             payloads.extend_from_slice(&payload[..bytes]);
             ends.push(payloads.len());
         }
@@ -100,6 +100,8 @@ pub fn encoding(codec: Codec, ptime_ms: u8) -> Encoding {
         ptime_ms,
         bitrate,
         complexity: 5,
+        dtx: false,
+        loss_percent: 0,
     }
 }
 

@@ -101,7 +101,9 @@ impl Codecs {
             let number = match codec {
                 Codec::Pcmu => 0,
                 Codec::Pcma => 8,
-                Codec::L16(_) | Codec::Opus(_) => {
+                Codec::G722 => 9,
+                Codec::G729 => 18,
+                Codec::Ilbc(_) | Codec::L16(_) | Codec::Opus(_) => {
                     dynamic += 1;
                     dynamic - 1
                 }
@@ -206,6 +208,9 @@ pub(super) const fn encoding_name(codec: Codec) -> &'static str {
     match codec {
         Codec::Pcmu => "PCMU/8000",
         Codec::Pcma => "PCMA/8000",
+        Codec::G722 => "G722/8000",
+        Codec::G729 => "G729/8000",
+        Codec::Ilbc(_) => "iLBC/8000",
         Codec::L16(Rate::Hz8000) => "L16/8000",
         Codec::L16(Rate::Hz16000) => "L16/16000",
         Codec::L16(Rate::Hz48000) => "L16/48000",
@@ -220,7 +225,7 @@ pub(super) fn parameters(codec: Codec) -> Option<String> {
             let hz = rate.hz();
             Some(format!("maxplaybackrate={hz};sprop-maxcapturerate={hz};stereo=0"))
         }
-        Codec::Pcmu | Codec::Pcma | Codec::L16(_) => None,
+        Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::G729 | Codec::Ilbc(_) | Codec::L16(_) => None,
     }
 }
 

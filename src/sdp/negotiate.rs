@@ -231,6 +231,8 @@ fn encoding(common: &Common, audio: &Media, local: &LocalMedia, role: Role) -> E
         ptime_ms: ptime_ms(common.codec, audio, local, role),
         bitrate: bitrate(common.codec, local.opus_bitrate, common.theirs.bitrate_max),
         complexity: if is_opus { local.opus_complexity } else { 0 },
+        dtx: false,
+        loss_percent: 0,
     }
 }
 

@@ -248,6 +248,8 @@ fn formats_may_change_from_packet_to_packet_at_equal_and_at_other_rates() {
                 ptime_ms: 20,
                 bitrate: 32_000,
                 complexity: 5,
+                dtx: false,
+                loss_percent: 0,
             })
             .unwrap()
         })
@@ -261,7 +263,7 @@ fn formats_may_change_from_packet_to_packet_at_equal_and_at_other_rates() {
             .map(|k| (k as f32 * 0.1).sin() * 0.4)
             .collect();
         let mut payload = vec![0; 5_760];
-        let length = encoders[format].encode(&pcm, &mut payload);
+        let length = encoders[format].encode(&pcm, &mut payload).bytes();
         payload.truncate(length);
         let arrival_us = n * 20_000;
         sent.push(Sent {
@@ -300,6 +302,8 @@ fn opus_is_played_concealed_by_itself_and_silent_in_its_pauses() {
             ptime_ms: 20,
             bitrate: 32_000,
             complexity: 5,
+            dtx: false,
+            loss_percent: 0,
         })
         .unwrap();
         let mut sent = vec![];
@@ -308,7 +312,7 @@ fn opus_is_played_concealed_by_itself_and_silent_in_its_pauses() {
                 .map(|k| voice((n * 160) + k * 8_000 / u64::from(rate.hz())))
                 .collect();
             let mut payload = vec![0; 1_275];
-            let length = encoder.encode(&pcm, &mut payload);
+            let length = encoder.encode(&pcm, &mut payload).bytes();
             payload.truncate(length);
             if n == 150 {
                 payload.truncate(1); // a pause is announced

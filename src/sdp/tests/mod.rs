@@ -34,6 +34,8 @@ fn encoding(codec: Codec, ptime_ms: u8, bitrate: u32) -> Encoding {
         ptime_ms,
         bitrate,
         complexity,
+        dtx: false,
+        loss_percent: 0,
     }
 }
 

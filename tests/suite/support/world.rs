@@ -27,6 +27,8 @@ pub fn encoding(codec: Codec) -> Encoding {
         ptime_ms: 20,
         bitrate: 32_000,
         complexity: 5,
+        dtx: false,
+        loss_percent: 0,
     }
 }
 
@@ -43,6 +45,7 @@ pub fn terms(address: SocketAddr, encoding: Encoding) -> MediaTerms {
             send_as: PAYLOAD_TYPE,
             encoding,
         }],
+        ..MediaTerms::nothing()
     }
 }
 
@@ -300,7 +303,7 @@ impl World {
         while party.pending.len() >= packet_samples {
             let rest = party.pending.split_off(packet_samples);
             let pcm = std::mem::replace(&mut party.pending, rest);
-            let len = party.encoder.encode(&pcm, &mut payload);
+            let len = party.encoder.encode(&pcm, &mut payload).bytes();
             let header = party.next;
             party.next.sequence = header.sequence.wrapping_add(1);
             party.next.timestamp = header.timestamp.wrapping_add(party.encoding.packet_clock());

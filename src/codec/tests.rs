@@ -1,0 +1,260 @@
+//! What holds for every codec alike.
+
+use super::*;
+
+pub(super) const CODECS: [Codec; 8] = [
+    Codec::Pcmu,
+    Codec::Pcma,
+    Codec::L16(Rate::Hz8000),
+    Codec::L16(Rate::Hz16000),
+    Codec::L16(Rate::Hz48000),
+    Codec::Opus(Rate::Hz8000),
+    Codec::Opus(Rate::Hz16000),
+    Codec::Opus(Rate::Hz48000),
+];
+
+pub(super) fn encoding(codec: Codec, ptime_ms: u8) -> Encoding {
+    Encoding {
+        codec,
+        ptime_ms,
+        bitrate: 32_000,
+        complexity: 5,
+        dtx: false,
+        loss_percent: 0,
+    }
+}
+
+/// A tone of 440 Hz at −12 dBFS.
+pub(super) fn tone(rate: Rate, samples: usize) -> Vec<f32> {
+    (0..samples)
+        .map(|i| 0.25 * (std::f32::consts::TAU * 440.0 * i as f32 / rate.hz() as f32).sin())
+        .collect()
+}
+
+/// Encodes the sound packet by packet and decodes it again; the last packet is whole.
+pub(super) fn round_trip(encoding: Encoding, pcm: &[f32]) -> Vec<f32> {
+    let mut encoder = Encoder::new(encoding).unwrap();
+    let mut decoder = Decoder::new(encoding.codec).unwrap();
+    let mut payload = [0; PAYLOAD_BYTES_MAX];
+    let mut decoded = [0.0; PAYLOAD_SAMPLES_MAX];
+    let mut heard = Vec::new();
+    for packet in pcm.chunks_exact(encoding.samples()) {
+        let bytes = encoder.encode(packet, &mut payload).bytes();
+        assert!(bytes > 0, "{encoding:?}");
+        assert_eq!(
+            decoder.samples(&payload[..bytes]),
+            Ok(packet.len()),
+            "{encoding:?}"
+        );
+        let samples = decoder.decode(&payload[..bytes], &mut decoded).unwrap();
+        assert_eq!(samples, packet.len());
+        heard.extend_from_slice(&decoded[..samples]);
+    }
+    heard
+}
+
+/// Signal over what differs from it, in dB, at the delay within 30 ms where that is best, after half a second.
+pub(super) fn snr_db(rate: Rate, said: &[f32], heard: &[f32]) -> f32 {
+    let start = rate.hz() as usize / 2;
+    let energy = |samples: &mut dyn Iterator<Item = f32>| samples.map(|s| s * s).sum::<f32>();
+    (0..30 * rate.samples_per_ms())
+        .map(|delay| {
+            let pairs = || said[start..].iter().zip(&heard[start + delay..]);
+            let signal = energy(&mut pairs().map(|(said, _)| *said));
+            let noise = energy(&mut pairs().map(|(said, heard)| heard - said));
+            10.0 * (signal / noise).log10()
+        })
+        .fold(f32::MIN, f32::max)
+}
+
+#[test]
+fn a_tone_is_heard_through_every_codec_at_every_packet_time() {
+    for codec in CODECS {
+        let floor_db = match codec {
+            Codec::Pcmu | Codec::Pcma => 36.0,
+            Codec::L16(_) => 80.0,
+            Codec::G722 | Codec::G729 | Codec::Ilbc(_) | Codec::Opus(_) => 20.0,
+        };
+        for ptime_ms in [10, 20, 30, 40, 50, 60] {
+            let said = tone(codec.rate(), 1_200 * codec.rate().samples_per_ms());
+            let heard = round_trip(encoding(codec, ptime_ms), &said);
+            let snr = snr_db(codec.rate(), &said, &heard);
+            assert!(snr > floor_db, "{codec:?} at {ptime_ms} ms: {snr} dB");
+        }
+    }
+}
+
+#[test]
+fn silence_stays_silence_in_every_codec() {
+    for codec in CODECS {
+        let heard = round_trip(encoding(codec, 20), &vec![0.0; codec.rate().hz() as usize]);
+        let peak = heard.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
+        // A-law has no zero: the nearest is one step of its 13 bits.
+        let ceiling = if codec == Codec::Pcma { 1.0 / 4_096.0 } else { 1e-4 };
+        assert!(peak <= ceiling, "{codec:?}: {peak}");
+    }
+}
+
+#[test]
+fn what_is_beyond_full_scale_is_encoded_as_full_scale_and_what_is_no_number_as_silence() {
+    let samples = [
+        (f32::NAN, 0.0),
+        (f32::INFINITY, 1.0),
+        (f32::NEG_INFINITY, -1.0),
+        (f32::MAX, 1.0),
+        (-1e30, -1.0),
+        (1.5, 1.0),
+    ];
+    for codec in CODECS {
+        let encoding = encoding(codec, 20);
+        let mut sane = tone(codec.rate(), codec.rate().hz() as usize);
+        let mut wild = sane.clone();
+        for (index, (wild, sane)) in wild.iter_mut().zip(&mut sane).enumerate().step_by(7) {
+            (*wild, *sane) = samples[index / 7 % samples.len()];
+        }
+        let (mut one, mut other) = (Encoder::new(encoding).unwrap(), Encoder::new(encoding).unwrap());
+        let (mut payload, mut expected) = ([0; PAYLOAD_BYTES_MAX], [0; PAYLOAD_BYTES_MAX]);
+        for (wild, sane) in wild
+            .chunks(encoding.samples())
+            .zip(sane.chunks(encoding.samples()))
+        {
+            let bytes = one.encode(wild, &mut payload).bytes();
+            let expected_bytes = other.encode(sane, &mut expected).bytes();
+            assert!(bytes > 0);
+            assert_eq!(payload[..bytes], expected[..expected_bytes], "{codec:?}");
+        }
+    }
+}
+
+#[test]
+fn random_payloads_decode_to_at_most_120_ms_of_finite_sound_or_to_a_named_error() {
+    for codec in CODECS {
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut decoder = Decoder::new(codec).unwrap();
+        let mut pcm = [0.0; PAYLOAD_SAMPLES_MAX];
+        let mut payload = [0; 1_500];
+        let (mut decoded, mut refused) = (0, 0);
+        for round in 0..3_000 {
+            let length = if round % 3 == 0 {
+                random.usize(0..12)
+            } else {
+                random.usize(0..=1_500)
+            };
+            random.fill(&mut payload[..length]);
+            pcm.fill(f32::NAN);
+            let told = decoder.samples(&payload[..length]);
+            match decoder.decode(&payload[..length], &mut pcm) {
+                Ok(samples) => {
+                    assert_eq!(told, Ok(samples));
+                    assert!(samples > 0 && samples <= PAYLOAD_MS_MAX * codec.rate().samples_per_ms());
+                    assert!(
+                        pcm[..samples].iter().all(|s| s.abs() <= 2.0),
+                        "{codec:?} round {round}"
+                    );
+                    decoded += 1;
+                }
+                Err(error) => {
+                    assert!(PayloadError::ALL.contains(&error));
+                    refused += 1;
+                }
+            }
+        }
+        assert!(
+            decoded > 300 && refused > 300,
+            "{codec:?}: {decoded} decoded, {refused} refused"
+        );
+    }
+}
+
+#[test]
+fn payloads_that_cannot_be_are_refused_by_name() {
+    use PayloadError::*;
+    let cases: [(Codec, &[u8], Result<usize, PayloadError>); 14] = [
+        (Codec::Pcmu, &[], Err(Empty)),
+        (Codec::Pcmu, &[0; 960], Ok(960)),
+        (Codec::Pcmu, &[0; 961], Err(TooLong)),
+        (Codec::Pcma, &[0; 961], Err(TooLong)),
+        (Codec::L16(Rate::Hz8000), &[0; 3], Err(Partial)),
+        (Codec::L16(Rate::Hz8000), &[0; 1_922], Err(TooLong)),
+        (Codec::L16(Rate::Hz16000), &[0; 3_840], Ok(1_920)),
+        (Codec::Opus(Rate::Hz16000), &[], Err(Empty)),
+        // A configuration of 20 ms SILK wideband is 9: one frame, two equal frames, a count of frames.
+        (Codec::Opus(Rate::Hz16000), &[9 << 3, 1, 2, 3], Ok(320)),
+        (Codec::Opus(Rate::Hz16000), &[9 << 3 | 1, 1, 2, 3, 4], Ok(640)),
+        (Codec::Opus(Rate::Hz16000), &[9 << 3 | 1, 1, 2, 3], Err(Corrupt)),
+        (Codec::Opus(Rate::Hz16000), &[9 << 3 | 3], Err(Partial)),
+        (
+            Codec::Opus(Rate::Hz16000),
+            &[9 << 3 | 3, 6, 1, 2, 3, 4, 5, 6],
+            Ok(1_920),
+        ),
+        (
+            Codec::Opus(Rate::Hz16000),
+            &[9 << 3 | 3, 7, 1, 2, 3, 4, 5, 6, 7],
+            Err(TooLong),
+        ),
+    ];
+    for (codec, payload, expected) in cases {
+        let mut decoder = Decoder::new(codec).unwrap();
+        assert_eq!(
+            decoder.samples(payload),
+            expected,
+            "{codec:?} {} bytes",
+            payload.len()
+        );
+        assert_eq!(
+            decoder.decode(payload, &mut [0.0; PAYLOAD_SAMPLES_MAX]),
+            expected,
+            "{codec:?}"
+        );
+    }
+}
+
+#[test]
+fn a_codec_says_what_it_was_made_of_and_refuses_what_it_cannot_be() {
+    for codec in CODECS {
+        assert_eq!(Decoder::new(codec).unwrap().codec(), codec);
+        for ptime_ms in [10, 20, 30, 40, 50, 60] {
+            let encoding = encoding(codec, ptime_ms);
+            assert_eq!(Encoder::new(encoding).unwrap().encoding(), encoding);
+        }
+        assert_eq!(
+            Encoder::new(encoding(codec, 25)).err(),
+            Some(CodecError::Ptime(25))
+        );
+    }
+    let opus = encoding(Codec::Opus(Rate::Hz48000), 20);
+    let refused = |encoding| Encoder::new(encoding).err();
+    assert_eq!(
+        refused(Encoding {
+            bitrate: 5_999,
+            ..opus
+        }),
+        Some(CodecError::Bitrate(5_999))
+    );
+    assert_eq!(
+        refused(Encoding {
+            bitrate: 510_001,
+            ..opus
+        }),
+        Some(CodecError::Bitrate(510_001))
+    );
+    assert_eq!(
+        refused(Encoding {
+            complexity: 11,
+            ..opus
+        }),
+        Some(CodecError::Complexity(11))
+    );
+}
+
+#[test]
+fn only_opus_conceals_and_the_others_leave_the_buffer_alone() {
+    for codec in CODECS {
+        let mut decoder = Decoder::new(codec).unwrap();
+        let mut pcm = vec![0.5; codec.rate().samples_per_tick()];
+        let conceals = matches!(codec, Codec::Opus(_));
+        assert_eq!(decoder.conceal(&mut pcm), conceals, "{codec:?}");
+        assert_eq!(pcm[0] == 0.5, !conceals);
+    }
+}
