@@ -9,7 +9,8 @@ import heapq
 import os
 import select
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -54,8 +55,8 @@ class Call:
     refused: str = ""
     late_s: float = 0.0
     """Of the speaker's latest packet."""
-    figures: dict = field(default_factory=dict)
-    """The speaker's leg as the daemon saw it."""
+    concealed_ms: float = 0.0
+    """Of the speaker's sound, what the daemon made up or left out."""
 
     def fair(self) -> bool:
         return self.late_s <= LATE_S_MAX
@@ -88,13 +89,18 @@ def make(daemon: Daemon, calls: Sequence[Call]) -> None:
             seated.append((call, room, speaker, listener))
         except Refused as refused:
             call.refused = str(refused)
+            # The speaker may be there already; where nobody is, there is no room.
+            with suppress(Refused):
+                daemon.clear(room)
             speaker.close()
             listener.close()
     lateness = exchange([(speaker, listener) for _, _, speaker, listener in seated])
     for (call, room, speaker, listener), late_s in zip(seated, lateness, strict=True):
         call.late_s = late_s
         call.heard = listener.heard()
-        call.figures = daemon.leg(f"{room}-speaker")["media"]
+        media = daemon.leg(f"{room}-speaker")["media"]
+        samples = media["samplesConcealed"] + media["samplesAccelerated"]
+        call.concealed_ms = 1000 * samples / call.speaker.rate
         daemon.clear(room)
         speaker.close()
         listener.close()
@@ -142,20 +148,16 @@ def drain(poll: select.epoll, parties: dict[int, Party], until: float) -> None:
             parties[descriptor].receive(time.monotonic())
 
 
-class real_time:
+@contextmanager
+def real_time() -> Iterator[None]:
     """Ahead of the machine's other work, where that is allowed, and without pauses for garbage."""
-
-    def __enter__(self) -> None:
-        gc.disable()
-        try:
-            policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
-            os.sched_setscheduler(0, policy, os.sched_param(REAL_TIME_PRIORITY))
-        except OSError:
-            pass
-
-    def __exit__(self, *_: object) -> None:
-        try:
+    gc.disable()
+    try:
+        # Denied to ordinary users: then a call that was disturbed shows by its lateness.
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(REAL_TIME_PRIORITY))
+        yield
+    finally:
+        with suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        except OSError:
-            pass
         gc.enable()

@@ -18,7 +18,6 @@ LEAD_S = 0.6
 TAIL_S = 0.4
 ACTIVE_LEVEL_DBFS = -26.0
 PEAK_MAX = 0.95
-SILENCE = np.zeros(0, dtype=np.float32)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Each codec to each codec: real speech through the running daemon, beside the same two codecs back to back."""
 
+from concurrent.futures import Executor
 from itertools import product
 
 from . import corpus, work
@@ -11,30 +12,25 @@ from .report import Row, Table
 ALLOWED = 0.10
 
 
-def table(daemon: Daemon, names: list[str]) -> Table:
+def table(daemon: Daemon, pool: Executor, names: list[str]) -> Table:
     """Every ordered pair of `names` (all there are, if empty)."""
-    codecs = [BY_NAME[name] for name in names] or list(ALL)
-    pairs = list(product([codec.name for codec in codecs], repeat=2))
-    with work.workers() as pool:
-        spoken = {
-            (codec.name, clip.name): pool.submit(work.encoded, codec.name, clip)
-            for codec in codecs
-            for clip in corpus.WIDE
-        }
-        streams = {key: future.result() for key, future in spoken.items()}
-        offline, calls = {}, {}
-        for (first, second), clip in product(pairs, corpus.WIDE):
-            payloads = streams[first, clip.name]
-            key = (first, second, clip.name)
-            offline[key] = pool.submit(work.score_back_to_back, first, payloads, second, clip)
-            calls[key] = Call(BY_NAME[first], payloads, BY_NAME[second])
-        through = heard(daemon, pool, calls)
-        rows = [row(first, second, offline, through, calls) for first, second in pairs]
-        explain(daemon, pool, rows, pairs, streams)
+    names = names or [codec.name for codec in ALL]
+    pairs = list(product(names, repeat=2))
+    spoken = {(name, clip.name): pool.submit(work.encoded, name, clip) for name in names for clip in corpus.WIDE}
+    streams = {key: future.result() for key, future in spoken.items()}
+    offline, calls = {}, {}
+    for (first, second), clip in product(pairs, corpus.WIDE):
+        payloads = streams[first, clip.name]
+        key = (first, second, clip.name)
+        offline[key] = pool.submit(work.score_back_to_back, first, payloads, second, clip)
+        calls[key] = Call(BY_NAME[first], payloads, BY_NAME[second])
+    through = heard(daemon, pool, calls)
+    rows = [row(first, second, offline, through, calls) for first, second in pairs]
+    explain(daemon, pool, rows, pairs, streams)
     return Table("Each codec to each codec, mean PESQ", "offline", rows=rows)
 
 
-def heard(daemon: Daemon, pool, calls: dict) -> dict:
+def heard(daemon: Daemon, pool: Executor, calls: dict) -> dict:
     """Scores of what the listeners heard, by the keys of the calls; none for a call that was refused."""
     keys = {id(call): key for key, call in calls.items()}
     clips = {clip.name: clip for clip in corpus.WIDE}
@@ -68,19 +64,19 @@ def note_of(calls: list[Call]) -> str:
     notes = []
     if holes := sum(payload is None for call in calls for payload in call.heard):
         notes.append(f"{holes} packets did not come")
+    if concealed_ms := sum(call.concealed_ms for call in calls if None not in call.payloads):
+        notes.append(f"the daemon conceals or skips {concealed_ms:.0f} ms")
     if not all(call.fair() for call in calls):
         late_ms = 1000 * max(call.late_s for call in calls)
         notes.append(f"sent up to {late_ms:.0f} ms late")
     return ", ".join(notes)
 
 
-def explain(daemon: Daemon, pool, rows: list[Row], pairs: list, streams: dict) -> None:
+def explain(daemon: Daemon, pool: Executor, rows: list[Row], pairs: list, streams: dict) -> None:
     """Where a pair falls short, tells whether it does so with everybody mixed always, too."""
     short = [pair for pair, row in zip(pairs, rows, strict=True) if row.ours and not row.holds()]
     calls = {
-        (first, second, clip.name): Call(
-            BY_NAME[first], streams[first, clip.name], BY_NAME[second], activity="off"
-        )
+        (first, second, clip.name): Call(BY_NAME[first], streams[first, clip.name], BY_NAME[second], activity="off")
         for (first, second), clip in product(short, corpus.WIDE)
     }
     through = heard(daemon, pool, calls)

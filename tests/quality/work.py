@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
+
+import numpy as np
 
 from . import corpus, measure
 from .codecs import BY_NAME, Payloads
@@ -14,7 +16,7 @@ BACK = 10
 
 
 @contextmanager
-def workers() -> Iterator[ProcessPoolExecutor]:
+def workers() -> Iterator[Executor]:
     with ProcessPoolExecutor(initializer=os.nice, initargs=(BACK,)) as pool:
         yield pool
 
@@ -28,9 +30,13 @@ def encoded(codec: str, clip: Clip) -> list[bytes]:
     return BY_NAME[codec].encode(corpus.said(clip, BY_NAME[codec].rate))
 
 
+def decoded(codec: str, payloads: Payloads) -> np.ndarray:
+    return BY_NAME[codec].decode(payloads) if payloads else np.zeros(0, dtype=np.float32)
+
+
 def score_of(codec: str, payloads: Payloads, clip: Clip, band_rate: int) -> float:
     """How well one hears the clip who gets these payloads."""
-    heard = BY_NAME[codec].decode(payloads) if payloads else corpus.SILENCE
+    heard = decoded(codec, payloads)
     return measure.score(corpus.said(clip, band_rate), heard, BY_NAME[codec].rate, band_rate)
 
 

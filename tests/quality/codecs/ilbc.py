@@ -61,9 +61,7 @@ def mode(ptime_ms: int, payload_bytes: int, payload_type: int) -> Codec:
             sound[index] = pcm
         return np.clip(sound.reshape(-1) / FULL_SCALE, -1.0, 1.0)
 
-    return Codec(
-        f"iLBC{ptime_ms}", 8000, 8000, ptime_ms, payload_type, "iLBC/8000", f"mode={ptime_ms}", encode, decode
-    )
+    return Codec(f"iLBC{ptime_ms}", 8000, 8000, ptime_ms, payload_type, "iLBC/8000", f"mode={ptime_ms}", encode, decode)
 
 
 # RFC 3951 §3.1: 304 bits for 20 ms, 400 for 30.
