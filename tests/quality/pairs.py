@@ -11,6 +11,9 @@ from .report import Row, Table
 
 ALLOWED = 0.10
 
+WORTH_EXPLAINING = 0.05
+"""From this loss on a row says what it would be with everybody mixed always."""
+
 
 def table(daemon: Daemon, pool: Executor, names: list[str]) -> Table:
     """Every ordered pair of `names` (all there are, if empty)."""
@@ -73,8 +76,8 @@ def note_of(calls: list[Call]) -> str:
 
 
 def explain(daemon: Daemon, pool: Executor, rows: list[Row], pairs: list, streams: dict) -> None:
-    """Where a pair falls short, tells whether it does so with everybody mixed always, too."""
-    short = [pair for pair, row in zip(pairs, rows, strict=True) if row.ours and not row.holds()]
+    """Where a pair loses something, tells whether it does so with everybody mixed always, too."""
+    short = [pair for pair, row in zip(pairs, rows, strict=True) if row.ours and row.difference() < -WORTH_EXPLAINING]
     calls = {
         (first, second, clip.name): Call(BY_NAME[first], streams[first, clip.name], BY_NAME[second], activity="off")
         for (first, second), clip in product(short, corpus.WIDE)
