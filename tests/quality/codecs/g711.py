@@ -1,7 +1,7 @@
 """ITU-T G.711 in both laws, from the definition of its output levels. A lost packet is silence.
 
-The recommendation puts its decision values half way between output levels, so the encoder is a search for the
-nearest level.
+The recommendation puts its decision values half way between output levels (but for the edges of segments, by half a
+step of the finer one), so the encoder is a search for the nearest level.
 """
 
 import numpy as np
