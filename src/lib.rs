@@ -18,6 +18,7 @@ pub mod sdp;
 
 pub mod codec;
 pub mod dsp;
+pub mod dtmf;
 
 pub mod jitter;
 pub mod stream;

@@ -153,6 +153,11 @@ impl Encoding {
         if !matches!(self.ptime_ms, 10 | 20 | 30 | 40 | 50 | 60) {
             return Err(CodecError::Ptime(self.ptime_ms));
         }
+        if let Codec::Ilbc(mode) = self.codec
+            && !usize::from(self.ptime_ms).is_multiple_of(mode.ms())
+        {
+            return Err(CodecError::Frames(self.ptime_ms));
+        }
         if matches!(self.codec, Codec::Opus(_)) {
             if !(opus::BITRATE_MIN..=opus::BITRATE_MAX).contains(&self.bitrate) {
                 return Err(CodecError::Bitrate(self.bitrate));
@@ -170,6 +175,8 @@ impl Encoding {
 pub enum CodecError {
     #[error("a packet time of {0} ms is not one of 10, 20, 30, 40, 50, 60")]
     Ptime(u8),
+    #[error("a packet time of {0} ms is not a whole number of the codec's frames")]
+    Frames(u8),
     #[error("an Opus bitrate of {0} bit/s is not within 6,000 to 510,000")]
     Bitrate(u32),
     #[error("an Opus complexity of {0} is not within 0 to 10")]
@@ -230,6 +237,7 @@ impl Encoded {
 pub enum Decoder {
     Pcmu,
     Pcma,
+    Ilbc(Box<ilbc::Decoder>),
     L16(Rate),
     Opus(opus::Decoder),
 }
@@ -240,7 +248,8 @@ impl Decoder {
         Ok(match codec {
             Codec::Pcmu => Decoder::Pcmu,
             Codec::Pcma => Decoder::Pcma,
-            Codec::G722 | Codec::G729 | Codec::Ilbc(_) => return Err(CodecError::Unavailable(codec)),
+            Codec::G722 | Codec::G729 => return Err(CodecError::Unavailable(codec)),
+            Codec::Ilbc(mode) => Decoder::Ilbc(Box::new(ilbc::Decoder::new(mode))),
             Codec::L16(rate) => Decoder::L16(rate),
             Codec::Opus(rate) => Decoder::Opus(opus::Decoder::new(rate)?),
         })
@@ -250,6 +259,7 @@ impl Decoder {
         match self {
             Decoder::Pcmu => Codec::Pcmu,
             Decoder::Pcma => Codec::Pcma,
+            Decoder::Ilbc(decoder) => Codec::Ilbc(decoder.mode()),
             Decoder::L16(rate) => Codec::L16(*rate),
             Decoder::Opus(decoder) => Codec::Opus(decoder.rate()),
         }
@@ -262,6 +272,7 @@ impl Decoder {
         }
         let samples = match self {
             Decoder::Pcmu | Decoder::Pcma => payload.len(),
+            Decoder::Ilbc(decoder) => decoder.mode().samples_of(payload)?,
             Decoder::L16(_) => l16::samples(payload)?,
             Decoder::Opus(decoder) => decoder.samples(payload)?,
         };
@@ -286,6 +297,13 @@ impl Decoder {
         match self {
             Decoder::Pcmu => g711::decode_mu(payload, pcm),
             Decoder::Pcma => g711::decode_a(payload, pcm),
+            Decoder::Ilbc(decoder) => {
+                let mode = decoder.mode();
+                let frames = payload.chunks_exact(mode.bytes());
+                for (frame, pcm) in frames.zip(pcm.chunks_exact_mut(mode.samples())) {
+                    decoder.decode(frame, pcm)?;
+                }
+            }
             Decoder::L16(_) => l16::decode(payload, pcm),
             Decoder::Opus(decoder) => decoder.decode(payload, pcm)?,
         }
@@ -308,7 +326,7 @@ impl Decoder {
     /// Whether the sender pauses after this payload: what follows it is silence, not loss.
     pub fn pauses(&self, payload: &[u8]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => false,
+            Decoder::Pcmu | Decoder::Pcma | Decoder::Ilbc(_) | Decoder::L16(_) => false,
             Decoder::Opus(decoder) => decoder.pauses(payload),
         }
     }
@@ -317,7 +335,7 @@ impl Decoder {
     /// Otherwise returns false and leaves `pcm` as it is.
     pub fn pause(&mut self, pcm: &mut [f32]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => false,
+            Decoder::Pcmu | Decoder::Pcma | Decoder::Ilbc(_) | Decoder::L16(_) => false,
             Decoder::Opus(decoder) => decoder.pause(pcm),
         }
     }
@@ -325,7 +343,7 @@ impl Decoder {
     /// How many samples at `codec().rate()` of what came before it the payload `next` repeats, as its last stretch.
     pub fn repeated(&self, next: &[u8]) -> usize {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => 0,
+            Decoder::Pcmu | Decoder::Pcma | Decoder::Ilbc(_) | Decoder::L16(_) => 0,
             Decoder::Opus(decoder) => decoder.repeated(next),
         }
     }
@@ -334,7 +352,7 @@ impl Decoder {
     /// repeats of it; `next` itself is to be decoded afterwards. Returns false where `next` repeats nothing.
     pub fn recover(&mut self, next: &[u8], pcm: &mut [f32]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => false,
+            Decoder::Pcmu | Decoder::Pcma | Decoder::Ilbc(_) | Decoder::L16(_) => false,
             Decoder::Opus(decoder) => decoder.recover(next, pcm),
         }
     }
@@ -343,15 +361,26 @@ impl Decoder {
     pub const fn conceal_step(&self) -> usize {
         match self {
             Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => 1,
+            Decoder::Ilbc(decoder) => decoder.mode().samples(),
             Decoder::Opus(decoder) => decoder.rate().hz() as usize / 400,
         }
     }
 
     /// Fills `pcm` with the codec's own guess at a lost stretch of that length, where it has one: Opus, for multiples
-    /// of 2.5 ms up to 120 ms. Otherwise returns false and leaves `pcm` as it is.
+    /// of 2.5 ms up to 120 ms, and iLBC, for whole frames. Otherwise returns false and leaves `pcm` as it is.
     pub fn conceal(&mut self, pcm: &mut [f32]) -> bool {
         match self {
             Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => false,
+            Decoder::Ilbc(decoder) => {
+                let samples = decoder.mode().samples();
+                if pcm.is_empty() || !pcm.len().is_multiple_of(samples) {
+                    return false;
+                }
+                for frame in pcm.chunks_exact_mut(samples) {
+                    decoder.conceal(frame);
+                }
+                true
+            }
             Decoder::Opus(decoder) => decoder.conceal(pcm),
         }
     }
@@ -360,6 +389,7 @@ impl Decoder {
     pub fn reset(&mut self) {
         match self {
             Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => {}
+            Decoder::Ilbc(decoder) => decoder.reset(),
             Decoder::Opus(decoder) => decoder.reset(),
         }
     }
@@ -372,6 +402,7 @@ impl Decoder {
 pub enum Encoder {
     Pcmu(Encoding),
     Pcma(Encoding),
+    Ilbc(Encoding, Box<ilbc::Encoder>),
     L16(Encoding),
     Opus(opus::Encoder),
 }
@@ -383,9 +414,8 @@ impl Encoder {
         Ok(match encoding.codec {
             Codec::Pcmu => Encoder::Pcmu(encoding),
             Codec::Pcma => Encoder::Pcma(encoding),
-            Codec::G722 | Codec::G729 | Codec::Ilbc(_) => {
-                return Err(CodecError::Unavailable(encoding.codec));
-            }
+            Codec::G722 | Codec::G729 => return Err(CodecError::Unavailable(encoding.codec)),
+            Codec::Ilbc(mode) => Encoder::Ilbc(encoding, Box::new(ilbc::Encoder::new(mode))),
             Codec::L16(_) => Encoder::L16(encoding),
             Codec::Opus(rate) => Encoder::Opus(opus::Encoder::new(rate, encoding)?),
         })
@@ -393,7 +423,10 @@ impl Encoder {
 
     pub const fn encoding(&self) -> Encoding {
         match self {
-            Encoder::Pcmu(encoding) | Encoder::Pcma(encoding) | Encoder::L16(encoding) => *encoding,
+            Encoder::Pcmu(encoding)
+            | Encoder::Pcma(encoding)
+            | Encoder::Ilbc(encoding, _)
+            | Encoder::L16(encoding) => *encoding,
             Encoder::Opus(encoder) => encoder.encoding(),
         }
     }
@@ -415,6 +448,18 @@ impl Encoder {
         let bytes = match self {
             Encoder::Pcmu(_) => g711::encode_mu(pcm, payload),
             Encoder::Pcma(_) => g711::encode_a(pcm, payload),
+            Encoder::Ilbc(_, encoder) => {
+                let mode = encoder.mode();
+                let Some(payload) = payload.get_mut(..pcm.len() / mode.samples() * mode.bytes()) else {
+                    debug_assert!(false, "{} samples do not fit", pcm.len());
+                    return Encoded::Nothing;
+                };
+                let frames = payload.chunks_exact_mut(mode.bytes());
+                for (pcm, frame) in pcm.chunks_exact(mode.samples()).zip(frames) {
+                    encoder.encode(pcm, frame);
+                }
+                payload.len()
+            }
             Encoder::L16(_) => l16::encode(pcm, payload),
             Encoder::Opus(encoder) => return encoder.encode(pcm, payload),
         };
@@ -432,7 +477,10 @@ impl Encoder {
             "an encoder keeps its shape"
         );
         match self {
-            Encoder::Pcmu(before) | Encoder::Pcma(before) | Encoder::L16(before) => *before = encoding,
+            Encoder::Pcmu(before)
+            | Encoder::Pcma(before)
+            | Encoder::Ilbc(before, _)
+            | Encoder::L16(before) => *before = encoding,
             Encoder::Opus(encoder) => encoder.retune(encoding),
         }
     }
@@ -447,6 +495,10 @@ impl Encoder {
             "only encoders of a shape share a state"
         );
         match (self, other) {
+            (Encoder::Ilbc(encoding, encoder), Encoder::Ilbc(other_encoding, other)) => {
+                *encoding = *other_encoding;
+                encoder.clone_from(other);
+            }
             (Encoder::Opus(encoder), Encoder::Opus(other)) => encoder.copy_from(other),
             (encoder, _) => encoder.retune(encoding),
         }

@@ -6,12 +6,12 @@
 use crate::dsp::{self, Music};
 use crate::engine::EngineStats;
 use crate::engine::outbox::Outbox;
+use crate::engine::send::send;
 use crate::engine::tick::{Scratch, Step, voice_at};
 use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
-use crate::id::LegId;
-use crate::leg::{Dropped, Leg};
+use crate::leg::Leg;
 use crate::room::{Heard, Place, Progress, Room};
-use crate::stream::{Content, Stream, Stretch};
+use crate::stream::Stream;
 use crate::time::Tick;
 
 /// How long a leg keeps a stream of its own after its signal has become the shared one: its encoder, a copy of the
@@ -38,6 +38,7 @@ pub(super) fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], ste
         };
         leg.remote_loss.step();
         let wanted = leg.sent_encoding();
+        let tones = leg.is_sent_tones();
         let (Some(stream), Some(wanted)) = (leg.media.stream.as_deref_mut(), wanted) else {
             seat.place = Place::None;
             continue;
@@ -54,7 +55,7 @@ pub(super) fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], ste
             stream.align(goes_on_with);
             seat.seam = true;
         }
-        let own_signal = seat.heard == Heard::Mix && seat.voice.is_some();
+        let own_signal = seat.heard == Heard::Mix && seat.voice.is_some() || tones;
         if own_signal {
             seat.settle = SETTLE_TICKS;
         }
@@ -171,7 +172,7 @@ pub(super) fn feed_all(
             Place::None => {}
             Place::Shared(group) => {
                 if let Some(stream) = shared.stream(group) {
-                    send(seat.leg, leg, stream, stats, out);
+                    send(seat.leg, leg, stream, tick, stats, out);
                 }
             }
             Place::Private => {
@@ -202,6 +203,12 @@ pub(super) fn feed_all(
                     }
                     (Heard::Silence, _) => own.fill(0.0),
                 }
+                let tones = leg.is_sent_tones();
+                // Where tones begin and end, what is heard is torn.
+                seat.seam |= std::mem::replace(&mut leg.digits.were_tones, tones) != tones;
+                if tones {
+                    leg.digits.sender.render(rate, own);
+                }
                 if seat.progress == Progress::Leaving {
                     dsp::ramp(own, 1.0, 0.0);
                 }
@@ -211,48 +218,15 @@ pub(super) fn feed_all(
                 for _ in 0..std::mem::take(&mut seat.owed) {
                     stream.push(&SILENCE[..samples], rate, true);
                     stats.encodes += stream.encodes();
-                    send(seat.leg, leg, &stream, stats, out);
+                    send(seat.leg, leg, &stream, tick, stats, out);
                     seat.seam = true;
                 }
                 stream.push(own, rate, std::mem::take(&mut seat.seam));
                 stats.encodes += stream.encodes();
-                send(seat.leg, leg, &stream, stats, out);
+                send(seat.leg, leg, &stream, tick, stats, out);
                 leg.media.stream = Some(stream);
                 seat.settle = seat.settle.saturating_sub(1);
             }
-        }
-    }
-}
-
-/// Puts the stream's packets of this tick into the outbox, on the leg's own timeline.
-fn send(id: LegId, leg: &mut Leg, stream: &Stream, stats: &mut EngineStats, out: &mut Outbox) {
-    let Some(format) = leg.media.sent_format() else {
-        return;
-    };
-    let noise_as = leg.media.comfort_noise_sent_as(format.encoding.codec.clock_hz());
-    let destination = leg.source.destination().filter(|_| leg.media.terms().sends);
-    for Stretch { clock, content } in stream.stretches() {
-        let Some(to) = destination else {
-            leg.timeline.pass(clock);
-            continue;
-        };
-        let (header, payload) = match (content, noise_as) {
-            (Content::Sound(payload), _) => (leg.timeline.advance(format.send_as, clock), payload),
-            (Content::ComfortNoise(payload), Some(noise_as)) => {
-                (leg.timeline.describe(noise_as, clock), payload)
-            }
-            (Content::ComfortNoise(_), None) | (Content::Nothing, _) => {
-                leg.timeline.pass(clock);
-                continue;
-            }
-        };
-        if out.send(id, to, &header, payload) {
-            leg.counts.packets_sent += 1;
-            leg.counts.bytes_sent += payload.len() as u64;
-            stats.packets_sent += 1;
-        } else {
-            let outcome = leg.note(Err(Dropped::OutboxFull));
-            stats.note(outcome);
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod command;
 pub mod event;
 mod feed;
 pub mod outbox;
+mod send;
 pub mod stats;
 mod tick;
 
@@ -150,6 +151,19 @@ impl Engine {
                 }
                 if let Some(seat) = self.seat_mut(leg) {
                     seat.changed = true;
+                }
+            }
+            Command::SendDigits {
+                leg,
+                digits,
+                tone_ms,
+                gap_ms,
+            } => {
+                if let Some(state) = self.legs[leg.0 as usize].as_deref_mut() {
+                    for digit in digits.as_slice() {
+                        let sent = state.digits.sender.push(*digit, tone_ms, gap_ms);
+                        self.stats.digits_lost += u64::from(sent.is_err());
+                    }
                 }
             }
             Command::Renegotiate { leg, media } => self.renegotiate(leg, media, out),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::codec::{CodecError, Decoder, Encoding};
 use crate::jitter::{Content, Playout, PlayoutConfig};
 use crate::leg::DEFAULT_MAX_DELAY;
+use crate::srtp;
 use crate::stream::Stream;
 
 /// One format both sides know, with the payload type numbers each side wants to see.
@@ -47,6 +48,8 @@ pub struct MediaTerms {
     pub comfort_noise: Vec<Companion>,
     /// At most one for each clock rate.
     pub telephone_events: Vec<Companion>,
+    /// The keys of both directions; absent: RTP as it is.
+    pub srtp: Option<srtp::Terms>,
 }
 
 impl MediaTerms {
@@ -62,6 +65,26 @@ impl MediaTerms {
             formats: Vec::new(),
             comfort_noise: Vec::new(),
             telephone_events: Vec::new(),
+            srtp: None,
+        }
+    }
+}
+
+/// The two directions of an encrypted leg.
+pub(crate) struct Ciphers {
+    pub sender: srtp::Sender,
+    pub receiver: srtp::Receiver,
+}
+
+impl Ciphers {
+    /// Takes the keys that have changed: the counters of both directions go on (RFC 3711 §3.3.1).
+    fn rekey(&mut self, before: Option<&srtp::Terms>, terms: &srtp::Terms) {
+        if before.is_none_or(|before| before.ours != terms.ours) {
+            self.sender.rekey(&terms.ours);
+        }
+        let theirs = |terms: &srtp::Terms| (terms.theirs.clone(), terms.their_mki_bytes);
+        if before.is_none_or(|before| theirs(before) != theirs(terms)) {
+            self.receiver.rekey(&terms.theirs, terms.their_mki_bytes);
         }
     }
 }
@@ -75,6 +98,7 @@ pub struct LegMedia {
     content_by_payload_type: [Option<Content>; 128],
     pub(crate) decoders: Vec<Decoder>,
     pub(crate) playout: Playout,
+    pub(crate) ciphers: Option<Box<Ciphers>>,
     /// What the leg is sent when its signal is its own.
     pub(crate) stream: Option<Box<Stream>>,
     /// The leg's share in its room's pool of streams: there are always as many streams as legs to feed.
@@ -116,11 +140,18 @@ impl LegMedia {
             payload_bytes_max,
             codecs,
         });
+        let ciphers = terms.srtp.as_ref().map(|terms| {
+            Box::new(Ciphers {
+                sender: srtp::Sender::new(&terms.ours),
+                receiver: srtp::Receiver::new(&terms.theirs, terms.their_mki_bytes),
+            })
+        });
         Ok(Box::new(LegMedia {
             terms,
             content_by_payload_type,
             decoders,
             playout,
+            ciphers,
             stream,
             seat,
         }))
@@ -133,6 +164,18 @@ impl LegMedia {
     /// What we send, when there is somebody to send it to.
     pub fn sent_format(&self) -> Option<Format> {
         self.terms.formats.first().copied()
+    }
+
+    /// Whether the remote has agreed to send its digits as events.
+    pub(crate) fn hears_events(&self) -> bool {
+        !self.terms.telephone_events.is_empty()
+    }
+
+    /// The payload type under which the remote wants its digits beside a codec of that clock; none: as tones.
+    pub(crate) fn events_sent_as(&self, clock_hz: u32) -> Option<u8> {
+        let mut events = self.terms.telephone_events.iter();
+        let event = events.find(|event| event.clock_hz == clock_hz)?;
+        Some(event.send_as)
     }
 
     /// The payload type under which the remote wants descriptions of silence beside a codec of that clock.
@@ -170,6 +213,13 @@ impl LegMedia {
         };
         before.playout.refit(&mut self.playout, format_now);
         std::mem::swap(&mut self.playout, &mut before.playout);
+        self.ciphers = match (self.ciphers.take(), before.ciphers.take(), &self.terms.srtp) {
+            (Some(_), Some(mut ciphers), Some(terms)) => {
+                ciphers.rekey(before.terms.srtp.as_ref(), terms);
+                Some(ciphers)
+            }
+            (new, ..) => new,
+        };
         let shape = |media: &LegMedia| media.sent_format().map(|format| format.encoding.shape());
         let same_sent = shape(self).is_some() && shape(self) == shape(before);
         if same_sent {

@@ -4,6 +4,7 @@
 //! moving it is moving one box.
 
 mod change;
+mod digits;
 mod dropped;
 mod media;
 mod receive;
@@ -14,7 +15,8 @@ mod timeline;
 
 use std::time::Duration;
 
-pub use change::{Hold, LegChange};
+pub use change::{DigitSettings, Hold, InBand, LegChange};
+pub(crate) use digits::{LegDigits, Told};
 pub use dropped::Dropped;
 pub use media::{Companion, Format, LegMedia, MediaTerms};
 pub use report::LegReport;
@@ -41,6 +43,7 @@ pub struct LegSettings {
     pub gain: f32,
     pub music_while_alone: Option<Music>,
     pub max_delay: Duration,
+    pub digits: DigitSettings,
 }
 
 impl Default for LegSettings {
@@ -52,6 +55,7 @@ impl Default for LegSettings {
             gain: 1.0,
             music_while_alone: None,
             max_delay: DEFAULT_MAX_DELAY,
+            digits: DigitSettings::default(),
         }
     }
 }
@@ -71,6 +75,7 @@ pub struct Leg {
     pub(crate) activity: Activity,
     /// What the remote party loses of what we send.
     pub(crate) remote_loss: RemoteLoss,
+    pub(crate) digits: LegDigits,
     /// The limiter of the leg's own signal.
     pub(crate) limiter: Limiter,
     /// The codec of the sound played last.
@@ -108,6 +113,7 @@ impl Leg {
             inbound_last: 0.0,
             activity: Activity::new(),
             remote_loss: RemoteLoss::default(),
+            digits: LegDigits::new(settings.digits, media.hears_events()),
             limiter: Limiter::new(),
             codec_received: None,
             last_arrival: None,
@@ -129,6 +135,10 @@ impl Leg {
             LegChange::MaxDelayMs(millis) => {
                 self.settings.max_delay = Duration::from_millis(u64::from(millis));
                 self.media.playout.set_max_delay(self.settings.max_delay);
+            }
+            LegChange::Digits(digits) => {
+                self.settings.digits = digits;
+                self.digits.set(digits, self.media.hears_events());
             }
         }
     }
@@ -161,6 +171,7 @@ impl Leg {
                 .any(|format| format.encoding.codec == *codec)
         });
         std::mem::swap(&mut self.media, media);
+        self.digits.set(self.settings.digits, self.media.hears_events());
         self.media.playout.set_max_delay(self.settings.max_delay);
         stream_continues
     }
@@ -208,6 +219,16 @@ impl Leg {
         })
     }
 
+    /// Whether the leg is to be sent digits now, and knows them only as tones.
+    pub(crate) fn is_sent_tones(&self) -> bool {
+        let clock_hz = self
+            .media
+            .sent_format()
+            .map(|format| format.encoding.codec.clock_hz());
+        !self.digits.sender.is_idle()
+            && clock_hz.is_some_and(|clock_hz| self.media.events_sent_as(clock_hz).is_none())
+    }
+
     /// The highest rate a codec in use on this leg needs: what it sends us now, and what we send it.
     pub(crate) fn rate_in_use(&self) -> Rate {
         let sent = self
@@ -242,7 +263,7 @@ impl Leg {
             packets_lost: self.counts.packets_lost,
             samples_concealed: self.counts.samples_concealed,
             samples_accelerated: self.counts.samples_accelerated,
-            delay_ms: playout.delay_ms,
+            delay_ms: playout.delay_ms + self.digits.delay_ms() as f32,
             delay_target_ms: playout.target_delay_ms,
             delay_ms_max: self.counts.delay_ms_max,
             jitter_ms: playout.jitter_ms,

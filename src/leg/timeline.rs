@@ -45,6 +45,25 @@ impl Timeline {
         header
     }
 
+    /// The header of a telephone event, whose timestamp is that of its beginning (RFC 4733 §2.2.1): it takes a sequence
+    /// number and no time.
+    pub fn event(&mut self, payload_type: u8, timestamp: u32, marker: bool) -> Header {
+        let header = Header {
+            marker,
+            payload_type,
+            sequence: self.next.sequence,
+            timestamp,
+            ssrc: self.next.ssrc,
+        };
+        self.next.sequence = self.next.sequence.wrapping_add(1);
+        header
+    }
+
+    /// The timestamp of the next packet of sound.
+    pub fn timestamp(&self) -> u32 {
+        self.next.timestamp
+    }
+
     /// The header of a description of silence (RFC 3389), which begins a pause or is given again within one.
     pub fn describe(&mut self, payload_type: u8, clock: u32) -> Header {
         self.started = true;

@@ -11,17 +11,20 @@ use mixminus::engine::{Command, Engine, EngineLimits, Event};
 use mixminus::frame::Rate;
 use mixminus::id::{LegId, RoomId};
 use mixminus::leg::{
-    Companion, Dropped, Format, Identity, Leg, LegChange, LegMedia, LegSettings, MediaTerms, Timeline,
+    Companion, Dropped, Format, Identity, Leg, LegChange, LegMedia, LegReport, LegSettings, MediaTerms,
+    Timeline,
 };
 use mixminus::load::network::{Conditions, Network};
 use mixminus::room::{Room, RoomSettings};
 use mixminus::rtp::packet::{HEADER_BYTES, Header, Packet};
+use mixminus::srtp;
 use mixminus::stream::{Content, Stream, Stretch};
 use mixminus::time::{PHASES, TICK, Tick, Time};
 
 use super::voice::Voice;
 
 pub const PAYLOAD_TYPE: u8 = 96;
+pub const EVENT_PAYLOAD_TYPE: u8 = 101;
 
 /// RFC 3551 Table 4.
 pub const COMFORT_NOISE: u8 = 13;
@@ -77,11 +80,20 @@ pub struct Party {
     last_header: Option<Header>,
     /// Timestamp after the last packet heard.
     expected: u32,
+    /// That packet said that there is nothing to hear for a while.
+    told: bool,
+    /// Something else has been agreed on since.
+    renegotiated: bool,
     pub packets_heard: u64,
     /// Payload type, payload bytes and the samples of pause before it, of each packet since the test took them.
     pub packets: Vec<(u8, usize, usize)>,
+    /// Of these, packets that repeat what was in the one before.
+    pub repeating_packets: u64,
     /// Sound it was sent and that the test has not taken yet, at its codec's rate.
     pub heard: Vec<f32>,
+    /// Telephone events it was sent: header and payload.
+    pub events_heard: Vec<(Header, Vec<u8>)>,
+    ciphers: Option<(srtp::Sender, srtp::Receiver)>,
     /// Between two rooms packets wait where they arrived.
     seated: bool,
     waiting: Vec<(Time, Vec<u8>)>,
@@ -90,6 +102,15 @@ pub struct Party {
 impl Party {
     pub fn rate(&self) -> Rate {
         self.encoding.codec.rate()
+    }
+
+    fn unprotect(&mut self, datagram: &mut Vec<u8>) {
+        if let Some((_, receiver)) = &mut self.ciphers {
+            let len = receiver
+                .unprotect(datagram)
+                .expect("our own packets are authentic");
+            datagram.truncate(len);
+        }
     }
 
     /// Takes one tick of what was heard, if that much has come.
@@ -101,6 +122,23 @@ impl Party {
         let rest = self.heard.split_off(samples);
         Some(std::mem::replace(&mut self.heard, rest))
     }
+}
+
+fn protect(ciphers: &mut Option<(srtp::Sender, srtp::Receiver)>, datagram: &mut Vec<u8>) {
+    if let Some((sender, _)) = ciphers {
+        let len = datagram.len();
+        datagram.resize(len + srtp::OVERHEAD_MAX, 0);
+        let len = sender.protect(datagram, len).expect("one packet after the other");
+        datagram.truncate(len);
+    }
+}
+
+/// The remote's end of an encrypted leg.
+fn ciphers(terms: &srtp::Terms) -> (srtp::Sender, srtp::Receiver) {
+    (
+        srtp::Sender::new(&terms.theirs),
+        srtp::Receiver::new(&terms.ours, 0),
+    )
 }
 
 struct Flying {
@@ -199,6 +237,19 @@ impl World {
         voice: Voice,
         settings: LegSettings,
     ) -> usize {
+        self.join_on(engine, room, encoding, voice, settings, |terms| terms)
+    }
+
+    /// As agreed on by the terms that `agree` makes of plain ones.
+    pub fn join_on(
+        &mut self,
+        engine: usize,
+        room: u32,
+        encoding: Encoding,
+        voice: Voice,
+        settings: LegSettings,
+        agree: impl FnOnce(MediaTerms) -> MediaTerms,
+    ) -> usize {
         let index = self.parties.len();
         let mut chance = fastrand::Rng::with_seed(self.seed ^ (index as u64 + 1).wrapping_mul(0x9e37_79b9));
         let address = SocketAddr::from(([127, 0, 0, 1], 20_000 + 2 * index as u16));
@@ -207,7 +258,9 @@ impl World {
             sequence: chance.u16(..),
             timestamp: chance.u32(..),
         };
-        let media = LegMedia::new(terms(address, encoding)).expect("the encoding is one of ours");
+        let terms = agree(terms(address, encoding));
+        let ciphers = terms.srtp.as_ref().map(ciphers);
+        let media = LegMedia::new(terms).expect("the encoding is one of ours");
         let leg = LegId(index as u32);
         self.apply(
             engine,
@@ -238,9 +291,14 @@ impl World {
             }),
             last_header: None,
             expected: identity.timestamp,
+            told: true,
+            renegotiated: false,
             packets_heard: 0,
             packets: Vec::new(),
+            repeating_packets: 0,
             heard: Vec::new(),
+            events_heard: Vec::new(),
+            ciphers,
             seated: true,
             waiting: Vec::new(),
         });
@@ -252,9 +310,62 @@ impl World {
         self.apply(engine, Command::Change { leg, change });
     }
 
+    /// The party and its leg agree on another encoding, by the terms that `agree` makes of plain ones.
+    pub fn renegotiate(
+        &mut self,
+        party: usize,
+        encoding: Encoding,
+        agree: impl FnOnce(MediaTerms) -> MediaTerms,
+    ) {
+        let (engine, leg, address) = {
+            let party = &self.parties[party];
+            (party.engine, party.leg, party.address)
+        };
+        let media = LegMedia::new(agree(terms(address, encoding))).expect("the encoding is one of ours");
+        self.apply(engine, Command::Renegotiate { leg, media });
+        let tick = self.tick;
+        let party = &mut self.parties[party];
+        let before = std::mem::replace(&mut party.encoding, encoding);
+        party.stream = Stream::new(encoding).expect("the encoding is one of ours");
+        let clock = party.stream.follow(before, tick);
+        party.timeline.pass(clock);
+        party.stream.align(tick);
+        party.decoder = Decoder::new(encoding.codec).expect("the codec is one of ours");
+        party.heard.clear();
+        party.renegotiated = true;
+    }
+
+    /// The party reports that it loses so much of what its leg sends (RFC 3550 §6.4.2).
+    pub fn report_loss(&mut self, party: usize, percent: u32) {
+        let party = &self.parties[party];
+        let ssrc = party.last_header.map_or(0, |header| header.ssrc);
+        let mut datagram = vec![0x81, 201, 0, 7, 0, 0, 0, 1];
+        datagram.extend(ssrc.to_be_bytes());
+        datagram.push((percent * 256 / 100) as u8);
+        datagram.extend([0; 19]);
+        self.engines[party.engine].receive_rtcp(party.leg, party.address, &mut datagram);
+    }
+
     pub fn leave(&mut self, party: usize) {
         let (engine, leg) = (self.parties[party].engine, self.parties[party].leg);
         self.apply(engine, Command::Leave { leg });
+    }
+
+    /// The figures of a party's leg.
+    pub fn report(&mut self, party: usize) -> Box<LegReport> {
+        let (engine, leg) = (self.parties[party].engine, self.parties[party].leg);
+        self.apply(
+            engine,
+            Command::ReportLeg {
+                leg,
+                request: 0,
+                report: Box::default(),
+            },
+        );
+        match self.events.pop() {
+            Some(Event::LegReported { report, .. }) => report,
+            _ => unreachable!("a report is answered at once"),
+        }
     }
 
     /// What the first engine has dropped for this reason so far.
@@ -332,6 +443,7 @@ impl World {
                     .expect("a header's length"),
             );
             datagram[HEADER_BYTES..].copy_from_slice(payload);
+            protect(&mut party.ciphers, &mut datagram);
             for arrival in party.network.offer(sent_at, datagram.len()).times() {
                 self.sent += 1;
                 self.flying.push(Reverse(Flying {
@@ -341,6 +453,45 @@ impl World {
                     datagram: datagram.clone(),
                 }));
             }
+        }
+    }
+
+    /// A packet of the party's own making, of the payload type given and at a timestamp so many units after that of its
+    /// next packet of sound; it arrives at once.
+    pub fn send_packet(&mut self, index: usize, payload_type: u8, marker: bool, ahead: u32, payload: &[u8]) {
+        let now = self.tick.due(0);
+        let party = &mut self.parties[index];
+        let timestamp = party.timeline.timestamp().wrapping_add(ahead);
+        let header = party.timeline.event(payload_type, timestamp, marker);
+        let mut datagram = vec![0; HEADER_BYTES + payload.len()];
+        header.write(
+            (&mut datagram[..HEADER_BYTES])
+                .try_into()
+                .expect("a header's length"),
+        );
+        datagram[HEADER_BYTES..].copy_from_slice(payload);
+        protect(&mut party.ciphers, &mut datagram);
+        self.engines[party.engine].receive(now, party.leg, party.address, &mut datagram);
+    }
+
+    /// The party moves: from here on its packets come from another address, and it is there that it hears.
+    pub fn move_party(&mut self, index: usize, address: SocketAddr) {
+        self.parties[index].address = address;
+    }
+
+    /// New keys, as both sides have agreed on them. `resets`: the party begins its roll-over counter anew.
+    pub fn rekey(&mut self, index: usize, terms: &srtp::Terms, resets: bool) {
+        let party = &mut self.parties[index];
+        match &mut party.ciphers {
+            Some((sender, receiver)) if !resets => {
+                sender.rekey(&terms.theirs);
+                receiver.rekey(&terms.ours, 0);
+            }
+            Some((sender, receiver)) => {
+                *sender = srtp::Sender::new(&terms.theirs);
+                receiver.rekey(&terms.ours, 0);
+            }
+            None => party.ciphers = Some(ciphers(terms)),
         }
     }
 
@@ -373,18 +524,41 @@ impl World {
                 outgoing.to, party.address,
                 "seed {seed}: a packet goes to its leg's party"
             );
-            let packet = Packet::parse(datagram).expect("our own packets are well-formed");
+            let mut datagram = datagram.to_vec();
+            party.unprotect(&mut datagram);
+            let packet = Packet::parse(&datagram).expect("our own packets are well-formed");
+            let header = Header {
+                marker: packet.marker,
+                payload_type: packet.payload_type,
+                sequence: packet.sequence,
+                timestamp: packet.timestamp,
+                ssrc: packet.ssrc,
+            };
+            if packet.payload_type == EVENT_PAYLOAD_TYPE {
+                party.events_heard.push((header, packet.payload.to_vec()));
+                if let Some(last) = &mut party.last_header {
+                    assert_eq!(packet.sequence, last.sequence.wrapping_add(1), "seed {seed}");
+                    *last = header;
+                }
+                continue;
+            }
+            let after_event = party
+                .last_header
+                .is_some_and(|last| last.payload_type == EVENT_PAYLOAD_TYPE);
             let codec = party.encoding.codec;
             let pause = packet.timestamp.wrapping_sub(party.expected);
+            let after_change = std::mem::take(&mut party.renegotiated);
             assert!(
-                pause == 0 || party.encoding.dtx,
-                "seed {seed}: the timestamp rises by the packet's length"
+                pause == 0 || party.encoding.dtx && party.told || after_event || after_change,
+                "seed {seed}: the timestamp rises by the packet's length, unless a pause was announced"
             );
+            let sound = packet.payload_type == PAYLOAD_TYPE;
+            party.repeating_packets += u64::from(sound && party.decoder.repeated(packet.payload) > 0);
+            party.told = !sound || party.decoder.pauses(packet.payload);
             assert!(
                 pause < 1 << 31 && pause % (codec.clock_hz() / 100) == 0,
                 "seed {seed}: a pause is a number of frames: {pause}"
             );
-            let sound = packet.payload_type == PAYLOAD_TYPE;
             if let Some(last) = party.last_header {
                 assert_eq!(
                     packet.sequence,
@@ -399,13 +573,7 @@ impl World {
                     "seed {seed}: the first sound after a pause is marked"
                 );
             }
-            party.last_header = Some(Header {
-                marker: packet.marker,
-                payload_type: packet.payload_type,
-                sequence: packet.sequence,
-                timestamp: packet.timestamp,
-                ssrc: packet.ssrc,
-            });
+            party.last_header = Some(header);
             let pause = codec.samples_of(pause) as usize;
             party.heard.resize(party.heard.len() + pause, 0.0);
             party.expected = packet.timestamp;
