@@ -427,7 +427,7 @@ mod tests {
 
     #[test]
     fn a_noise_is_described_by_its_autocorrelation() {
-        let mut said = Description::parse(&[30, byte(-0.8), byte(0.5), byte(-0.3), byte(0.2)]).unwrap();
+        let said = Description::parse(&[30, byte(-0.8), byte(0.5), byte(-0.3), byte(0.2)]).unwrap();
         let mut noise = ComfortNoise::new(Rate::Hz8000, 11);
         noise.start(said);
         let mut pcm = vec![0.0; 200_000];
@@ -443,7 +443,6 @@ mod tests {
             .for_each(|(said, heard)| {
                 assert!((said - heard).abs() < 0.02, "{said} {heard}");
             });
-        said.rms = 0.0;
         assert_eq!(Description::of_autocorrelation(&[0.0; 5]), Description::SILENT);
         assert_eq!(Description::of_autocorrelation(&[]), Description::SILENT);
         assert_eq!(

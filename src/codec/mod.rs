@@ -5,6 +5,8 @@
 
 pub mod comfort_noise;
 pub mod g711;
+pub mod g722;
+pub mod g729;
 pub mod ilbc;
 pub mod l16;
 pub mod opus;
@@ -145,8 +147,12 @@ impl Encoding {
     }
 
     /// What an encoder is built for; the rest can change while it runs.
-    pub const fn shape(self) -> (Codec, u8) {
-        (self.codec, self.ptime_ms)
+    pub const fn shape(self) -> Shape {
+        Shape {
+            codec: self.codec,
+            ptime_ms: self.ptime_ms,
+            annex_b: self.dtx && matches!(self.codec, Codec::G729),
+        }
     }
 
     fn validate(&self) -> Result<(), CodecError> {
@@ -168,6 +174,15 @@ impl Encoding {
         }
         Ok(())
     }
+}
+
+/// What an encoder cannot change while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    codec: Codec,
+    ptime_ms: u8,
+    /// G.729 alone: other encoders may be given pauses and have them taken.
+    annex_b: bool,
 }
 
 /// Why a codec could not be set up.
@@ -237,6 +252,8 @@ impl Encoded {
 pub enum Decoder {
     Pcmu,
     Pcma,
+    G722(g722::Decoder),
+    G729(g729::Decoder),
     Ilbc(Box<ilbc::Decoder>),
     L16(Rate),
     Opus(opus::Decoder),
@@ -248,7 +265,8 @@ impl Decoder {
         Ok(match codec {
             Codec::Pcmu => Decoder::Pcmu,
             Codec::Pcma => Decoder::Pcma,
-            Codec::G722 | Codec::G729 => return Err(CodecError::Unavailable(codec)),
+            Codec::G722 => Decoder::G722(g722::Decoder::new()),
+            Codec::G729 => Decoder::G729(g729::Decoder::new()?),
             Codec::Ilbc(mode) => Decoder::Ilbc(Box::new(ilbc::Decoder::new(mode))),
             Codec::L16(rate) => Decoder::L16(rate),
             Codec::Opus(rate) => Decoder::Opus(opus::Decoder::new(rate)?),
@@ -259,6 +277,8 @@ impl Decoder {
         match self {
             Decoder::Pcmu => Codec::Pcmu,
             Decoder::Pcma => Codec::Pcma,
+            Decoder::G722(_) => Codec::G722,
+            Decoder::G729(_) => Codec::G729,
             Decoder::Ilbc(decoder) => Codec::Ilbc(decoder.mode()),
             Decoder::L16(rate) => Codec::L16(*rate),
             Decoder::Opus(decoder) => Codec::Opus(decoder.rate()),
@@ -272,6 +292,8 @@ impl Decoder {
         }
         let samples = match self {
             Decoder::Pcmu | Decoder::Pcma => payload.len(),
+            Decoder::G722(_) => 2 * payload.len(),
+            Decoder::G729(_) => g729::samples(payload)?,
             Decoder::Ilbc(decoder) => decoder.mode().samples_of(payload)?,
             Decoder::L16(_) => l16::samples(payload)?,
             Decoder::Opus(decoder) => decoder.samples(payload)?,
@@ -297,6 +319,8 @@ impl Decoder {
         match self {
             Decoder::Pcmu => g711::decode_mu(payload, pcm),
             Decoder::Pcma => g711::decode_a(payload, pcm),
+            Decoder::G722(decoder) => decoder.decode(payload, pcm),
+            Decoder::G729(decoder) => decoder.decode(payload, pcm),
             Decoder::Ilbc(decoder) => {
                 let mode = decoder.mode();
                 let frames = payload.chunks_exact(mode.bytes());
@@ -326,7 +350,8 @@ impl Decoder {
     /// Whether the sender pauses after this payload: what follows it is silence, not loss.
     pub fn pauses(&self, payload: &[u8]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::Ilbc(_) | Decoder::L16(_) => false,
+            Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) | Decoder::Ilbc(_) | Decoder::L16(_) => false,
+            Decoder::G729(_) => g729::pauses(payload),
             Decoder::Opus(decoder) => decoder.pauses(payload),
         }
     }
@@ -335,7 +360,8 @@ impl Decoder {
     /// Otherwise returns false and leaves `pcm` as it is.
     pub fn pause(&mut self, pcm: &mut [f32]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::Ilbc(_) | Decoder::L16(_) => false,
+            Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) | Decoder::Ilbc(_) | Decoder::L16(_) => false,
+            Decoder::G729(decoder) => decoder.fill(pcm),
             Decoder::Opus(decoder) => decoder.pause(pcm),
         }
     }
@@ -343,8 +369,8 @@ impl Decoder {
     /// How many samples at `codec().rate()` of what came before it the payload `next` repeats, as its last stretch.
     pub fn repeated(&self, next: &[u8]) -> usize {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::Ilbc(_) | Decoder::L16(_) => 0,
             Decoder::Opus(decoder) => decoder.repeated(next),
+            _ => 0,
         }
     }
 
@@ -352,25 +378,28 @@ impl Decoder {
     /// repeats of it; `next` itself is to be decoded afterwards. Returns false where `next` repeats nothing.
     pub fn recover(&mut self, next: &[u8], pcm: &mut [f32]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::Ilbc(_) | Decoder::L16(_) => false,
             Decoder::Opus(decoder) => decoder.recover(next, pcm),
+            _ => false,
         }
     }
 
     /// Samples of which a stretch that is concealed or paused by the codec must be a multiple.
     pub const fn conceal_step(&self) -> usize {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => 1,
+            Decoder::G729(_) => g729::FRAME_SAMPLES,
             Decoder::Ilbc(decoder) => decoder.mode().samples(),
+            Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) | Decoder::L16(_) => 1,
             Decoder::Opus(decoder) => decoder.rate().hz() as usize / 400,
         }
     }
 
-    /// Fills `pcm` with the codec's own guess at a lost stretch of that length, where it has one: Opus, for multiples
-    /// of 2.5 ms up to 120 ms, and iLBC, for whole frames. Otherwise returns false and leaves `pcm` as it is.
+    /// Fills `pcm` with the codec's own guess at a lost stretch of that length, where it has one: iLBC, Opus up to
+    /// 120 ms, and G.729, whose guess at what is lost in a pause is its comfort noise. Otherwise returns false and leaves
+    /// `pcm` as it is.
     pub fn conceal(&mut self, pcm: &mut [f32]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => false,
+            Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) | Decoder::L16(_) => false,
+            Decoder::G729(decoder) => decoder.fill(pcm),
             Decoder::Ilbc(decoder) => {
                 let samples = decoder.mode().samples();
                 if pcm.is_empty() || !pcm.len().is_multiple_of(samples) {
@@ -389,6 +418,8 @@ impl Decoder {
     pub fn reset(&mut self) {
         match self {
             Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => {}
+            Decoder::G722(decoder) => decoder.reset(),
+            Decoder::G729(decoder) => decoder.reset(),
             Decoder::Ilbc(decoder) => decoder.reset(),
             Decoder::Opus(decoder) => decoder.reset(),
         }
@@ -402,6 +433,8 @@ impl Decoder {
 pub enum Encoder {
     Pcmu(Encoding),
     Pcma(Encoding),
+    G722(Box<g722::Encoder>),
+    G729(g729::Encoder),
     Ilbc(Encoding, Box<ilbc::Encoder>),
     L16(Encoding),
     Opus(opus::Encoder),
@@ -414,7 +447,8 @@ impl Encoder {
         Ok(match encoding.codec {
             Codec::Pcmu => Encoder::Pcmu(encoding),
             Codec::Pcma => Encoder::Pcma(encoding),
-            Codec::G722 | Codec::G729 => return Err(CodecError::Unavailable(encoding.codec)),
+            Codec::G722 => Encoder::G722(Box::new(g722::Encoder::new(encoding))),
+            Codec::G729 => Encoder::G729(g729::Encoder::new(encoding)?),
             Codec::Ilbc(mode) => Encoder::Ilbc(encoding, Box::new(ilbc::Encoder::new(mode))),
             Codec::L16(_) => Encoder::L16(encoding),
             Codec::Opus(rate) => Encoder::Opus(opus::Encoder::new(rate, encoding)?),
@@ -427,6 +461,8 @@ impl Encoder {
             | Encoder::Pcma(encoding)
             | Encoder::Ilbc(encoding, _)
             | Encoder::L16(encoding) => *encoding,
+            Encoder::G722(encoder) => encoder.encoding(),
+            Encoder::G729(encoder) => encoder.encoding(),
             Encoder::Opus(encoder) => encoder.encoding(),
         }
     }
@@ -434,7 +470,10 @@ impl Encoder {
     /// How many samples one call of `encode` takes: a packet time, or less where a packet is made of frames of which
     /// any can end a talk spurt.
     pub const fn frame_samples(&self) -> usize {
-        self.encoding().samples()
+        match self {
+            Encoder::G729(_) => g729::FRAME_SAMPLES,
+            _ => self.encoding().samples(),
+        }
     }
 
     /// Encodes `frame_samples()` of sound into the front of `payload`. Opus never makes more than `payload.len()`; the
@@ -448,6 +487,8 @@ impl Encoder {
         let bytes = match self {
             Encoder::Pcmu(_) => g711::encode_mu(pcm, payload),
             Encoder::Pcma(_) => g711::encode_a(pcm, payload),
+            Encoder::G722(encoder) => encoder.encode(pcm, payload),
+            Encoder::G729(encoder) => return encoder.encode(pcm, payload),
             Encoder::Ilbc(_, encoder) => {
                 let mode = encoder.mode();
                 let Some(payload) = payload.get_mut(..pcm.len() / mode.samples() * mode.bytes()) else {
@@ -481,6 +522,8 @@ impl Encoder {
             | Encoder::Pcma(before)
             | Encoder::Ilbc(before, _)
             | Encoder::L16(before) => *before = encoding,
+            Encoder::G722(encoder) => encoder.retune(encoding),
+            Encoder::G729(encoder) => encoder.retune(encoding),
             Encoder::Opus(encoder) => encoder.retune(encoding),
         }
     }
@@ -495,6 +538,8 @@ impl Encoder {
             "only encoders of a shape share a state"
         );
         match (self, other) {
+            (Encoder::G722(encoder), Encoder::G722(other)) => (**encoder).clone_from(other),
+            (Encoder::G729(encoder), Encoder::G729(other)) => encoder.copy_from(other),
             (Encoder::Ilbc(encoding, encoder), Encoder::Ilbc(other_encoding, other)) => {
                 *encoding = *other_encoding;
                 encoder.clone_from(other);

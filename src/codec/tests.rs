@@ -3,9 +3,11 @@
 use super::ilbc::Mode;
 use super::*;
 
-pub(super) const CODECS: [Codec; 10] = [
+pub(super) const CODECS: [Codec; 12] = [
     Codec::Pcmu,
     Codec::Pcma,
+    Codec::G722,
+    Codec::G729,
     Codec::Ilbc(Mode::Ms20),
     Codec::Ilbc(Mode::Ms30),
     Codec::L16(Rate::Hz8000),
@@ -58,8 +60,12 @@ pub(super) fn round_trip(encoding: Encoding, pcm: &[f32]) -> Vec<f32> {
     let mut decoded = [0.0; PAYLOAD_SAMPLES_MAX];
     let mut heard = Vec::new();
     for packet in pcm.chunks_exact(encoding.samples()) {
-        let bytes = encoder.encode(packet, &mut payload).bytes();
-        assert!(bytes > 0, "{encoding:?}");
+        let mut bytes = 0;
+        for frame in packet.chunks_exact(encoder.frame_samples()) {
+            let encoded = encoder.encode(frame, &mut payload[bytes..]);
+            assert!(matches!(encoded, Encoded::Sound(1..)), "{encoding:?}");
+            bytes += encoded.bytes();
+        }
         assert_eq!(
             decoder.samples(&payload[..bytes]),
             Ok(packet.len()),
@@ -92,7 +98,8 @@ fn a_tone_is_heard_through_every_codec_at_every_packet_time() {
         let floor_db = match codec {
             Codec::Pcmu | Codec::Pcma => 36.0,
             Codec::L16(_) => 80.0,
-            Codec::G722 | Codec::G729 | Codec::Ilbc(_) | Codec::Opus(_) => 20.0,
+            Codec::G722 => 40.0,
+            Codec::G729 | Codec::Ilbc(_) | Codec::Opus(_) => 20.0,
         };
         for ptime_ms in ptimes(codec) {
             let said = tone(codec.rate(), 1_200 * codec.rate().samples_per_ms());
@@ -111,8 +118,13 @@ fn silence_stays_silence_in_every_codec() {
             &vec![0.0; codec.rate().hz() as usize],
         );
         let peak = heard.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
-        // A-law has no zero: the nearest is one step of its 13 bits.
-        let ceiling = if codec == Codec::Pcma { 1.0 / 4_096.0 } else { 1e-4 };
+        let ceiling = match codec {
+            // A-law has no zero: the nearest is one step of its 13 bits.
+            Codec::Pcma => 1.0 / 4_096.0,
+            // Nor has ADPCM; the filter makes more of it.
+            Codec::G722 => 2e-4,
+            _ => 1e-4,
+        };
         assert!(peak <= ceiling, "{codec:?}: {peak}");
     }
 }
@@ -137,8 +149,8 @@ fn what_is_beyond_full_scale_is_encoded_as_full_scale_and_what_is_no_number_as_s
         let (mut one, mut other) = (Encoder::new(encoding).unwrap(), Encoder::new(encoding).unwrap());
         let (mut payload, mut expected) = ([0; PAYLOAD_BYTES_MAX], [0; PAYLOAD_BYTES_MAX]);
         for (wild, sane) in wild
-            .chunks_exact(encoding.samples())
-            .zip(sane.chunks_exact(encoding.samples()))
+            .chunks_exact(one.frame_samples())
+            .zip(sane.chunks_exact(other.frame_samples()))
         {
             let bytes = one.encode(wild, &mut payload).bytes();
             let expected_bytes = other.encode(sane, &mut expected).bytes();
@@ -182,7 +194,7 @@ fn random_payloads_decode_to_at_most_120_ms_of_finite_sound_or_to_a_named_error(
             }
         }
         assert!(
-            decoded > 300 && refused > 300,
+            decoded > 150 && refused > 300,
             "{codec:?}: {decoded} decoded, {refused} refused"
         );
     }
@@ -191,11 +203,17 @@ fn random_payloads_decode_to_at_most_120_ms_of_finite_sound_or_to_a_named_error(
 #[test]
 fn payloads_that_cannot_be_are_refused_by_name() {
     use PayloadError::*;
-    let cases: [(Codec, &[u8], Result<usize, PayloadError>); 22] = [
+    let cases: [(Codec, &[u8], Result<usize, PayloadError>); 28] = [
         (Codec::Pcmu, &[], Err(Empty)),
         (Codec::Pcmu, &[0; 960], Ok(960)),
         (Codec::Pcmu, &[0; 961], Err(TooLong)),
         (Codec::Pcma, &[0; 961], Err(TooLong)),
+        (Codec::G722, &[0; 960], Ok(1_920)),
+        (Codec::G722, &[0; 961], Err(TooLong)),
+        (Codec::G729, &[0; 2], Ok(80)),
+        (Codec::G729, &[0; 112], Ok(960)),
+        (Codec::G729, &[0; 122], Err(TooLong)),
+        (Codec::G729, &[0; 11], Err(Partial)),
         (Codec::Ilbc(Mode::Ms20), &[], Err(Empty)),
         (Codec::Ilbc(Mode::Ms20), &[0; 38], Ok(160)),
         (Codec::Ilbc(Mode::Ms20), &[0; 50], Err(Partial)),
@@ -285,7 +303,7 @@ fn a_codec_says_what_it_was_made_of_and_refuses_what_it_cannot_be() {
 }
 
 #[test]
-fn opus_and_ilbc_conceal_and_the_others_leave_the_buffer_alone() {
+fn who_has_no_concealment_leaves_the_buffer_alone() {
     for codec in CODECS {
         let mut decoder = Decoder::new(codec).unwrap();
         let mut pcm = vec![
@@ -295,7 +313,7 @@ fn opus_and_ilbc_conceal_and_the_others_leave_the_buffer_alone() {
                 .samples_per_tick()
                 .next_multiple_of(decoder.conceal_step())
         ];
-        let conceals = matches!(codec, Codec::Ilbc(_) | Codec::Opus(_));
+        let conceals = matches!(codec, Codec::G729 | Codec::Ilbc(_) | Codec::Opus(_));
         assert_eq!(decoder.conceal(&mut pcm), conceals, "{codec:?}");
         assert_eq!(pcm[0] == 0.5, !conceals);
     }

@@ -19,20 +19,17 @@ pub struct ToneDetector {
     analyser: Analyser,
     delay: Delay,
     before: Spectrum,
-    run: Option<Run>,
+    trace: Option<Trace>,
+    /// The last windows that hold a pair of tones and nothing else, newest last.
+    pure: [Option<Pair>; WINDOWS_OF_A_DIGIT],
     press: Option<Press>,
 }
 
-/// Windows in a row that hold the same pair of tones.
+/// Windows in a row of which the same pair of tones makes much.
 #[derive(Debug, Clone, Copy)]
-struct Run {
+struct Trace {
     digit: Digit,
     windows: usize,
-    /// Sums over the windows but the first.
-    row_offset: f32,
-    column_offset: f32,
-    weakest: f32,
-    strongest: f32,
 }
 
 /// A key that is down.
@@ -42,9 +39,11 @@ struct Press {
     power: f32,
     /// Windows since the last that held the tones.
     windows_without: usize,
+    /// Windows since the last with a trace of them.
+    windows_clear: usize,
 }
 
-/// A pair of tones in one window.
+/// The strongest pair of tones in one window.
 #[derive(Debug, Clone, Copy)]
 struct Pair {
     digit: Digit,
@@ -53,6 +52,8 @@ struct Pair {
     column_offset: f32,
     /// Of both, a mean square.
     power: f32,
+    /// Whether there is nothing else.
+    is_pure: bool,
 }
 
 /// Windows of 10 ms, one every 5: a tone of 40 ms fills at least these, one of 24 ms never does.
@@ -70,8 +71,10 @@ const WEAKEST: f32 = 0.5 * 6.3e-5;
 const TWIST_MAX: f32 = 3.55;
 const TWIST_MIN: f32 = 0.112;
 
-/// What the two tones make of all the sound, at least.
-const PURITY: f32 = 0.80;
+/// What the two tones make of all the sound, at least: where there is nothing else, and where a codec's noise, the
+/// rise or the fall of the tones is with them.
+const PURITY: f32 = 0.75;
+const PURITY_OF_A_TRACE: f32 = 0.3;
 
 /// Off the nominal frequency, at most: in one window, where noise has its say, and on average. 1.5 % is to be
 /// accepted, 3.5 % to be refused.
@@ -79,7 +82,7 @@ const OFF_ONCE: f32 = 0.035;
 const OFF: f32 = 0.025;
 
 /// Between the weakest and the strongest window of a digit: a tone is steady, a voice is not.
-const STEADY: f32 = 2.0;
+const STEADY: f32 = 2.5;
 
 /// Within a press a window counts that is no weaker than this part of it: −6 dB.
 const STILL_THERE: f32 = 0.25;
@@ -90,7 +93,8 @@ impl ToneDetector {
             analyser: Analyser::new(),
             delay: Delay::new(),
             before: Spectrum::SILENCE,
-            run: None,
+            trace: None,
+            pure: [None; WINDOWS_OF_A_DIGIT],
             press: None,
         }
     }
@@ -120,33 +124,38 @@ impl ToneDetector {
 
     /// The window that ends with this hop of the tick.
     fn window(&mut self, hop: usize, spectrum: &Spectrum) -> Option<Digit> {
-        let pair = Pair::find(spectrum, &self.before);
-        self.run = pair.map(|pair| match self.run {
-            Some(run) if run.goes_on_with(&pair) => run.with(&pair),
-            _ => Run::new(&pair),
+        let trace = Pair::find(spectrum, &self.before);
+        self.trace = trace.map(|pair| match self.trace {
+            Some(trace) if trace.digit == pair.digit => trace.with_one_more(),
+            _ => Trace {
+                digit: pair.digit,
+                windows: 1,
+            },
         });
+        let pair = trace.filter(|pair| pair.is_pure);
+        self.pure.rotate_left(1);
+        self.pure[WINDOWS_OF_A_DIGIT - 1] = pair;
         if let Some(press) = &mut self.press {
-            press.windows_without = if press.is_held_by(pair) {
-                0
-            } else {
-                press.windows_without + 1
-            };
+            let holds = pair.is_some_and(|pair| press.is_held_by(&pair));
+            press.windows_without = if holds { 0 } else { press.windows_without + 1 };
+            let is_clear = trace.is_none_or(|pair| pair.digit != press.digit);
+            press.windows_clear = if is_clear { press.windows_clear + 1 } else { 0 };
         }
 
-        let found = self.run.filter(Run::is_digit);
-        match (found, self.press) {
-            (Some(run), press) if press.is_none_or(|press| press.digit != run.digit) => {
+        match (self.tone(), self.press) {
+            (Some(tone), press) if press.is_none_or(|press| press.digit != tone.digit) => {
                 self.press = Some(Press {
-                    digit: run.digit,
-                    power: run.strongest,
+                    digit: tone.digit,
+                    power: tone.power,
                     windows_without: 0,
+                    windows_clear: 0,
                 });
-                self.delay.blank(hop, run.windows);
-                Some(run.digit)
+                self.delay.blank(hop, self.trace.map_or(0, |trace| trace.windows));
+                Some(tone.digit)
             }
             (_, Some(press)) if press.windows_without == WINDOWS_OF_A_GAP => {
                 self.press = None;
-                self.delay.unblank(hop, WINDOWS_OF_A_GAP);
+                self.delay.unblank(hop, press.windows_clear.min(WINDOWS_OF_A_GAP));
                 None
             }
             (_, press) => {
@@ -157,6 +166,31 @@ impl ToneDetector {
             }
         }
     }
+
+    /// What the last windows hold, when together they are a digit: one steady pair of tones of the right
+    /// frequencies. The first window may share the one before with something else: its frequencies say nothing.
+    fn tone(&self) -> Option<Pair> {
+        let first = self.pure[0]?;
+        let (mut row_offset, mut column_offset) = (0.0, 0.0);
+        let (mut weakest, mut strongest) = (first.power, first.power);
+        for pair in &self.pure[1..] {
+            let pair = pair.filter(|pair| pair.digit == first.digit)?;
+            if pair.row_offset.abs().max(pair.column_offset.abs()) > OFF_ONCE {
+                return None;
+            }
+            row_offset += pair.row_offset;
+            column_offset += pair.column_offset;
+            weakest = pair.power.min(weakest);
+            strongest = pair.power.max(strongest);
+        }
+        let off = OFF * (WINDOWS_OF_A_DIGIT - 1) as f32;
+        let is_steady = strongest <= weakest * STEADY;
+        let is_true = row_offset.abs() <= off && column_offset.abs() <= off;
+        (is_steady && is_true).then_some(Pair {
+            power: strongest,
+            ..first
+        })
+    }
 }
 
 impl Default for ToneDetector {
@@ -166,63 +200,34 @@ impl Default for ToneDetector {
 }
 
 impl Pair {
-    /// The pair of tones in a window, if there is one and nothing else. What is not finite is no pair.
+    /// The pair of tones in a window, if there is a trace of one. What is not finite is none.
     fn find(spectrum: &Spectrum, before: &Spectrum) -> Option<Pair> {
         let ((row, low), (column, high)) = (spectrum.row(), spectrum.column());
-        let is_pair = low.min(high) >= WEAKEST
-            && high <= low * TWIST_MAX
-            && high >= low * TWIST_MIN
-            && low + high >= spectrum.power * PURITY;
-        is_pair.then(|| Pair {
+        let power = low + high;
+        let is_trace = power >= WEAKEST && power >= spectrum.power * PURITY_OF_A_TRACE;
+        is_trace.then(|| Pair {
             digit: Digit::at(row, column),
             row_offset: spectrum.row_offset(before, row) / ROWS[row],
             column_offset: spectrum.column_offset(before, column) / COLUMNS[column],
-            power: low + high,
+            power,
+            is_pure: low.min(high) >= WEAKEST
+                && high <= low * TWIST_MAX
+                && high >= low * TWIST_MIN
+                && power >= spectrum.power * PURITY,
         })
     }
 }
 
-impl Run {
-    /// The first window of a run may share the window before with something else: its frequencies say nothing.
-    fn new(pair: &Pair) -> Run {
-        Run {
-            digit: pair.digit,
-            windows: 1,
-            row_offset: 0.0,
-            column_offset: 0.0,
-            weakest: pair.power,
-            strongest: pair.power,
-        }
-    }
-
-    fn goes_on_with(&self, pair: &Pair) -> bool {
-        self.digit == pair.digit
-            && pair.row_offset.abs() <= OFF_ONCE
-            && pair.column_offset.abs() <= OFF_ONCE
-            && pair.power <= self.weakest * STEADY
-            && pair.power >= self.strongest / STEADY
-    }
-
-    fn with(&self, pair: &Pair) -> Run {
-        Run {
-            digit: self.digit,
-            windows: self.windows.saturating_add(1),
-            row_offset: self.row_offset + pair.row_offset,
-            column_offset: self.column_offset + pair.column_offset,
-            weakest: self.weakest.min(pair.power),
-            strongest: self.strongest.max(pair.power),
-        }
-    }
-
-    fn is_digit(&self) -> bool {
-        let off = OFF * (self.windows - 1) as f32;
-        self.windows >= WINDOWS_OF_A_DIGIT && self.row_offset.abs() <= off && self.column_offset.abs() <= off
+impl Trace {
+    fn with_one_more(self) -> Trace {
+        let windows = self.windows.saturating_add(1);
+        Trace { windows, ..self }
     }
 }
 
 impl Press {
-    fn is_held_by(&self, pair: Option<Pair>) -> bool {
-        pair.is_some_and(|pair| pair.digit == self.digit && pair.power >= self.power * STILL_THERE)
+    fn is_held_by(&self, pair: &Pair) -> bool {
+        pair.digit == self.digit && pair.power >= self.power * STILL_THERE
     }
 }
 

@@ -4,7 +4,7 @@
 //! with members than legs, so a group that is needed always finds a stream, without allocating in a tick. A stream
 //! serves any encoding of its shape: what legs hear may change in bitrate and the like, what they brought does not.
 
-use crate::codec::{Codec, Encoding};
+use crate::codec::{Encoding, Shape};
 use crate::dsp::Music;
 use crate::stream::Stream;
 
@@ -45,7 +45,7 @@ impl SharedStreams {
     }
 
     /// Gives a leaving leg a stream of that shape back. The leg is in no group any more.
-    pub fn take(&mut self, shape: (Codec, u8)) -> Option<Box<Stream>> {
+    pub fn take(&mut self, shape: Shape) -> Option<Box<Stream>> {
         let index = self
             .pool
             .iter()

@@ -16,6 +16,21 @@ fn every_kept_datagram_keeps_the_promises_of_the_rtp_and_rtcp_parsers() {
     replay("rtp", promises::rtp);
 }
 
+#[test]
+fn every_kept_run_of_telephone_events_keeps_the_promises_of_the_receiver() {
+    replay("telephone_event", promises::telephone_event);
+}
+
+#[test]
+fn every_kept_series_of_payloads_keeps_the_promises_of_the_decoders() {
+    replay("decoders", promises::decoders);
+}
+
+#[test]
+fn every_kept_description_of_noise_keeps_the_promises_of_the_comfort_noise() {
+    replay("comfort_noise", promises::comfort_noise);
+}
+
 /// Runs `body` on each file of a corpus. The name of the one that fails is printed.
 fn replay(corpus: &str, body: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -11,3 +11,4 @@ mod sound;
 mod streams;
 mod support;
 mod tidy;
+mod tones;

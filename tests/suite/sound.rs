@@ -1,5 +1,6 @@
 //! Real speech from every codec to every codec: a room adds next to nothing to what the two codecs do to it by themselves.
 
+use mixminus::codec::ilbc::Mode;
 use mixminus::codec::{Codec, Decoder, Encoder, Encoding, PAYLOAD_SAMPLES_MAX};
 use mixminus::dsp::Resampler;
 use mixminus::frame::Rate;
@@ -10,9 +11,13 @@ use mixminus::room::RoomSettings;
 use crate::support::voice::Voice;
 use crate::support::world::{World, encoding};
 
-const CODECS: [Codec; 5] = [
+const CODECS: [Codec; 9] = [
     Codec::Pcmu,
     Codec::Pcma,
+    Codec::G722,
+    Codec::G729,
+    Codec::Ilbc(Mode::Ms20),
+    Codec::Ilbc(Mode::Ms30),
     Codec::L16(Rate::Hz16000),
     Codec::Opus(Rate::Hz16000),
     Codec::Opus(Rate::Hz48000),

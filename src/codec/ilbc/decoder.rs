@@ -129,3 +129,27 @@ impl Decoder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decoder_that_hears_nothing_any_more_comes_to_rest() {
+        for mode in [Mode::Ms20, Mode::Ms30] {
+            let mut decoder = Decoder::new(mode);
+            let mut random = fastrand::Rng::with_seed(1);
+            let (mut frame, mut pcm) = ([0; 50], [0.0; SAMPLES_MAX]);
+            for _ in 0..10 {
+                random.fill(&mut frame);
+                decoder.decode(&frame[..mode.bytes()], &mut pcm).unwrap();
+            }
+            for _ in 0..400 {
+                decoder.conceal(&mut pcm);
+                let is_denormal = |sample: &f32| sample.is_subnormal();
+                assert!(!decoder.synthesis.iter().any(is_denormal), "{decoder:?}");
+            }
+            assert_eq!(decoder.synthesis, [0.0; ORDER]);
+        }
+    }
+}

@@ -62,16 +62,41 @@ pub fn predict(lpc: &Lpc, signal: &[f32], residual: &mut [f32]) {
 
 /// Filters `signal` in place with 1 / `lpc`, but for its first `ORDER` samples, which are the state.
 pub fn synthesise(lpc: &Lpc, signal: &mut [f32]) {
-    let mut backward = [0.0; ORDER];
-    backward.copy_from_slice(&lpc[1..]);
-    backward.reverse();
-    for n in ORDER..signal.len() {
-        // The newest output comes last: all but its term can be summed before it is known.
-        let (past, rest) = signal[n - ORDER..].split_at_mut(ORDER);
-        for (weight, sample) in backward.iter().zip(&*past) {
-            rest[0] -= weight * sample;
-        }
+    // Four samples at a time: what the past adds to each of them is known before any of them is.
+    const STEP: usize = 4;
+    let mut rows = [[0.0; STEP]; ORDER];
+    for (age, row) in rows.iter_mut().rev().enumerate() {
+        let weights = &lpc[age + 1..(age + 1 + STEP).min(ORDER + 1)];
+        row[..weights.len()].copy_from_slice(weights);
     }
+    let mut at = ORDER;
+    while at + STEP <= signal.len() {
+        let (past, now) = signal[at - ORDER..at + STEP].split_at_mut(ORDER);
+        let mut sums = [now[0], now[1], now[2], now[3]];
+        for (row, sample) in rows.iter().zip(&*past) {
+            for (sum, weight) in sums.iter_mut().zip(row) {
+                *sum -= weight * sample;
+            }
+        }
+        sums[1] -= lpc[1] * sums[0];
+        sums[2] -= lpc[2] * sums[0] + lpc[1] * sums[1];
+        sums[3] -= lpc[3] * sums[0] + lpc[2] * sums[1] + lpc[1] * sums[2];
+        now.copy_from_slice(&sums);
+        at += STEP;
+    }
+    for at in at..signal.len() {
+        signal[at] += prediction(lpc, &signal[at - ORDER..at]);
+    }
+}
+
+/// What `lpc` predicts from the last `ORDER` samples, the newest last.
+pub fn prediction(lpc: &Lpc, past: &[f32]) -> f32 {
+    let newest_first = past.iter().rev();
+    -lpc[1..]
+        .iter()
+        .zip(newest_first)
+        .map(|(weight, sample)| weight * sample)
+        .sum::<f32>()
 }
 
 /// `lpc` with its poles drawn towards the origin by `factor` (bandwidth expansion).
@@ -120,5 +145,61 @@ impl HighPass {
 pub fn settle(state: &mut [f32]) {
     if state.iter().all(|sample| sample.abs() < INAUDIBLE) {
         state.fill(0.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_inner_product_is_of_its_own_stretch() {
+        let signal: Vec<f32> = (0..100).map(|n| ((n * n) % 17) as f32).collect();
+        for (pattern, places) in [(1, 1), (3, 2), (8, 5), (11, 23), (40, 58), (80, 21)] {
+            let pattern: Vec<f32> = (0..pattern).map(|n| (n % 5) as f32 - 2.0).collect();
+            let mut products = vec![f32::NAN; places];
+            correlate(&pattern, &signal[..pattern.len() + places - 1], &mut products);
+            for (n, product) in products.iter().enumerate() {
+                let expected: f32 = pattern.iter().zip(&signal[n..]).map(|(a, b)| a * b).sum();
+                assert_eq!(*product, expected, "{} at {n}", pattern.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_predicted_away_is_synthesised_again() {
+        let lpc = [1.0, -1.2, 0.8, -0.3, 0.1, 0.05, -0.1, 0.07, 0.02, -0.04, 0.03];
+        for samples in [1, 3, 4, 40, 57] {
+            let signal: Vec<f32> = (0..ORDER + samples)
+                .map(|n| ((n * n) % 23) as f32 - 11.0)
+                .collect();
+            let mut residual = vec![0.0; samples];
+            predict(&lpc, &signal, &mut residual);
+            let mut again = signal[..ORDER].to_vec();
+            again.extend(residual);
+            synthesise(&lpc, &mut again);
+            for (again, sample) in again.iter().zip(&signal) {
+                assert!(
+                    (again - sample).abs() < 1e-3,
+                    "{samples} samples: {again} for {sample}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_high_pass_comes_to_rest() {
+        use crate::codec::ilbc::tables::{OUTPUT_POLES, OUTPUT_ZEROS};
+
+        let mut filter = HighPass::new(OUTPUT_ZEROS, OUTPUT_POLES);
+        let mut frame = [1_000.0; 160];
+        filter.filter(&mut frame);
+        assert!(frame[159].abs() < 50.0, "a constant passes: {}", frame[159]);
+        for _ in 0..100 {
+            frame.fill(0.0);
+            filter.filter(&mut frame);
+            assert!(!frame.iter().any(|sample| sample.is_subnormal()));
+        }
+        assert_eq!(frame, [0.0; 160]);
     }
 }

@@ -16,43 +16,46 @@ const SHORT_LAGS: usize = SUBFRAME - LAG_MIN;
 struct Section<'a> {
     samples: &'a [f32],
     block: usize,
-    /// The short lags' vectors, all first samples before all second ones.
-    short: Option<[[f32; SHORT_LAGS]; SUBFRAME]>,
+    /// The vectors of the lags from `LAG_MIN` on that are shorter than the block: none or `SHORT_LAGS`.
+    short: &'a [[f32; SUBFRAME]],
     /// 1 / energy of the vector at each lag.
     inverse: [f32; MEMORY + 1],
 }
 
 impl<'a> Section<'a> {
-    /// `lags_end` is one more than the longest lag that will be tried.
-    fn new(codebook: &'a Codebook, section: usize, block: usize, lags_end: usize) -> Section<'a> {
+    /// `lags_end` is one more than the longest lag that will be tried; `short` is room for the short lags' vectors.
+    fn new(
+        codebook: &'a Codebook,
+        section: usize,
+        block: usize,
+        lags_end: usize,
+        short: &'a mut [[f32; SUBFRAME]; SHORT_LAGS],
+    ) -> Section<'a> {
         let samples = codebook.section(section);
-        let mut inverse = [0.0; MEMORY + 1];
-        let memory = samples.len();
-        let mut sum = energy(&samples[memory - block..]);
-        for lag in block..lags_end {
-            inverse[lag] = invert(sum);
-            if lag + 1 < lags_end {
-                let (enters, leaves) = (samples[memory - lag - 1], samples[memory + block - lag - 1]);
-                sum += enters * enters - leaves * leaves;
-            }
+        let mut energies = [0.0; MEMORY + 1];
+        let mut sum = energy(&samples[samples.len() - block..]);
+        let leaves = samples.iter().rev();
+        let enters = samples.iter().rev().skip(block);
+        for (at, (enters, leaves)) in energies[block..lags_end]
+            .iter_mut()
+            .zip(enters.chain([&0.0]).zip(leaves))
+        {
+            *at = sum;
+            sum += enters * enters - leaves * leaves;
         }
-        let mut short = None;
-        if codebook.lag_min() < block {
-            let mut transposed = [[0.0; SHORT_LAGS]; SUBFRAME];
-            for lag in LAG_MIN..SUBFRAME {
-                let vector = codebook.samples(Vector { section, lag });
-                inverse[lag] = invert(energy(&vector));
-                for (row, sample) in transposed.iter_mut().zip(vector) {
-                    row[lag - LAG_MIN] = sample;
-                }
-            }
-            short = Some(transposed);
+        let short = match codebook.lag_min() < block {
+            true => &mut short[..],
+            false => &mut [],
+        };
+        for (lag, vector) in (LAG_MIN..).zip(&mut *short) {
+            *vector = codebook.samples(Vector { section, lag });
+            energies[lag] = dot(vector, vector);
         }
         Section {
             samples,
             block,
             short,
-            inverse,
+            inverse: energies.map(|energy| if energy > 0.0 { 1.0 / energy } else { 0.0 }),
         }
     }
 
@@ -66,16 +69,10 @@ impl<'a> Section<'a> {
         for (product, by_place) in products[long.0..long.1].iter_mut().rev().zip(by_place) {
             *product = *by_place;
         }
-        if let Some(short) = &self.short
-            && lags.0 < self.block
-        {
-            let mut sums = [0.0; SHORT_LAGS];
-            for (weight, row) in target.iter().zip(short) {
-                for (sum, sample) in sums.iter_mut().zip(row) {
-                    *sum += weight * sample;
-                }
+        for (lag, vector) in (LAG_MIN..).zip(self.short) {
+            if lags.0 <= lag && lag < lags.1 {
+                products[lag] = dot(target, vector);
             }
-            products[LAG_MIN..SUBFRAME].copy_from_slice(&sums);
         }
     }
 }
@@ -128,7 +125,11 @@ pub fn search(memory: &[f32], target: &[f32], weighting: &Lpc, lag_counts: [usiz
     let target_energy = energy(left);
 
     let codebook = Codebook::new(memory, block);
-    let sections = [0, 1].map(|section| Section::new(&codebook, section, block, block + lag_counts[0]));
+    let lags_end = block + lag_counts[0];
+    let mut short = [[[0.0; SUBFRAME]; SHORT_LAGS]; 2];
+    let [short_plain, short_filtered] = &mut short;
+    let plain = Section::new(&codebook, 0, block, lags_end, short_plain);
+    let filtered = Section::new(&codebook, 1, block, lags_end, short_filtered);
     let mut products = [0.0; MEMORY + 1];
     let mut sum = [0.0; SUBFRAME];
     let mut stages = Stages::default();
@@ -143,16 +144,16 @@ pub fn search(memory: &[f32], target: &[f32], weighting: &Lpc, lag_counts: [usiz
             measure: f32::MIN,
             gain: 0.0,
         };
-        sections[0].products(left, lags, &mut products);
-        best.improve(0, &sections[0], &products, lags, stage);
+        plain.products(left, lags, &mut products);
+        best.improve(0, &plain, &products, lags, stage);
         let begin = best
             .vector
             .lag
             .saturating_sub(FILTERED_LAGS / 2)
             .clamp(lags.0, lags.1 - FILTERED_LAGS);
         let near = (begin, begin + FILTERED_LAGS);
-        sections[1].products(left, near, &mut products);
-        best.improve(1, &sections[1], &products, near, stage);
+        filtered.products(left, near, &mut products);
+        best.improve(1, &filtered, &products, near, stage);
 
         let scale = gain_scale(gain);
         let quantised = nearest_gain(gains(stage), best.gain / scale);
@@ -197,6 +198,13 @@ fn nearest_gain(table: &[f32], gain: f32) -> usize {
     best
 }
 
-fn invert(energy: f32) -> f32 {
-    if energy > 0.0 { 1.0 / energy } else { 0.0 }
+/// The inner product of two subframes, in eight sums.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0; 8];
+    for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += a * b;
+        }
+    }
+    sums.iter().sum()
 }

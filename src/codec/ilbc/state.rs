@@ -4,7 +4,7 @@
 //! A largest amplitude and three bits a sample would spend most bits on one pulse. Hence the state goes through an
 //! all-pass filter made of the synthesis filter, which levels it; the decoder filters it backwards in time.
 
-use super::filter::{Lpc, energy, predict, synthesise};
+use super::filter::{Lpc, energy, predict, prediction, synthesise};
 use super::tables::{STATE_LEVELS, STATE_SCALE};
 use super::{Mode, ORDER, STATE_MAX, SUBFRAME, SUBFRAMES_MAX};
 
@@ -107,11 +107,7 @@ pub fn encode(
     let mut coded = [0.0; ORDER + STATE_MAX];
     let mut levels = [0; STATE_MAX];
     for n in 0..state.len() {
-        let predicted = {
-            let history = &mut coded[n..=n + ORDER];
-            synthesise(filter(n), history);
-            history[ORDER]
-        };
+        let predicted = prediction(filter(n), &coded[n..n + ORDER]);
         levels[n] = nearest(&STATE_LEVELS, target[ORDER + n] - predicted);
         coded[ORDER + n] = predicted + STATE_LEVELS[usize::from(levels[n])];
     }

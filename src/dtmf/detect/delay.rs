@@ -67,22 +67,23 @@ impl Delay {
         self.blank[HOPS..].fill(false);
     }
 
-    /// Blanks the windows before the one that ends with this hop of the tick, that many with it, and the hop before.
+    /// Blanks this hop of the tick, and with it that many windows ending there and the hop before, as far back as the
+    /// line goes.
     pub fn blank(&mut self, hop: usize, windows: usize) {
         let newest = HOPS + hop;
-        let from = if windows == 0 {
-            newest
+        let back = if windows == 0 {
+            0
         } else {
-            newest.saturating_sub(windows + 1)
+            windows.saturating_add(1)
         };
-        self.blank[from..=newest].fill(true);
+        self.blank[newest.saturating_sub(back)..=newest].fill(true);
     }
 
     /// Lets out again what came after the tones: of as many windows without them, ending with this hop, the first
-    /// two may hold the last of them.
+    /// two hops may hold the last of them.
     pub fn unblank(&mut self, hop: usize, windows: usize) {
         let newest = HOPS + hop;
-        self.blank[newest + 2 - windows..=newest].fill(false);
+        self.blank[(newest + 2).saturating_sub(windows).min(newest + 1)..=newest].fill(false);
     }
 }
 
@@ -98,5 +99,47 @@ fn stretch(line: &mut [f32], from: usize, to: usize) {
         (0..to).rev().for_each(|index| line[index] = at(line, index));
     } else {
         (0..to).for_each(|index| line[index] = at(line, index));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blank_hop_is_silent_throughout_and_fades_lie_around_it() {
+        for rate in Rate::ALL {
+            let mut delay = Delay::new();
+            let mut out = Vec::new();
+            for tick in 0..4 {
+                let mut frame = vec![1.0; rate.samples_per_tick()];
+                delay.push(&frame, rate);
+                if tick == 2 {
+                    // The last hop of this tick and two before it.
+                    delay.blank(3, 1);
+                }
+                delay.pop(&mut frame);
+                out.extend_from_slice(&frame);
+            }
+            for _ in 0..2 {
+                let mut frame = vec![1.0; rate.samples_per_tick()];
+                delay.push(&frame, rate);
+                delay.pop(&mut frame);
+                out.extend_from_slice(&frame);
+            }
+            let hop = HOP_MS * rate.samples_per_ms();
+            let blank = (HOPS + 9) * hop;
+            let expected = |n: usize| match n {
+                n if n < HOPS * hop => 0.0,
+                n if n < blank - hop => 1.0,
+                n if n < blank => 1.0 - (n - (blank - hop) + 1) as f32 / hop as f32,
+                n if n < blank + 3 * hop => 0.0,
+                n if n < blank + 4 * hop => (n - (blank + 3 * hop) + 1) as f32 / hop as f32,
+                _ => 1.0,
+            };
+            for (n, sample) in out.iter().enumerate() {
+                assert!((sample - expected(n)).abs() < 1e-5, "{n} at {rate:?}: {sample}");
+            }
+        }
     }
 }

@@ -207,6 +207,21 @@ fn a_drop_out_within_a_press_does_not_make_two_of_it() {
 }
 
 #[test]
+fn a_gap_of_40_ms_makes_two_of_the_same_key() {
+    for rate in Rate::ALL {
+        for shift in 0..40 {
+            let tone = Tone {
+                tone_ms: 40.0,
+                gap_ms: 40.0,
+                ..Tone::of(Digit::POUND)
+            };
+            let sound = sound_of(&[tone; 5], 0.5 * shift as f32, rate);
+            assert_eq!(digits_in(&sound, rate), [Digit::POUND; 5], "{shift} at {rate:?}");
+        }
+    }
+}
+
+#[test]
 fn the_next_key_without_a_gap_is_the_next_digit() {
     let tones: Vec<_> = Digit::all()
         .map(|digit| Tone {

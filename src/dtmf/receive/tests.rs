@@ -96,7 +96,7 @@ fn whatever_is_left_of_a_press_is_one_digit() {
 
 #[test]
 fn presses_are_told_apart_and_their_stragglers_known() {
-    let cases: [(&str, &str, &[Row]); 15] = [
+    let cases: [(&str, &str, &[Row]); 17] = [
         (
             "the same key twice, quickly",
             "55",
@@ -204,6 +204,25 @@ fn presses_are_told_apart_and_their_stragglers_known() {
             ],
         ),
         (
+            "where a segment would begin, but another press came between",
+            "595",
+            &[
+                (0, 1, 800, 5, false, 64_000),
+                (120, 1, 65_000, 9, false, 160),
+                (150, 1, 66_240, 5, false, 160),
+            ],
+        ),
+        (
+            "a timestamp that moves, and losses once that is known",
+            "5",
+            &[
+                (0, 1, 800, 5, false, 160),
+                (20, 1, 960, 5, false, 160),
+                (100, 1, 1_600, 5, false, 160),
+                (180, 1, 2_240, 5, true, 160),
+            ],
+        ),
+        (
             "a timestamp that wraps between two presses",
             "55",
             &[
@@ -292,7 +311,7 @@ fn a_timestamp_that_moves_with_each_packet_is_still_one_press() {
 #[test]
 fn packets_in_a_row_are_one_press_however_far_their_timestamps_move() {
     let rows: Vec<Row> = (0..6)
-        .map(|n| (60 * n, 1, 480 * n as u32, FIVE, n == 5, 0))
+        .map(|n| (80 * n, 1, 640 * n as u32, FIVE, n == 5, 0))
         .collect();
     assert_eq!(digits_at(&rows, 8_000, |index| index as u16, |_| false), "5");
 }
@@ -300,10 +319,10 @@ fn packets_in_a_row_are_one_press_however_far_their_timestamps_move() {
 #[test]
 fn a_key_is_down_until_a_moment_after_its_end_or_until_nothing_more_is_heard_of_it() {
     let mut receiver = EventReceiver::new();
-    let mut report = |at_ms, timestamp, end| {
+    let mut report = |at_ms, ssrc, timestamp, end| {
         let arrival = Arrival {
             at_ms,
-            ssrc: 1,
+            ssrc,
             sequence: at_ms as u16,
             timestamp,
             marker: false,
@@ -318,18 +337,38 @@ fn a_key_is_down_until_a_moment_after_its_end_or_until_nothing_more_is_heard_of_
         receiver.pressed_until
     };
     let until = Time::from_millis;
-    assert_eq!(report(1_000, 800, false), until(1_200));
-    assert_eq!(report(1_100, 800, false), until(1_300));
-    assert_eq!(report(1_120, 800, true), until(1_160), "the end");
-    assert_eq!(report(1_140, 800, true), until(1_160), "the end again");
-    assert_eq!(report(1_150, 800, false), until(1_160), "an update that is late");
-    assert_eq!(report(1_200, 1_600, false), until(1_400), "the next press");
-    assert_eq!(report(1_210, 800, true), until(1_400), "a straggler of the first");
+    assert_eq!(report(1_000, 1, 800, false), until(1_200));
+    assert_eq!(report(1_100, 1, 800, false), until(1_300));
+    assert_eq!(report(1_120, 1, 800, true), until(1_160), "the end");
+    assert_eq!(report(1_140, 1, 800, true), until(1_160), "the end again");
+    assert_eq!(
+        report(1_150, 1, 800, false),
+        until(1_160),
+        "an update that is late"
+    );
+    assert_eq!(report(1_200, 1, 8_000, false), until(1_400), "the next press");
+    assert_eq!(
+        report(1_210, 1, 800, true),
+        until(1_400),
+        "a straggler of the first"
+    );
+    assert_eq!(
+        report(1_220, 1, 4_000, true),
+        until(1_400),
+        "all there is of one between"
+    );
+    assert_eq!(
+        report(1_230, 2, 70, false),
+        until(1_430),
+        "a press in another stream"
+    );
+    assert_eq!(report(1_240, 2, 70, true), until(1_280));
+    assert_eq!(report(1_250, 2, 1_600, false), until(1_450), "the next in that");
 
     let pressed = |at_ms, delay_ms| receiver.is_pressed(until(at_ms), Duration::from_millis(delay_ms));
-    assert!(pressed(1_399, 0) && !pressed(1_400, 0));
+    assert!(pressed(1_449, 0) && !pressed(1_450, 0));
     assert!(
-        pressed(1_459, 60) && !pressed(1_460, 60),
+        pressed(1_509, 60) && !pressed(1_510, 60),
         "sound that waited in the jitter buffer"
     );
     assert!(

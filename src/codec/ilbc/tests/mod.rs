@@ -171,6 +171,9 @@ fn a_lost_frame_sounds_like_the_one_before_and_a_long_loss_fades_to_nothing() {
             energies[20..].iter().all(|energy| *energy < 1e-6 * energies[7]),
             "{mode:?}: {energies:?}"
         );
+        // And to rest, so that no time goes into numbers that nobody can hear.
+        let last = &heard[heard.len() - mode.samples()..];
+        assert!(last.iter().all(|sample| *sample == 0.0), "{mode:?}: {last:?}");
     }
 }
 
