@@ -73,8 +73,12 @@ pub struct Party {
     pub address: SocketAddr,
     /// When in a tick it sends.
     offset: Time,
+    /// Of sound, both ways.
+    payload_type: u8,
     stream: Box<Stream>,
     timeline: Timeline,
+    /// Its stream is new, and begins softly.
+    seam: bool,
     decoder: Decoder,
     network: Network,
     last_header: Option<Header>,
@@ -277,6 +281,7 @@ impl World {
             engine,
             address,
             offset: Time::from_nanos(chance.u64(0..TICK.as_nanos() as u64)),
+            payload_type: PAYLOAD_TYPE,
             stream: {
                 let mut stream = Stream::new(encoding).expect("the encoding is one of ours");
                 stream.align(self.tick);
@@ -289,6 +294,7 @@ impl World {
                 timestamp: chance.u32(..),
                 ssrc: chance.u32(..),
             }),
+            seam: false,
             last_header: None,
             expected: identity.timestamp,
             told: true,
@@ -321,10 +327,21 @@ impl World {
             let party = &self.parties[party];
             (party.engine, party.leg, party.address)
         };
-        let media = LegMedia::new(agree(terms(address, encoding))).expect("the encoding is one of ours");
+        // RFC 3264 §8.3.2: a number is not given to another codec while a call lasts.
+        let payload_type = match self.parties[party].payload_type {
+            127 => unreachable!("there are numbers for sixteen changes"),
+            last @ 112.. => last + 1,
+            _ => 112,
+        };
+        let mut terms = terms(address, encoding);
+        for format in &mut terms.formats {
+            (format.receive_as, format.send_as) = (payload_type, payload_type);
+        }
+        let media = LegMedia::new(agree(terms)).expect("the encoding is one of ours");
         self.apply(engine, Command::Renegotiate { leg, media });
         let tick = self.tick;
         let party = &mut self.parties[party];
+        party.payload_type = payload_type;
         let before = std::mem::replace(&mut party.encoding, encoding);
         party.stream = Stream::new(encoding).expect("the encoding is one of ours");
         let clock = party.stream.follow(before, tick);
@@ -333,6 +350,7 @@ impl World {
         party.decoder = Decoder::new(encoding.codec).expect("the codec is one of ours");
         party.heard.clear();
         party.renegotiated = true;
+        party.seam = true;
     }
 
     /// The party reports that it loses so much of what its leg sends (RFC 3550 §6.4.2).
@@ -425,11 +443,11 @@ impl World {
         let rate = party.encoding.codec.rate();
         let mut frame = vec![0.0; rate.samples_per_tick()];
         party.voice.speak(&mut frame, rate.hz());
-        party.stream.push(&frame, rate, false);
+        party.stream.push(&frame, rate, std::mem::take(&mut party.seam));
         let sent_at = self.tick.due(0) + party.offset.since(Time::ZERO);
         for Stretch { clock, content } in party.stream.stretches() {
             let (header, payload) = match content {
-                Content::Sound(payload) => (party.timeline.advance(PAYLOAD_TYPE, clock), payload),
+                Content::Sound(payload) => (party.timeline.advance(party.payload_type, clock), payload),
                 Content::ComfortNoise(payload) => (party.timeline.describe(COMFORT_NOISE, clock), payload),
                 Content::Nothing => {
                     party.timeline.pass(clock);
@@ -552,7 +570,7 @@ impl World {
                 pause == 0 || party.encoding.dtx && party.told || after_event || after_change,
                 "seed {seed}: the timestamp rises by the packet's length, unless a pause was announced"
             );
-            let sound = packet.payload_type == PAYLOAD_TYPE;
+            let sound = packet.payload_type == party.payload_type;
             party.repeating_packets += u64::from(sound && party.decoder.repeated(packet.payload) > 0);
             party.told = !sound || party.decoder.pauses(packet.payload);
             assert!(
