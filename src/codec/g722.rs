@@ -274,7 +274,6 @@ impl Encoder {
         self.encoding
     }
 
-    /// Nothing that may change says anything to this codec.
     pub(super) const fn retune(&mut self, encoding: Encoding) {
         self.encoding = encoding;
     }

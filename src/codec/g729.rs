@@ -204,7 +204,6 @@ impl Encoder {
         self.encoding
     }
 
-    /// Nothing that may change says anything to this codec.
     pub(super) const fn retune(&mut self, encoding: Encoding) {
         self.encoding = encoding;
     }
@@ -443,6 +442,8 @@ mod tests {
         assert!(decoder.conceal(&mut guess));
         assert!(rms_db(&guess[..80]) > -30.0);
         assert!(guess[10 * 80..].iter().all(|sample| *sample == 0.0));
+        let faded = rms_db(&guess[9 * 80 + 60..10 * 80]) - rms_db(&guess[6 * 80..7 * 80]);
+        assert!(faded < -16.0, "{faded} dB");
         let edge = &guess[10 * 80 - 20..10 * 80 + 20];
         assert!(step_max(edge) < 0.2 * step_max(&guess[..400]), "{edge:?}");
     }

@@ -146,12 +146,12 @@ impl Encoding {
         self.ptime_ms as usize * self.codec.rate().samples_per_ms()
     }
 
-    /// What an encoder is built for; the rest can change while it runs.
+    /// What an encoder of it is built for.
     pub const fn shape(self) -> Shape {
         Shape {
             codec: self.codec,
             ptime_ms: self.ptime_ms,
-            annex_b: self.dtx && matches!(self.codec, Codec::G729),
+            annex_b: matches!(self.codec, Codec::G729) && self.dtx,
         }
     }
 
@@ -176,12 +176,12 @@ impl Encoding {
     }
 }
 
-/// What an encoder cannot change while it runs.
+/// What an encoder is built for: the rest of its encoding can change while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     codec: Codec,
     ptime_ms: u8,
-    /// G.729 alone: other encoders may be given pauses and have them taken.
+    /// G.729 only.
     annex_b: bool,
 }
 
@@ -540,8 +540,8 @@ impl Encoder {
         match (self, other) {
             (Encoder::G722(encoder), Encoder::G722(other)) => (**encoder).clone_from(other),
             (Encoder::G729(encoder), Encoder::G729(other)) => encoder.copy_from(other),
-            (Encoder::Ilbc(encoding, encoder), Encoder::Ilbc(other_encoding, other)) => {
-                *encoding = *other_encoding;
+            (Encoder::Ilbc(before, encoder), Encoder::Ilbc(_, other)) => {
+                *before = encoding;
                 encoder.clone_from(other);
             }
             (Encoder::Opus(encoder), Encoder::Opus(other)) => encoder.copy_from(other),

@@ -318,3 +318,44 @@ fn who_has_no_concealment_leaves_the_buffer_alone() {
         assert_eq!(pcm[0] == 0.5, !conceals);
     }
 }
+
+#[test]
+fn a_twin_of_an_encoder_makes_the_same_payloads() {
+    for codec in CODECS {
+        let encoding = encoding(codec, ptime(codec));
+        let (mut original, mut twin) = (Encoder::new(encoding).unwrap(), Encoder::new(encoding).unwrap());
+        let (mut payload, mut same) = ([0; PAYLOAD_BYTES_MAX], [0; PAYLOAD_BYTES_MAX]);
+        let sound = tone(codec.rate(), 20 * encoding.samples());
+        for (n, packet) in sound.chunks_exact(encoding.samples()).enumerate() {
+            if n == 10 {
+                twin.copy_from(&original);
+            }
+            let made = original.encode(packet, &mut payload);
+            if n >= 10 {
+                assert_eq!(twin.encode(packet, &mut same), made, "{codec:?}");
+                assert_eq!(same[..made.bytes()], payload[..made.bytes()], "{codec:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn ilbc_conceals_whole_frames_and_nothing_else() {
+    for mode in [Mode::Ms20, Mode::Ms30] {
+        let mut decoder = Decoder::new(Codec::Ilbc(mode)).unwrap();
+        assert_eq!(decoder.conceal_step(), mode.samples());
+        for (samples, conceals) in [
+            (0, false),
+            (80, false),
+            (mode.samples(), true),
+            (3 * mode.samples(), true),
+        ] {
+            let mut pcm = vec![0.5; samples];
+            assert_eq!(decoder.conceal(&mut pcm), conceals, "{mode:?} {samples}");
+            assert!(
+                pcm.iter().all(|sample| (*sample == 0.5) != conceals),
+                "{mode:?} {samples}"
+            );
+        }
+    }
+}

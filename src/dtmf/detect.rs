@@ -100,7 +100,7 @@ impl ToneDetector {
     }
 
     /// Takes one tick of sound at `rate` and gives back the one of [`LOOK_BACK_MS`] earlier without its digits.
-    /// Answers with the digit, once for each press, 35-55 ms after its tones began.
+    /// Answers with the digit, once for each press, 35-60 ms after its tones began.
     pub fn process(&mut self, frame: &mut [f32], rate: Rate) -> Option<Digit> {
         let mut pressed = None;
         self.delay.push(frame, rate);

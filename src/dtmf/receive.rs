@@ -331,9 +331,10 @@ impl Press {
         }
     }
 
-    /// Whether the report is of something that began before this press, which still goes on or just did.
+    /// Whether the report is of something that began before this press, which still goes on.
     fn is_later_than(&self, report: &Report) -> bool {
         self.ssrc == report.ssrc
+            && self.end.is_none()
             && self.age(report) <= TIMEOUT
             && ahead(report.timestamp, self.first).is_none()
     }

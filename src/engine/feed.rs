@@ -36,9 +36,9 @@ pub(super) fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], ste
         let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
             continue;
         };
+        let tones = leg.is_sent_tones();
         leg.remote_loss.step();
         let wanted = leg.sent_encoding();
-        let tones = leg.is_sent_tones();
         let (Some(stream), Some(wanted)) = (leg.media.stream.as_deref_mut(), wanted) else {
             seat.place = Place::None;
             continue;

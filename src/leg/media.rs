@@ -202,6 +202,13 @@ impl LegMedia {
             let same = |format: &Format| format.encoding.codec == former.encoding.codec;
             *index_now = self.terms.formats.iter().position(same);
         }
+        self.ciphers = match (self.ciphers.take(), before.ciphers.take(), &self.terms.srtp) {
+            (Some(_), Some(mut ciphers), Some(terms)) => {
+                ciphers.rekey(before.terms.srtp.as_ref(), terms);
+                Some(ciphers)
+            }
+            (new, ..) => new,
+        };
         for (decoder, index_now) in before.decoders.iter_mut().zip(index_now) {
             if let Some(now) = index_now.and_then(|index| self.decoders.get_mut(index)) {
                 std::mem::swap(decoder, now);
@@ -213,13 +220,6 @@ impl LegMedia {
         };
         before.playout.refit(&mut self.playout, format_now);
         std::mem::swap(&mut self.playout, &mut before.playout);
-        self.ciphers = match (self.ciphers.take(), before.ciphers.take(), &self.terms.srtp) {
-            (Some(_), Some(mut ciphers), Some(terms)) => {
-                ciphers.rekey(before.terms.srtp.as_ref(), terms);
-                Some(ciphers)
-            }
-            (new, ..) => new,
-        };
         let shape = |media: &LegMedia| media.sent_format().map(|format| format.encoding.shape());
         let same_sent = shape(self).is_some() && shape(self) == shape(before);
         if same_sent {

@@ -73,9 +73,9 @@ pub struct Leg {
     /// The last sample of that voice.
     pub(crate) inbound_last: f32,
     pub(crate) activity: Activity,
+    pub(crate) digits: LegDigits,
     /// What the remote party loses of what we send.
     pub(crate) remote_loss: RemoteLoss,
-    pub(crate) digits: LegDigits,
     /// The limiter of the leg's own signal.
     pub(crate) limiter: Limiter,
     /// The codec of the sound played last.
@@ -112,8 +112,8 @@ impl Leg {
             inbound: Resampler::new(Rate::Hz8000, Rate::Hz8000),
             inbound_last: 0.0,
             activity: Activity::new(),
-            remote_loss: RemoteLoss::default(),
             digits: LegDigits::new(settings.digits, media.hears_events()),
+            remote_loss: RemoteLoss::default(),
             limiter: Limiter::new(),
             codec_received: None,
             last_arrival: None,
@@ -209,16 +209,6 @@ impl Leg {
         since
     }
 
-    /// What we send, as the remote party needs it now.
-    pub(crate) fn sent_encoding(&self) -> Option<Encoding> {
-        let format = self.media.sent_format()?;
-        let loss_percent = if format.fec { self.remote_loss.percent() } else { 0 };
-        Some(Encoding {
-            loss_percent,
-            ..format.encoding
-        })
-    }
-
     /// Whether the leg is to be sent digits now, and knows them only as tones.
     pub(crate) fn is_sent_tones(&self) -> bool {
         let clock_hz = self
@@ -227,6 +217,16 @@ impl Leg {
             .map(|format| format.encoding.codec.clock_hz());
         !self.digits.sender.is_idle()
             && clock_hz.is_some_and(|clock_hz| self.media.events_sent_as(clock_hz).is_none())
+    }
+
+    /// What we send, as the remote party needs it now.
+    pub(crate) fn sent_encoding(&self) -> Option<Encoding> {
+        let format = self.media.sent_format()?;
+        let loss_percent = if format.fec { self.remote_loss.percent() } else { 0 };
+        Some(Encoding {
+            loss_percent,
+            ..format.encoding
+        })
     }
 
     /// The highest rate a codec in use on this leg needs: what it sends us now, and what we send it.

@@ -58,7 +58,8 @@ impl Enhancer {
     }
 
     /// Takes one frame of excitation and fills `out` with one that is enhanced. Returns the pitch period at the end,
-    /// in samples.
+    /// in samples. (The program printed in the RFC returns twice the period of the beginning after a loss, which is
+    /// not what its concealment looks for.)
     pub fn enhance(&mut self, frame: &[f32], is_lost: bool, out: &mut [f32]) -> usize {
         let samples = self.mode.samples();
         let blocks = samples / BLOCK;

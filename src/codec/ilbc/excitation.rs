@@ -67,7 +67,8 @@ impl Block {
         }
     }
 
-    /// What is decoded next to the block, in coding direction (§3.6.1): newest last, zeros where there is too little.
+    /// What is decoded next to the block, in coding direction (§3.6.1): newest last, zeros where there is too
+    /// little.
     pub fn memory<'a>(&self, excitation: &[f32; SAMPLES_MAX], memory: &'a mut [f32; MEMORY]) -> &'a [f32] {
         let known = &excitation[self.known.0..self.known.1];
         let memory = &mut memory[..self.memory_samples()];

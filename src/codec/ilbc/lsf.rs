@@ -207,7 +207,8 @@ fn keep_apart(lsf: &mut Lsf) {
     }
 }
 
-/// The predictor of each subframe (§3.2.6, §3.2.7), between the last set of the frame before and the sets of this one: one for 20 ms, two for 30.
+/// The predictor of each subframe (§3.2.6, §3.2.7), between the last set of the frame before and the sets of this
+/// one: one for 20 ms, two for 30.
 pub fn interpolate(mode: Mode, before: &Lsf, sets: &[Lsf; 2]) -> [Lpc; SUBFRAMES_MAX] {
     let mut filters = [super::filter::FLAT; SUBFRAMES_MAX];
     for (n, filter) in filters[..mode.subframes()].iter_mut().enumerate() {

@@ -33,6 +33,7 @@ impl<'a> Section<'a> {
     ) -> Section<'a> {
         let samples = codebook.section(section);
         let mut energies = [0.0; MEMORY + 1];
+        // From lag to lag one sample enters the vector and one leaves it; nothing enters after the longest.
         let mut sum = energy(&samples[samples.len() - block..]);
         let leaves = samples.iter().rev();
         let enters = samples.iter().rev().skip(block);
@@ -43,9 +44,10 @@ impl<'a> Section<'a> {
             *at = sum;
             sum += enters * enters - leaves * leaves;
         }
-        let short = match codebook.lag_min() < block {
-            true => &mut short[..],
-            false => &mut [],
+        let short = if codebook.lag_min() < block {
+            &mut short[..]
+        } else {
+            &mut []
         };
         for (lag, vector) in (LAG_MIN..).zip(&mut *short) {
             *vector = codebook.samples(Vector { section, lag });
@@ -59,7 +61,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The inner product of `target` with the vector at each lag from `lags.0` on, before `lags.1`, in `products[lag]`.
+    /// The inner product of `target` with the vector at each lag from `lags.0` on, before `lags.1`, in
+    /// `products[lag]`.
     fn products(&self, target: &[f32], lags: (usize, usize), products: &mut [f32; MEMORY + 1]) {
         let long = (lags.0.max(self.block), lags.1);
         let mut by_place = [0.0; MEMORY];
@@ -112,8 +115,8 @@ impl Best {
     }
 }
 
-/// Codes `target`, which follows on `memory`, newest last. `lag_counts` is how many lags from the length of the block on are tried in
-/// each stage.
+/// Codes `target`, which follows on `memory`, newest last. `lag_counts` is how many lags, from the length of the
+/// block on, each stage tries; the short ones are tried always.
 pub fn search(memory: &[f32], target: &[f32], weighting: &Lpc, lag_counts: [usize; STAGES]) -> Stages {
     let block = target.len();
     let mut weighted = [0.0; ORDER + MEMORY + SUBFRAME];

@@ -114,7 +114,8 @@ pub fn encode(
     StateIndex { scale, levels }
 }
 
-/// The residual that the decoder has for the state (§4.2); `synthesis` is the filter of the first of its two subframes.
+/// The residual that the decoder has for the state (§4.2); `synthesis` is the filter of the first of its two
+/// subframes.
 pub fn decode(index: &StateIndex, synthesis: &Lpc, state: &mut [f32]) {
     let scale = 10f32.powf(STATE_SCALE[usize::from(index.scale) % STATE_SCALE.len()]) / HEADROOM;
     let mut levels = [0.0; STATE_MAX];
