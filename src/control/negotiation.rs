@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::control::refusal::Refusal;
 use crate::control::requests::CreateLeg;
 use crate::driver::ports::Family;
-use crate::leg::{Format, MediaTerms};
+use crate::leg::{Companion, Format, MediaTerms};
 use crate::sdp::{self, Agreed, Codecs, LocalMedia, Order, SdpError};
 
 /// What has been said so far.
@@ -175,7 +175,17 @@ fn terms(agreed: &Agreed, symmetric: bool) -> MediaTerms {
                 encoding: format.encoding,
             })
             .collect(),
-        ..MediaTerms::nothing()
+        comfort_noise: agreed.comfort_noise.iter().map(companion).collect(),
+        telephone_events: agreed.telephone_events.iter().map(companion).collect(),
+        fec: agreed.formats.iter().any(|format| format.fec),
+    }
+}
+
+fn companion(agreed: &sdp::Companion) -> Companion {
+    Companion {
+        receive_as: agreed.payload_type_receive,
+        send_as: agreed.payload_type_send,
+        clock_hz: agreed.clock_hz,
     }
 }
 

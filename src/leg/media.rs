@@ -45,6 +45,8 @@ pub struct MediaTerms {
     pub comfort_noise: Vec<Companion>,
     /// At most one for each clock rate.
     pub telephone_events: Vec<Companion>,
+    /// The remote makes use of the in-band FEC of Opus, so what we send may carry it.
+    pub fec: bool,
 }
 
 impl MediaTerms {
@@ -60,6 +62,7 @@ impl MediaTerms {
             formats: Vec::new(),
             comfort_noise: Vec::new(),
             telephone_events: Vec::new(),
+            fec: false,
         }
     }
 }

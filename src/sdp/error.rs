@@ -43,7 +43,7 @@ pub enum SdpError {
     #[error("the audio has no address: neither its m-line nor the session has a c= line")]
     NoConnection,
 
-    #[error("the transport {offered} is not supported; supported are {}", PROTOCOLS.join(" and "))]
+    #[error("the transport {offered} is not supported; supported are {}", PROTOCOLS.join(", "))]
     UnsupportedProtocol { offered: String },
 
     #[error("no common codec: offered were {offered}; supported are {supported}")]
@@ -53,9 +53,9 @@ pub enum SdpError {
     #[error("the answer has {count} m-lines; our offer has 1, and the answer must have as many")]
     AnswerMediaCount { count: usize },
 
-    #[error("the codec {name} is not known; supported are {supported}")]
+    #[error("the codec {name} is not known; supported are {supported}, CN, telephone-event")]
     UnknownCodec { name: String, supported: String },
 
-    #[error("the list of codecs is empty; supported are {supported}")]
+    #[error("the list of codecs names no codec; supported are {supported}")]
     NoCodecs { supported: String },
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
+use crate::codec::ilbc::Mode;
 use crate::codec::{Codec, Encoding};
 use crate::frame::Rate;
 
@@ -44,7 +45,15 @@ fn format(payload_type: u8, codec: Codec, ptime_ms: u8, bitrate: u32) -> Format 
         payload_type_receive: payload_type,
         payload_type_send: payload_type,
         encoding: encoding(codec, ptime_ms, bitrate),
+        fec: false,
     }
+}
+
+/// With those of `dtx` and `fec` that `flags` names.
+fn with_flags(mut format: Format, flags: &str) -> Format {
+    format.encoding.dtx = flags.contains("dtx");
+    format.fec = flags.contains("fec");
+    format
 }
 
 /// A one-line SDP offer of PCMU with `lines` below its m-line.
@@ -61,10 +70,14 @@ fn agreed(offer: &str) -> Agreed {
 const OPUS_48K: Codec = Codec::Opus(Rate::Hz48000);
 const OPUS_16K: Codec = Codec::Opus(Rate::Hz16000);
 const OPUS_8K: Codec = Codec::Opus(Rate::Hz8000);
+const ILBC_20: Codec = Codec::Ilbc(Mode::Ms20);
+const ILBC_30: Codec = Codec::Ilbc(Mode::Ms30);
 const L16_48K: Codec = Codec::L16(Rate::Hz48000);
 const L16_16K: Codec = Codec::L16(Rate::Hz16000);
 const L16_8K: Codec = Codec::L16(Rate::Hz8000);
 
 mod agreement;
+mod codecs;
+mod offers;
 mod peers;
 mod refusal;
