@@ -15,6 +15,7 @@ pub mod time;
 
 pub mod rtp;
 pub mod sdp;
+pub mod srtp;
 
 pub mod codec;
 pub mod dsp;

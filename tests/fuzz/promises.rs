@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use mixminus::rtp::packet::{Extension, HEADER_BYTES, Header, Packet};
 use mixminus::rtp::rtcp::{self, Blocks, ReportBlock, Rtcp};
 use mixminus::sdp::{self, Agreed, Codecs, FORMATS_MAX, LocalMedia, Order, SdpError, Session};
+use mixminus::srtp::{MasterKey, RTCP_OVERHEAD_MAX, Receiver, Sender, Suite};
 
 /// A session description: as an offer to answer and as the answer to an offer of ours.
 pub fn sdp(bytes: &[u8]) {
@@ -184,4 +185,77 @@ fn check_blocks(blocks: Blocks, ssrc: u32) {
     };
     assert_eq!(report.ssrc, ssrc);
     assert_eq!(report.blocks.collect::<Vec<_>>(), blocks);
+}
+
+/// A datagram for a port with SRTP; the first byte selects the suite and the length of the MKI.
+pub fn srtp(bytes: &[u8]) {
+    let Some((suite, mki_bytes, datagram)) = protected_datagram(bytes) else {
+        return;
+    };
+    let mut receiver = Receiver::new(&master_key(suite, 1), mki_bytes);
+    let heard = receiver.unprotect(&mut datagram.to_vec());
+    assert!(heard.is_err(), "nobody has this key: {heard:?}");
+    receiver.rekey(&master_key(suite, 2), 0);
+    let heard = receiver.unprotect(&mut datagram.to_vec());
+    assert!(heard.is_err(), "nor this one: {heard:?}");
+
+    let mut sender = Sender::new(&master_key(suite, 3));
+    let mut packet = with_room(datagram);
+    if let Ok(len) = sender.protect(&mut packet, datagram.len()) {
+        let mut receiver = Receiver::new(&master_key(suite, 3), 0);
+        let mut forged = one_bit_changed(&packet[..len], bytes);
+        assert!(receiver.unprotect(&mut forged).is_err());
+        assert_eq!(receiver.unprotect(&mut packet[..len]), Ok(datagram.len()));
+        assert_eq!(packet[..datagram.len()], *datagram);
+    }
+}
+
+/// The same for SRTCP.
+pub fn srtcp(bytes: &[u8]) {
+    let Some((suite, mki_bytes, datagram)) = protected_datagram(bytes) else {
+        return;
+    };
+    let mut receiver = Receiver::new(&master_key(suite, 1), mki_bytes);
+    let heard = receiver.unprotect_rtcp(&mut datagram.to_vec());
+    assert!(heard.is_err(), "nobody has this key: {heard:?}");
+    receiver.rekey(&master_key(suite, 2), 0);
+    let heard = receiver.unprotect_rtcp(&mut datagram.to_vec());
+    assert!(heard.is_err(), "nor this one: {heard:?}");
+
+    let mut sender = Sender::new(&master_key(suite, 3));
+    let mut packet = with_room(datagram);
+    if let Ok(len) = sender.protect_rtcp(&mut packet, datagram.len()) {
+        let mut receiver = Receiver::new(&master_key(suite, 3), 0);
+        let mut forged = one_bit_changed(&packet[..len], bytes);
+        assert!(receiver.unprotect_rtcp(&mut forged).is_err());
+        assert_eq!(receiver.unprotect_rtcp(&mut packet[..len]), Ok(datagram.len()));
+        assert_eq!(packet[..datagram.len()], *datagram);
+    }
+}
+
+fn protected_datagram(bytes: &[u8]) -> Option<(Suite, u8, &[u8])> {
+    let (&selected, datagram) = bytes.split_first()?;
+    let suites = Suite::ALL.len() as u8;
+    Some((
+        Suite::ALL[usize::from(selected % suites)],
+        selected / suites,
+        datagram,
+    ))
+}
+
+fn master_key(suite: Suite, byte: u8) -> MasterKey {
+    MasterKey::new(suite, &vec![byte; suite.master_bytes()]).expect("as long as it must be")
+}
+
+fn with_room(packet: &[u8]) -> Vec<u8> {
+    [packet, &[0; RTCP_OVERHEAD_MAX]].concat()
+}
+
+/// Which one, the input says.
+fn one_bit_changed(packet: &[u8], input: &[u8]) -> Vec<u8> {
+    let sum: usize = input.iter().map(|&byte| usize::from(byte) + 1).sum();
+    let bit = sum % (8 * packet.len());
+    let mut changed = packet.to_vec();
+    changed[bit / 8] ^= 1 << (bit % 8);
+    changed
 }

@@ -16,6 +16,16 @@ fn every_kept_datagram_keeps_the_promises_of_the_rtp_and_rtcp_parsers() {
     replay("rtp", promises::rtp);
 }
 
+#[test]
+fn every_kept_srtp_datagram_is_refused_and_every_packet_in_it_comes_back() {
+    replay("srtp", promises::srtp);
+}
+
+#[test]
+fn every_kept_srtcp_datagram_is_refused_and_every_packet_in_it_comes_back() {
+    replay("srtcp", promises::srtcp);
+}
+
 /// Runs `body` on each file of a corpus. The name of the one that fails is printed.
 fn replay(corpus: &str, body: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))

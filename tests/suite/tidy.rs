@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("id", &[]),
     ("frame", &["time"]),
     ("rtp", &["time"]),
+    ("srtp", &["time", "rtp"]),
     ("codec", &["time", "frame"]),
     ("sdp", &["frame", "codec"]),
     ("dsp", &["time", "frame"]),
