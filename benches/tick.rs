@@ -116,7 +116,7 @@ impl Bench {
             };
             header.write((&mut self.datagram[..HEADER_BYTES]).try_into().expect("12 bytes"));
             self.datagram[HEADER_BYTES..HEADER_BYTES + payload.len()].copy_from_slice(payload);
-            let datagram = &self.datagram[..HEADER_BYTES + payload.len()];
+            let datagram = &mut self.datagram[..HEADER_BYTES + payload.len()];
             self.engine
                 .receive(now, LegId(index as u32), address(index), datagram);
         }

@@ -181,14 +181,14 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
                 if chance.u32(0..20) == 0 {
                     continue;
                 }
-                let bytes = &datagram[..HEADER_BYTES + len];
+                let bytes = &mut datagram[..HEADER_BYTES + len];
                 let ((), caught) = allocations(|| engine.receive(now, talker.leg, talker.address, bytes));
                 assert_eq!(caught, 0, "receiving allocates nothing");
             }
-            let garbage: Vec<u8> = (0..chance.usize(0..200)).map(|_| chance.u8(..)).collect();
+            let mut garbage: Vec<u8> = (0..chance.usize(0..200)).map(|_| chance.u8(..)).collect();
             let ((), caught) = allocations(|| {
-                engine.receive(now, talker.leg, talker.address, &garbage);
-                engine.receive_rtcp(talker.leg, talker.address, &garbage);
+                engine.receive(now, talker.leg, talker.address, &mut garbage);
+                engine.receive_rtcp(talker.leg, talker.address, &mut garbage);
             });
             assert_eq!(caught, 0, "garbage allocates nothing");
         }

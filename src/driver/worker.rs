@@ -151,7 +151,7 @@ impl Worker {
                 continue;
             }
             self.engine
-                .receive(arrival, leg, received.from, &self.buffer[..received.len]);
+                .receive(arrival, leg, received.from, &mut self.buffer[..received.len]);
             if now.since(arrival) < YOUNG && self.engine.is_fed(leg) {
                 return;
             }
@@ -168,7 +168,7 @@ impl Worker {
                     break;
                 };
                 self.engine
-                    .receive_rtcp(leg, received.from, &self.buffer[..received.len]);
+                    .receive_rtcp(leg, received.from, &mut self.buffer[..received.len]);
             }
         }
     }

@@ -88,8 +88,8 @@ impl Engine {
         &mut self.stats
     }
 
-    /// A datagram came on a leg's RTP socket at `arrival`.
-    pub fn receive(&mut self, arrival: Time, leg: LegId, from: SocketAddr, datagram: &[u8]) {
+    /// A datagram came on a leg's RTP socket at `arrival`; it is deciphered where it lies.
+    pub fn receive(&mut self, arrival: Time, leg: LegId, from: SocketAddr, datagram: &mut [u8]) {
         if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
             self.stats.packets_received += 1;
             // A panic here is a defect of ours; the sender of the packet must not stop a media thread with it.
@@ -100,8 +100,8 @@ impl Engine {
         }
     }
 
-    /// A datagram came on a leg's RTCP socket.
-    pub fn receive_rtcp(&mut self, leg: LegId, from: SocketAddr, datagram: &[u8]) {
+    /// A datagram came on a leg's RTCP socket; it is deciphered where it lies.
+    pub fn receive_rtcp(&mut self, leg: LegId, from: SocketAddr, datagram: &mut [u8]) {
         if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
             match catch_unwind(AssertUnwindSafe(|| leg.receive_rtcp(from, datagram))) {
                 Ok(outcome) => self.stats.note(outcome),

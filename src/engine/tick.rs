@@ -425,7 +425,7 @@ mod tests {
             Time::ZERO,
             LegId(0),
             SocketAddr::from(([127, 0, 0, 1], 4_000)),
-            &loud,
+            &mut loud,
         );
         for room in 0..2 {
             engine.tick_room(RoomId(room), Tick(1), Time::from_millis(20), &mut out);

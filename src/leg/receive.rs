@@ -14,7 +14,7 @@ impl Leg {
         &mut self,
         arrival: Time,
         from: SocketAddr,
-        datagram: &[u8],
+        datagram: &mut [u8],
     ) -> Result<(), Dropped> {
         let outcome = if is_rtcp(datagram) {
             self.hear_rtcp(from, datagram)
@@ -25,7 +25,7 @@ impl Leg {
     }
 
     /// Takes one datagram from the RTCP socket.
-    pub(crate) fn receive_rtcp(&mut self, from: SocketAddr, datagram: &[u8]) -> Result<(), Dropped> {
+    pub(crate) fn receive_rtcp(&mut self, from: SocketAddr, datagram: &mut [u8]) -> Result<(), Dropped> {
         let outcome = self.hear_rtcp(from, datagram);
         self.note(outcome)
     }

@@ -714,10 +714,10 @@ fn packets_that_cannot_be_heard_are_counted_by_reason_and_change_nothing() {
         (rtp(0x80, 96, &[0; 320]), stranger, Dropped::UnknownSource),
         (rtp(0x80, 96, &vec![0; 6_000]), from, Dropped::PayloadTooLarge),
     ];
-    for (datagram, from, reason) in cases {
+    for (mut datagram, from, reason) in cases {
         let before = world.dropped(reason);
         let now = world.tick.due(0);
-        world.engines[0].receive(now, leg, from, &datagram);
+        world.engines[0].receive(now, leg, from, &mut datagram);
         let after = world.dropped(reason);
         assert_eq!(after, before + 1, "{}", reason.name());
     }

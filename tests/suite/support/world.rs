@@ -331,7 +331,7 @@ impl World {
             if next.arrival > now {
                 return;
             }
-            let Some(Reverse(next)) = self.flying.pop() else {
+            let Some(Reverse(mut next)) = self.flying.pop() else {
                 return;
             };
             let party = &mut self.parties[next.party];
@@ -340,7 +340,7 @@ impl World {
                 party.waiting.push((next.arrival, next.datagram));
                 continue;
             }
-            self.engines[party.engine].receive(next.arrival, party.leg, party.address, &next.datagram);
+            self.engines[party.engine].receive(next.arrival, party.leg, party.address, &mut next.datagram);
         }
     }
 
@@ -423,8 +423,8 @@ impl World {
         let party = &mut self.parties[party];
         party.engine = engine;
         party.seated = true;
-        for (arrival, datagram) in party.waiting.drain(..) {
-            self.engines[engine].receive(arrival, leg, party.address, &datagram);
+        for (arrival, mut datagram) in party.waiting.drain(..) {
+            self.engines[engine].receive(arrival, leg, party.address, &mut datagram);
         }
     }
 }
