@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::codec::{CodecError, Decoder, Encoding};
 use crate::jitter::{Playout, PlayoutConfig};
 use crate::leg::DEFAULT_MAX_DELAY;
+use crate::srtp;
 use crate::stream::Stream;
 
 /// One format both sides know, with the payload type numbers each side wants to see.
@@ -47,6 +48,8 @@ pub struct MediaTerms {
     pub telephone_events: Vec<Companion>,
     /// The remote makes use of the in-band FEC of Opus, so what we send may carry it.
     pub fec: bool,
+    /// The keys, where packets are encrypted.
+    pub srtp: Option<srtp::Terms>,
 }
 
 impl MediaTerms {
@@ -63,6 +66,7 @@ impl MediaTerms {
             comfort_noise: Vec::new(),
             telephone_events: Vec::new(),
             fec: false,
+            srtp: None,
         }
     }
 }

@@ -46,6 +46,14 @@ pub enum SdpError {
     #[error("the transport {offered} is not supported; supported are {}", PROTOCOLS.join(", "))]
     UnsupportedProtocol { offered: String },
 
+    /// RFC 4568: a transport that needs SRTP needs a key.
+    #[error("the media has to be encrypted, and no a=crypto line can be used: {reasons}")]
+    NoUsableCrypto { reasons: String },
+
+    /// RFC 3264 §6.1: the answer's transport is that of the offer.
+    #[error("the answer's transport is RTP/SAVP, and our offer's is not")]
+    AnswerNeedsSrtp,
+
     #[error("no common codec: offered were {offered}; supported are {supported}")]
     NoCommonCodec { offered: String, supported: String },
 

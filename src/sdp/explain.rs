@@ -1,11 +1,12 @@
 //! Why an agreement is what it is: a short sentence for each choice, for whoever asks why a call sounds as it does.
 
 use super::companion::{Companion, Kind};
+use super::crypto::Selection;
 use super::format::{encoding_name, shown_codecs, shown_payloads};
 use super::negotiate::{Common, Role, frame_ms};
 use super::parameters::pauses_by_itself;
 use super::session::{Direction, Media, Payload};
-use super::{Agreed, Format, LocalMedia, Order};
+use super::{Agreed, Format, LocalMedia, Order, SrtpOffer};
 use crate::codec::Codec;
 use crate::codec::ilbc::Mode;
 use crate::frame::Rate;
@@ -14,6 +15,7 @@ use crate::frame::Rate;
 pub(super) fn explain(
     agreed: &Agreed,
     audio: &Media,
+    crypto: &Selection,
     local: &LocalMedia,
     role: Role,
     common: &[Common],
@@ -45,6 +47,8 @@ pub(super) fn explain(
     sentences.push(explain_ptime(sent, audio));
     sentences.push(explain_comfort_noise(agreed));
     sentences.push(explain_telephone_events(agreed));
+    sentences.push(explain_srtp(agreed, audio, crypto, local, role));
+    sentences.extend(crypto.sentences());
     sentences.push(explain_rtcp(agreed, audio));
     if agreed.remote.is_none() {
         sentences
@@ -185,6 +189,35 @@ fn numbers(kind: Kind, companions: &[Companion]) -> String {
         format!("payload type {number} ({name}/{})", companion.clock_hz)
     };
     companions.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn explain_srtp(
+    agreed: &Agreed,
+    audio: &Media,
+    crypto: &Selection,
+    local: &LocalMedia,
+    role: Role,
+) -> String {
+    let (Some(terms), Some(line)) = (&agreed.srtp, &crypto.line) else {
+        return match (role, local.srtp_offer) {
+            (Role::Offerer, SrtpOffer::Off) => "No SRTP: our offer asks for none.".to_owned(),
+            _ if audio.crypto.is_empty() => "No SRTP: the offer has no a=crypto line.".to_owned(),
+            _ => format!(
+                "No SRTP: no a=crypto line can be used, and {} does without one.",
+                audio.protocol
+            ),
+        };
+    };
+    let why = match role {
+        Role::Answerer => "the first of the offer that can be used",
+        Role::Offerer => "the line of our offer that the answer repeats",
+    };
+    let mki = match terms.their_mki_bytes {
+        0 => String::new(),
+        bytes => format!(" The remote's packets carry an MKI (length {bytes}), which is not looked at."),
+    };
+    let (suite, tag) = (terms.ours.suite().name(), line.tag);
+    format!("SRTP with {suite}, by the a=crypto line of tag {tag}: {why}.{mki}")
 }
 
 fn explain_rtcp(agreed: &Agreed, audio: &Media) -> String {

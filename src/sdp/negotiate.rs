@@ -7,6 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::companion::{Companion, Kind};
+use super::crypto::{self, Selection};
 use super::explain::explain;
 use super::format::{own_number, shown_codecs, shown_name, shown_payloads};
 use super::parameters::{Described, bitrate, common_codec, pauses_by_itself};
@@ -16,6 +17,7 @@ use super::{Codecs, Format, SdpError};
 use crate::codec::ilbc::Mode;
 use crate::codec::{Codec, Encoding};
 use crate::frame::Rate;
+use crate::srtp::{MasterKey, Terms};
 
 /// What a remote gets that asks for no packet time (RFC 3551 §4.5, table 1).
 const PTIME_MS_DEFAULT: u8 = 20;
@@ -41,6 +43,19 @@ pub struct LocalMedia {
     pub opus_bitrate: Option<u32>,
     /// Opus: 0 (cheapest) to 10.
     pub opus_complexity: u8,
+    /// A key for each suite we speak, in the order of our own offers. One that is in use stays as it is for the rest of
+    /// the call; the others may be new each time.
+    pub keys: Vec<MasterKey>,
+    pub srtp_offer: SrtpOffer,
+}
+
+/// Whether our own offers are for SRTP, and how its keys are agreed. What a remote offers is answered either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SrtpOffer {
+    #[default]
+    Off,
+    /// With `a=crypto` lines on `RTP/SAVP` (RFC 4568).
+    Sdes,
 }
 
 /// Whose preference decides which common codec comes first.
@@ -72,6 +87,8 @@ pub struct Agreed {
     pub comfort_noise: Vec<Companion>,
     /// At most one for each clock rate.
     pub telephone_events: Vec<Companion>,
+    /// The keys, where the media is encrypted.
+    pub srtp: Option<Terms>,
     /// A sentence for each choice that was made.
     pub negotiation: Vec<String>,
 }
@@ -95,7 +112,8 @@ pub fn offered_family(offer: &str) -> Option<Family> {
 pub fn answer(offer: &str, local: &LocalMedia) -> Result<(String, Agreed), SdpError> {
     let session = Session::parse(offer)?;
     let audio = session.usable_audio()?;
-    let mut agreed = agree(&session.media[audio], local, Role::Answerer)?;
+    let crypto = Selection::of_offer(&session.media[audio].crypto, &local.keys);
+    let mut agreed = agree(&session.media[audio], &crypto, local, Role::Answerer)?;
 
     let mut text = String::new();
     write_session(&mut text, local, session.timing);
@@ -113,6 +131,13 @@ pub fn answer(offer: &str, local: &LocalMedia) -> Result<(String, Agreed), SdpEr
                     .collect(),
                 comfort_noise: &agreed.comfort_noise,
                 telephone_events: &agreed.telephone_events,
+                // RFC 4568 §5.1.2: the tag and the suite of the line that is used, with our key.
+                crypto: agreed
+                    .srtp
+                    .iter()
+                    .zip(&crypto.line)
+                    .map(|(terms, line)| crypto::written(line.tag, line.suite_name, &terms.ours))
+                    .collect(),
                 ptime_ms: agreed.formats[0].encoding.ptime_ms,
                 rtcp_mux: agreed.rtcp_mux,
                 direction: agreed.direction,
@@ -139,14 +164,19 @@ pub fn offer(local: &LocalMedia) -> String {
     };
     let mut text = String::new();
     write_session(&mut text, local, (0, 0));
+    let (protocol, crypto) = match local.srtp_offer {
+        SrtpOffer::Off => ("RTP/AVP", Vec::new()),
+        SrtpOffer::Sdes => ("RTP/SAVP", crypto::offered(&local.keys)),
+    };
     let lines = Audio {
-        protocol: "RTP/AVP",
+        protocol,
         codecs: codecs
             .iter()
             .map(|codec| (own_number(*codec), *codec, true))
             .collect(),
         comfort_noise: &offered(Kind::ComfortNoise),
         telephone_events: &offered(Kind::TelephoneEvent),
+        crypto,
         ptime_ms: local.ptime_ms,
         rtcp_mux: true,
         direction: Direction::SendReceive,
@@ -164,7 +194,12 @@ pub fn accept(local: &LocalMedia, answer: &str) -> Result<Agreed, SdpError> {
         });
     }
     let audio = session.usable_audio()?;
-    agree(&session.media[audio], local, Role::Offerer)
+    let audio = &session.media[audio];
+    let crypto = match local.srtp_offer {
+        SrtpOffer::Off => Selection::default(),
+        SrtpOffer::Sdes => Selection::of_answer(&audio.crypto, &local.keys),
+    };
+    agree(audio, &crypto, local, Role::Offerer)
 }
 
 /// One codec both sides have.
@@ -179,8 +214,9 @@ pub(super) struct Common {
     pub theirs: Described,
 }
 
-fn agree(audio: &Media, local: &LocalMedia, role: Role) -> Result<Agreed, SdpError> {
+fn agree(audio: &Media, crypto: &Selection, local: &LocalMedia, role: Role) -> Result<Agreed, SdpError> {
     let address = audio.address.ok_or(SdpError::NoConnection)?;
+    let srtp = srtp(audio, crypto, local, role)?;
     let common = common_formats(audio, local, role);
     if common.is_empty() {
         return Err(SdpError::NoCommonCodec {
@@ -224,9 +260,10 @@ fn agree(audio: &Media, local: &LocalMedia, role: Role) -> Result<Agreed, SdpErr
         formats,
         comfort_noise,
         telephone_events,
+        srtp,
         negotiation: Vec::new(),
     };
-    agreed.negotiation = explain(&agreed, audio, local, role, &common);
+    agreed.negotiation = explain(&agreed, audio, crypto, local, role, &common);
     Ok(agreed)
 }
 
@@ -385,6 +422,34 @@ pub(super) const fn frame_ms(codec: Codec) -> u32 {
         Codec::Ilbc(mode) => mode.ms() as u32,
         _ => 10,
     }
+}
+
+/// The keys of both sides, where they have a suite in common; an error where they need one.
+fn srtp(
+    audio: &Media,
+    crypto: &Selection,
+    local: &LocalMedia,
+    role: Role,
+) -> Result<Option<Terms>, SdpError> {
+    let is_needed = match (role, local.srtp_offer) {
+        (Role::Answerer, _) => audio.needs_srtp(),
+        (Role::Offerer, SrtpOffer::Sdes) => true,
+        (Role::Offerer, SrtpOffer::Off) if audio.needs_srtp() => return Err(SdpError::AnswerNeedsSrtp),
+        (Role::Offerer, SrtpOffer::Off) => false,
+    };
+    let terms = crypto.line.as_ref().and_then(|line| {
+        Some(Terms {
+            ours: crypto::key_for(&local.keys, line.key.suite())?.clone(),
+            theirs: line.key.clone(),
+            their_mki_bytes: line.mki_bytes,
+        })
+    });
+    if is_needed && terms.is_none() {
+        return Err(SdpError::NoUsableCrypto {
+            reasons: crypto.reasons(),
+        });
+    }
+    Ok(terms)
 }
 
 /// RFC 5761 §4: the marker bit makes these payload types look like RTCP.

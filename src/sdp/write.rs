@@ -16,6 +16,8 @@ pub(super) struct Audio<'a> {
     pub codecs: Vec<(u8, Codec, bool)>,
     pub comfort_noise: &'a [Companion],
     pub telephone_events: &'a [Companion],
+    /// The values of `a=crypto` lines.
+    pub crypto: Vec<String>,
     pub ptime_ms: u8,
     pub rtcp_mux: bool,
     pub direction: Direction,
@@ -70,6 +72,9 @@ pub(super) fn write_audio(text: &mut String, port: u16, audio: &Audio) {
         if let Some(parameters) = kind.parameters() {
             line(text, format_args!("a=fmtp:{number} {parameters}"));
         }
+    }
+    for crypto in &audio.crypto {
+        line(text, format_args!("a=crypto:{crypto}"));
     }
     line(text, format_args!("a=ptime:{}", audio.ptime_ms));
     if audio.rtcp_mux {

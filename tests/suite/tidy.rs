@@ -19,13 +19,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rtp", &["time"]),
     ("srtp", &["time", "rtp"]),
     ("codec", &["time", "frame"]),
-    ("sdp", &["frame", "codec"]),
+    ("sdp", &["frame", "srtp", "codec"]),
     ("dsp", &["time", "frame"]),
     ("jitter", &["time", "frame", "rtp", "codec", "dsp"]),
     ("stream", &["time", "frame", "codec", "dsp"]),
     (
         "leg",
-        &["time", "id", "frame", "rtp", "codec", "dsp", "jitter", "stream"],
+        &[
+            "time", "id", "frame", "rtp", "srtp", "codec", "dsp", "jitter", "stream",
+        ],
     ),
     ("room", &["time", "id", "frame", "codec", "dsp", "stream"]),
     (

@@ -338,6 +338,7 @@ fn each_choice_is_explained() {
         "Each packet we send holds 20 ms: the remote asks for nothing else.",
         "No comfort noise: what we send has pauses of its own, or none.",
         "Digits go as payload type 101 (telephone-event/48000), payload type 100 (telephone-event/8000).",
+        "No SRTP: the offer has no a=crypto line.",
         "RTCP shares the RTP port, as both sides say (rtcp-mux).",
         "M-line 2 (video) is refused: one audio m-line is used.",
     ];

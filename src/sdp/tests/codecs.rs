@@ -318,10 +318,10 @@ fn numbers_keep_their_meaning_for_a_whole_call() {
         assert!(text.contains("a=rtpmap:99 L16/16000\r\n"), "{text}");
     }
     // The remote's are kept when it offers the same again with another first choice, packet time and direction.
-    let first = sample!("freeswitch");
+    let first = sample!("freeswitch_srtp");
     let again = first
-        .replace("RTP/AVP 102 0 8", "RTP/AVP 8 102 0")
-        .replace("a=ptime:20\na=sendrecv", "a=ptime:40\na=sendonly");
+        .replace("RTP/SAVP 102 9 0", "RTP/SAVP 9 102 0")
+        .replace("a=ptime:20", "a=ptime:40\na=sendonly");
     let (_, before) = answer(first, &local()).unwrap();
     let later = LocalMedia {
         session_version: 4,
@@ -336,9 +336,10 @@ fn numbers_keep_their_meaning_for_a_whole_call() {
         assert!(same.is_some(), "{format:?} in {text}");
     }
     assert_eq!(after.telephone_events, before.telephone_events);
-    assert_eq!(after.formats[0].encoding.codec, Codec::Pcma);
+    assert_eq!(after.formats[0].encoding.codec, Codec::G722);
     assert_eq!(
         (after.formats[0].encoding.ptime_ms, after.direction),
         (40, Direction::ReceiveOnly)
     );
+    assert_eq!(after.srtp, before.srtp, "the same keys are no re-key");
 }

@@ -6,6 +6,7 @@ use super::*;
 use crate::codec::ilbc::Mode;
 use crate::codec::{Codec, Encoding};
 use crate::frame::Rate;
+use crate::srtp::{MasterKey, Suite};
 
 /// A file of the fuzz corpus.
 macro_rules! sample {
@@ -25,7 +26,15 @@ fn local() -> LocalMedia {
         ptime_ms: 20,
         opus_bitrate: None,
         opus_complexity: 5,
+        keys: SUITES.map(|suite| key(suite, OUR_KEY_BYTE)).to_vec(),
+        srtp_offer: SrtpOffer::Off,
     }
+}
+
+const OUR_KEY_BYTE: u8 = 0x5a;
+
+fn key(suite: Suite, byte: u8) -> MasterKey {
+    MasterKey::new(suite, &vec![byte; suite.master_bytes()]).expect("of the right length")
 }
 
 fn encoding(codec: Codec, ptime_ms: u8, bitrate: u32) -> Encoding {
@@ -78,6 +87,7 @@ const L16_8K: Codec = Codec::L16(Rate::Hz8000);
 
 mod agreement;
 mod codecs;
+mod crypto;
 mod offers;
 mod peers;
 mod refusal;

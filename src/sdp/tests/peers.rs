@@ -26,6 +26,16 @@ fn offers_of_real_peers_are_answered_as_written_here() {
                     .collect();
                 assert_eq!(found, expected_companions, "{}", expected.name);
             }
+            let srtp = agreed.srtp.as_ref().map(|terms| {
+                assert_eq!(
+                    terms.ours,
+                    key(terms.theirs.suite(), OUR_KEY_BYTE),
+                    "{}",
+                    expected.name
+                );
+                (terms.theirs.suite(), terms.their_mki_bytes)
+            });
+            assert_eq!(srtp, expected.srtp, "{}", expected.name);
             assert_eq!(
                 agreed.remote.map(|a| a.to_string()).as_deref(),
                 expected.remote,
@@ -64,9 +74,14 @@ fn no_mutation_of_a_valid_offer_panics_and_every_refusal_is_a_sentence() {
     for expected in offers::OFFERS {
         for _ in 0..1_000 {
             let text = mutated(&mut random, expected.offer);
+            let encrypted = LocalMedia {
+                srtp_offer: SrtpOffer::Sdes,
+                ..local()
+            };
             for outcome in [
                 answer(&text, &local()).map(|(_, agreed)| agreed),
                 accept(&local(), &text),
+                accept(&encrypted, &text),
             ] {
                 match outcome {
                     Ok(agreed) => assert!((1..=FORMATS_MAX).contains(&agreed.formats.len()), "{text}"),

@@ -111,7 +111,7 @@ fn refusals_are_sentences_a_switch_operator_understands() {
     let sentence = |text: &str| answer(text, &local()).unwrap_err().to_string();
     assert_eq!(
         sentence(&pcmu_with("").replace("RTP/AVP", "UDP/TLS/RTP/SAVPF")),
-        "the transport UDP/TLS/RTP/SAVPF is not supported; supported are RTP/AVP, RTP/AVPF"
+        "the transport UDP/TLS/RTP/SAVPF is not supported; supported are RTP/AVP, RTP/AVPF, RTP/SAVP, RTP/SAVPF"
     );
     assert_eq!(
         sentence(&pcmu_with("c=IN IP4 example.com\r\n")),
