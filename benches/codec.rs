@@ -1,18 +1,24 @@
-//! 20 ms of sound through each codec, and the copy of an Opus encoder's state.
+//! 20 ms of sound (30 of the longer iLBC frames) through each codec, the copies of encoders' states, and comfort noise.
 
 mod thread_time;
 
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use mixminus::codec::comfort_noise::ComfortNoise;
+use mixminus::codec::ilbc::Mode;
 use mixminus::codec::{Codec, Decoder, Encoder, Encoding, PAYLOAD_BYTES_MAX, PAYLOAD_SAMPLES_MAX};
 use mixminus::frame::Rate;
 
 use thread_time::ThreadTime;
 
-const CODECS: [(&str, Codec); 6] = [
+const CODECS: [(&str, Codec); 10] = [
     ("pcmu", Codec::Pcmu),
     ("pcma", Codec::Pcma),
+    ("g722", Codec::G722),
+    ("g729", Codec::G729),
+    ("ilbc_20ms", Codec::Ilbc(Mode::Ms20)),
+    ("ilbc_30ms", Codec::Ilbc(Mode::Ms30)),
     ("l16_16k", Codec::L16(Rate::Hz16000)),
     ("opus_8k", Codec::Opus(Rate::Hz8000)),
     ("opus_16k", Codec::Opus(Rate::Hz16000)),
@@ -27,7 +33,7 @@ fn encoding(codec: Codec) -> Encoding {
     };
     Encoding {
         codec,
-        ptime_ms: 20,
+        ptime_ms: if codec == Codec::Ilbc(Mode::Ms30) { 30 } else { 20 },
         bitrate,
         complexity: 5,
         dtx: false,
@@ -52,15 +58,36 @@ fn voice(rate: Rate) -> Vec<f32> {
         .collect()
 }
 
+/// Encodes the frames of one packet and returns how many bytes they took.
+fn encode_packet(encoder: &mut Encoder, packet: &[f32], payload: &mut [u8]) -> usize {
+    let mut bytes = 0;
+    for frame in packet.chunks_exact(encoder.frame_samples()) {
+        bytes += encoder.encode(frame, &mut payload[bytes..]).bytes();
+    }
+    bytes
+}
+
 fn encode(criterion: &mut Criterion<ThreadTime>) {
     let mut group = criterion.benchmark_group("encode_20ms");
-    for (name, codec) in CODECS {
+    let with_dtx = [("g729_dtx", Codec::G729, true)];
+    for (name, codec, dtx) in CODECS
+        .map(|(name, codec)| (name, codec, false))
+        .into_iter()
+        .chain(with_dtx)
+    {
         let sound = voice(codec.rate());
-        let mut packets = sound.chunks_exact(encoding(codec).samples()).cycle();
-        let mut encoder = Encoder::new(encoding(codec)).expect("a valid encoding");
+        let encoding = Encoding {
+            dtx,
+            ..encoding(codec)
+        };
+        let mut packets = sound.chunks_exact(encoding.samples()).cycle();
+        let mut encoder = Encoder::new(encoding).expect("a valid encoding");
         let mut payload = [0; PAYLOAD_BYTES_MAX];
         group.bench_function(name, |bencher| {
-            bencher.iter(|| encoder.encode(black_box(packets.next().unwrap_or_default()), &mut payload));
+            bencher.iter(|| {
+                let packet = black_box(packets.next().unwrap_or_default());
+                encode_packet(&mut encoder, packet, &mut payload)
+            });
         });
     }
     group.finish();
@@ -74,7 +101,7 @@ fn decode(criterion: &mut Criterion<ThreadTime>) {
         let payloads: Vec<Vec<u8>> = voice(codec.rate())
             .chunks_exact(encoding(codec).samples())
             .map(|packet| {
-                let bytes = encoder.encode(packet, &mut payload).bytes();
+                let bytes = encode_packet(&mut encoder, packet, &mut payload);
                 payload[..bytes].to_vec()
             })
             .collect();
@@ -87,8 +114,8 @@ fn decode(criterion: &mut Criterion<ThreadTime>) {
                 decoder.decode(black_box(payload), &mut pcm)
             });
         });
-        if let Decoder::Opus(_) = decoder {
-            let samples = codec.rate().samples_per_tick();
+        if let Decoder::Opus(_) | Decoder::Ilbc(_) = decoder {
+            let samples = encoding(codec).samples();
             group.bench_function(format!("{name}_conceal"), |bencher| {
                 bencher.iter(|| decoder.conceal(black_box(&mut pcm[..samples])));
             });
@@ -100,7 +127,7 @@ fn decode(criterion: &mut Criterion<ThreadTime>) {
 fn copy(criterion: &mut Criterion<ThreadTime>) {
     for (name, codec) in CODECS
         .into_iter()
-        .filter(|(_, codec)| matches!(codec, Codec::Opus(_)))
+        .filter(|(_, codec)| matches!(codec, Codec::G729 | Codec::Opus(_)))
     {
         let original = Encoder::new(encoding(codec)).expect("a valid encoding");
         let mut twins: Vec<Encoder> = (0..64)
@@ -117,5 +144,16 @@ fn copy(criterion: &mut Criterion<ThreadTime>) {
     }
 }
 
-criterion_group!(name = benches; config = thread_time::criterion(); targets = encode, decode, copy);
+fn pause(criterion: &mut Criterion<ThreadTime>) {
+    let mut noise = ComfortNoise::new(Rate::Hz8000, 1);
+    noise
+        .set(&[50, 60, 140, 120, 130, 125, 128])
+        .expect("a description");
+    let mut pcm = [0.0; 160];
+    criterion.bench_function("comfort_noise_8k_20ms", |bencher| {
+        bencher.iter(|| noise.fill(black_box(&mut pcm)));
+    });
+}
+
+criterion_group!(name = benches; config = thread_time::criterion(); targets = encode, decode, copy, pause);
 criterion_main!(benches);

@@ -19,6 +19,7 @@ pub mod srtp;
 
 pub mod codec;
 pub mod dsp;
+pub mod dtmf;
 
 pub mod jitter;
 pub mod stream;

@@ -4,7 +4,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::SocketAddr;
 
-use mixminus::codec::{Codec, Encoder, Encoding};
+use mixminus::codec::comfort_noise::ComfortNoise;
+use mixminus::codec::{Codec, Decoder, Encoder, Encoding, PAYLOAD_BYTES_MAX, PAYLOAD_SAMPLES_MAX};
 use mixminus::engine::outbox::Outbox;
 use mixminus::engine::{Command, Engine, EngineLimits};
 use mixminus::frame::Rate;
@@ -75,6 +76,62 @@ fn the_watchful_allocator_catches_an_allocation() {
 }
 
 #[test]
+fn no_codec_allocates_once_it_is_made() {
+    let mut chance = fastrand::Rng::with_seed(2);
+    let mut payload = [0; PAYLOAD_BYTES_MAX];
+    let mut pcm = [0.0; PAYLOAD_SAMPLES_MAX];
+    for (codec, dtx) in [
+        (Codec::G722, false),
+        (Codec::G729, false),
+        (Codec::G729, true),
+        (Codec::Opus(Rate::Hz16000), false),
+    ] {
+        let encoding = Encoding {
+            codec,
+            ptime_ms: 20,
+            bitrate: 24_000,
+            complexity: 5,
+            dtx,
+            loss_percent: 0,
+        };
+        let mut encoder = Encoder::new(encoding).expect("the encoding is one of ours");
+        let mut twin = Encoder::new(encoding).expect("the encoding is one of ours");
+        let mut decoder = Decoder::new(codec).expect("the codec is one of ours");
+        for round in 0..500 {
+            let loudness = if round / 50 % 2 == 0 { 0.3 } else { 0.0001 };
+            let frame = &mut pcm[..encoder.frame_samples()];
+            frame.fill_with(|| loudness * (chance.f32() - 0.5));
+            let (encoded, caught) = allocations(|| {
+                twin.copy_from(&encoder);
+                encoder.encode(frame, &mut payload)
+            });
+            assert_eq!(caught, 0, "{encoding:?} is encoded and copied");
+            let step = decoder.conceal_step();
+            let ((), caught) = allocations(|| {
+                let _ = decoder.decode(&payload[..encoded.bytes()], &mut pcm);
+                if round % 7 == 0 {
+                    decoder.conceal(&mut pcm[..4 * step]);
+                }
+                if round % 50 > 30 {
+                    decoder.pause(&mut pcm[..2 * step]);
+                }
+                if round % 100 == 99 {
+                    decoder.reset();
+                }
+            });
+            assert_eq!(caught, 0, "{codec:?} is decoded, concealed and paused");
+        }
+    }
+    let mut noise = ComfortNoise::new(Rate::Hz8000, 1);
+    let (_, caught) = allocations(|| {
+        let described = noise.set(&[40, 100, 150]);
+        noise.fill(&mut pcm);
+        described
+    });
+    assert_eq!(caught, 0, "noise is made");
+}
+
+#[test]
 fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
     let mut engine = Engine::new(EngineLimits { legs: 64, rooms: 4 });
     let mut out = Outbox::new(64);
@@ -113,6 +170,7 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
             receive_as: PAYLOAD_TYPE,
             send_as: PAYLOAD_TYPE,
             encoding,
+            fec: false,
         };
         let media = LegMedia::new(MediaTerms {
             remote: Some(address),
