@@ -9,7 +9,10 @@ ifneq ($(shell rustup toolchain list 2>/dev/null | grep '^$(PINNED)-'),)
 export RUSTUP_TOOLCHAIN ?= $(PINNED)
 endif
 
-.PHONY: help deps demo test bench lint run
+# Where cargo puts what it builds, and what else is made along the way.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help deps demo test bench quality lint run
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST)
@@ -25,6 +28,12 @@ test: deps ## all tests; same build profile as the demo
 
 bench: deps ## measure codecs, resampler, packets and ticks
 	$(CARGO) bench --locked
+
+quality: deps ## real speech through the daemon beside independent codecs, in PESQ: some minutes; installs what it needs
+	tests/quality/install $(TARGET)/quality/venv
+	$(CARGO) build --locked --release --bin mixminus --example codec_pipe
+	PYTHONPATH=tests PYTHONPYCACHEPREFIX=$(TARGET)/quality/pycache $(TARGET)/quality/venv/bin/python -m quality \
+		--programs $(TARGET)/release --directory $(TARGET)/quality/daemon $(TABLES)
 
 lint: deps ## formatting and clippy, warnings are errors
 	$(CARGO) fmt --check

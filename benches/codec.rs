@@ -1,4 +1,4 @@
-//! 20 ms of sound through each codec, the copies of encoders' states, and comfort noise.
+//! 20 ms of sound (30 of the longer iLBC frames) through each codec, the copies of encoders' states, and comfort noise.
 
 mod thread_time;
 
@@ -6,16 +6,19 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use mixminus::codec::comfort_noise::ComfortNoise;
+use mixminus::codec::ilbc::Mode;
 use mixminus::codec::{Codec, Decoder, Encoder, Encoding, PAYLOAD_BYTES_MAX, PAYLOAD_SAMPLES_MAX};
 use mixminus::frame::Rate;
 
 use thread_time::ThreadTime;
 
-const CODECS: [(&str, Codec); 8] = [
+const CODECS: [(&str, Codec); 10] = [
     ("pcmu", Codec::Pcmu),
     ("pcma", Codec::Pcma),
     ("g722", Codec::G722),
     ("g729", Codec::G729),
+    ("ilbc_20ms", Codec::Ilbc(Mode::Ms20)),
+    ("ilbc_30ms", Codec::Ilbc(Mode::Ms30)),
     ("l16_16k", Codec::L16(Rate::Hz16000)),
     ("opus_8k", Codec::Opus(Rate::Hz8000)),
     ("opus_16k", Codec::Opus(Rate::Hz16000)),
@@ -30,7 +33,7 @@ fn encoding(codec: Codec) -> Encoding {
     };
     Encoding {
         codec,
-        ptime_ms: 20,
+        ptime_ms: if codec == Codec::Ilbc(Mode::Ms30) { 30 } else { 20 },
         bitrate,
         complexity: 5,
         dtx: false,
@@ -111,8 +114,8 @@ fn decode(criterion: &mut Criterion<ThreadTime>) {
                 decoder.decode(black_box(payload), &mut pcm)
             });
         });
-        if let Decoder::Opus(_) = decoder {
-            let samples = codec.rate().samples_per_tick();
+        if let Decoder::Opus(_) | Decoder::Ilbc(_) = decoder {
+            let samples = encoding(codec).samples();
             group.bench_function(format!("{name}_conceal"), |bencher| {
                 bencher.iter(|| decoder.conceal(black_box(&mut pcm[..samples])));
             });

@@ -5,6 +5,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use mixminus::dsp::{Activity, Limiter, Music, Resampler, add, level_dbfs, mix_minus, ramp};
+use mixminus::dtmf::{Digit, DigitSender, GAP_MS, TONE_MS, TONE_MS_MAX, ToneDetector};
 use mixminus::frame::Rate;
 use mixminus::time::Tick;
 
@@ -99,6 +100,48 @@ fn activity(c: &mut Criterion) {
     }
 }
 
+fn keys(c: &mut Criterion) {
+    let mut group = c.benchmark_group("keys");
+    for rate in Rate::ALL {
+        let mut random = fastrand::Rng::with_seed(1);
+        let samples = 50 * rate.samples_per_tick();
+        let noise: Vec<f32> = (0..samples).map(|_| 0.2 * (random.f32() - 0.5)).collect();
+        let mut tones = vec![0.0; samples];
+        let mut sender = DigitSender::new();
+        for pcm in tones.chunks_exact_mut(rate.samples_per_tick()) {
+            if sender.is_idle() {
+                sender.push(Digit::POUND, TONE_MS, GAP_MS).expect("room");
+            }
+            sender.render(rate, pcm);
+        }
+        for (name, sound) in [
+            ("silence", vec![0.0; samples]),
+            ("noise", noise),
+            ("tones", tones),
+        ] {
+            let mut detector = ToneDetector::new();
+            let mut frames = sound.chunks_exact(rate.samples_per_tick()).cycle();
+            let mut pcm = vec![0.0; rate.samples_per_tick()];
+            group.bench_function(format!("look for them in {name} at {}", rate.hz()), |b| {
+                b.iter(|| {
+                    pcm.copy_from_slice(frames.next().expect("without end"));
+                    detector.process(black_box(&mut pcm), rate)
+                });
+            });
+        }
+        let mut sender = DigitSender::new();
+        let mut pcm = vec![0.0; rate.samples_per_tick()];
+        group.bench_function(format!("a tone at {}", rate.hz()), |b| {
+            b.iter(|| {
+                if sender.is_idle() {
+                    sender.push(Digit::POUND, TONE_MS_MAX, GAP_MS).expect("room");
+                }
+                sender.render(rate, black_box(&mut pcm))
+            });
+        });
+    }
+}
+
 fn music(c: &mut Criterion) {
     let mut group = c.benchmark_group("music");
     for rate in [Rate::Hz8000, Rate::Hz48000] {
@@ -121,6 +164,6 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(std::time::Duration::from_millis(200))
         .measurement_time(std::time::Duration::from_millis(600));
-    targets = resample, limit, mix, activity, music
+    targets = resample, limit, mix, activity, keys, music
 }
 criterion_main!(dsp);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use mixminus::codec::{Codec, Decoder};
 use mixminus::frame::{FRAME_SAMPLES_MAX, Rate};
-use mixminus::jitter::{Playout, PlayoutConfig};
+use mixminus::jitter::{Content, Playout, PlayoutConfig};
 use mixminus::time::Time;
 
 use thread_time::ThreadTime;
@@ -40,7 +40,7 @@ impl Leg {
         self.payload[3] = self.packet as u8;
         let taken = self.playout.insert(
             arrival,
-            0,
+            Content::Sound(0),
             1,
             self.packet as u16,
             timestamp,

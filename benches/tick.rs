@@ -54,6 +54,7 @@ impl Bench {
                 receive_as: 96,
                 send_as: 96,
                 encoding,
+                fec: false,
             };
             let terms = MediaTerms {
                 remote: Some(address(index)),

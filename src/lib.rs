@@ -15,9 +15,11 @@ pub mod time;
 
 pub mod rtp;
 pub mod sdp;
+pub mod srtp;
 
 pub mod codec;
 pub mod dsp;
+pub mod dtmf;
 
 pub mod jitter;
 pub mod stream;

@@ -13,6 +13,7 @@ use mixminus::id::{LegId, RecordingSlot, RoomId};
 use mixminus::leg::{Format, Hold, Identity, Leg, LegChange, LegMedia, LegSettings, MediaTerms};
 use mixminus::room::{Recording, Room, RoomChange, RoomSettings};
 use mixminus::rtp::packet::{HEADER_BYTES, Header};
+use mixminus::srtp::{MasterKey, RTCP_OVERHEAD_MAX, Receiver, Sender, Suite};
 use mixminus::time::{TICK, Tick, Time};
 
 thread_local! {
@@ -169,6 +170,7 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
             receive_as: PAYLOAD_TYPE,
             send_as: PAYLOAD_TYPE,
             encoding,
+            fec: false,
         };
         let media = LegMedia::new(MediaTerms {
             remote: Some(address),
@@ -282,6 +284,46 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
             .count(),
         14
     );
+}
+
+#[test]
+fn srtp_never_allocates_whatever_arrives_and_whichever_key_it_has() {
+    let mut chance = fastrand::Rng::with_seed(1);
+    for (suite, next_suite) in Suite::ALL.into_iter().zip(Suite::ALL.into_iter().rev()) {
+        let key =
+            |suite: Suite, byte| MasterKey::new(suite, &vec![byte; suite.master_bytes()]).expect("as long");
+        let (old, new) = (key(suite, 1), key(next_suite, 2));
+        let mut sender = Sender::new(&old);
+        let mut receiver = Receiver::new(&old, 0);
+        for number in 0..300_u16 {
+            let mut packet = [chance.u8(..); 200 + RTCP_OVERHEAD_MAX];
+            let header = Header {
+                marker: false,
+                payload_type: PAYLOAD_TYPE,
+                sequence: number.wrapping_sub(100),
+                timestamp: 0,
+                ssrc: 7,
+            };
+            header.write(packet.first_chunk_mut().expect("longer"));
+            let mut rtcp = packet;
+            let mut forged = packet;
+            let (heard, caught) = allocations(|| {
+                if number == 100 {
+                    receiver.rekey(&new, 0);
+                }
+                if number == 150 {
+                    sender.rekey(&new);
+                }
+                let is_refused = receiver.unprotect(&mut forged).is_err();
+                let len = sender.protect(&mut packet, 172).expect("in sequence");
+                let heard = receiver.unprotect(&mut packet[..len]);
+                let len = sender.protect_rtcp(&mut rtcp, 172).expect("RTCP");
+                is_refused && heard == receiver.unprotect_rtcp(&mut rtcp[..len])
+            });
+            assert!(heard, "{} at {number}", suite.name());
+            assert_eq!(caught, 0, "{} at {number}", suite.name());
+        }
+    }
 }
 
 fn random_changes(chance: &mut fastrand::Rng, legs: usize) -> Option<Command> {

@@ -274,6 +274,10 @@ impl Encoder {
         self.encoding
     }
 
+    pub(super) const fn retune(&mut self, encoding: Encoding) {
+        self.encoding = encoding;
+    }
+
     /// A byte of `payload` for each two samples; returns how many, none when `payload` has no room for all.
     pub(super) fn encode(&mut self, pcm: &[f32], payload: &mut [u8]) -> usize {
         let Some(payload) = payload.get_mut(..pcm.len() / 2) else {

@@ -204,6 +204,10 @@ impl Encoder {
         self.encoding
     }
 
+    pub(super) const fn retune(&mut self, encoding: Encoding) {
+        self.encoding = encoding;
+    }
+
     /// Encodes one frame of 80 samples into the front of `payload`, which has room for ten bytes.
     pub(super) fn encode(&mut self, pcm: &[f32], payload: &mut [u8]) -> Encoded {
         let mut frame = [0; FRAME_SAMPLES];
@@ -219,9 +223,8 @@ impl Encoder {
     }
 
     pub(super) fn copy_from(&mut self, other: &Encoder) {
-        if self.encoding == other.encoding {
-            self.state.copy_from(&other.state);
-        }
+        self.encoding = other.encoding;
+        self.state.copy_from(&other.state);
     }
 }
 

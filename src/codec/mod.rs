@@ -26,9 +26,6 @@ pub const PAYLOAD_SAMPLES_MAX: usize = PAYLOAD_MS_MAX * Rate::Hz48000.samples_pe
 /// The largest payload we make: 60 ms of L16 at 48 kHz, where a remote asks for it. Then it goes in IP fragments.
 pub const PAYLOAD_BYTES_MAX: usize = 5_760;
 
-/// An Opus payload this short holds no sound: its sender pauses (RFC 6716 §3.1, RFC 7587 §3.1.3).
-const OPUS_PAUSE_BYTES_MAX: usize = 2;
-
 /// A codec as negotiated: what its payloads mean and at which rate its sound is worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
@@ -149,9 +146,23 @@ impl Encoding {
         self.ptime_ms as usize * self.codec.rate().samples_per_ms()
     }
 
+    /// What an encoder of it is built for.
+    pub const fn shape(self) -> Shape {
+        Shape {
+            codec: self.codec,
+            ptime_ms: self.ptime_ms,
+            annex_b: matches!(self.codec, Codec::G729) && self.dtx,
+        }
+    }
+
     fn validate(&self) -> Result<(), CodecError> {
         if !matches!(self.ptime_ms, 10 | 20 | 30 | 40 | 50 | 60) {
             return Err(CodecError::Ptime(self.ptime_ms));
+        }
+        if let Codec::Ilbc(mode) = self.codec
+            && !usize::from(self.ptime_ms).is_multiple_of(mode.ms())
+        {
+            return Err(CodecError::Frames(self.ptime_ms));
         }
         if matches!(self.codec, Codec::Opus(_)) {
             if !(opus::BITRATE_MIN..=opus::BITRATE_MAX).contains(&self.bitrate) {
@@ -165,11 +176,22 @@ impl Encoding {
     }
 }
 
+/// What an encoder is built for: the rest of its encoding can change while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    codec: Codec,
+    ptime_ms: u8,
+    /// G.729 only.
+    annex_b: bool,
+}
+
 /// Why a codec could not be set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum CodecError {
     #[error("a packet time of {0} ms is not one of 10, 20, 30, 40, 50, 60")]
     Ptime(u8),
+    #[error("a packet time of {0} ms is not a whole number of the codec's frames")]
+    Frames(u8),
     #[error("an Opus bitrate of {0} bit/s is not within 6,000 to 510,000")]
     Bitrate(u32),
     #[error("an Opus complexity of {0} is not within 0 to 10")]
@@ -232,6 +254,7 @@ pub enum Decoder {
     Pcma,
     G722(g722::Decoder),
     G729(g729::Decoder),
+    Ilbc(Box<ilbc::Decoder>),
     L16(Rate),
     Opus(opus::Decoder),
 }
@@ -244,7 +267,7 @@ impl Decoder {
             Codec::Pcma => Decoder::Pcma,
             Codec::G722 => Decoder::G722(g722::Decoder::new()),
             Codec::G729 => Decoder::G729(g729::Decoder::new()?),
-            Codec::Ilbc(_) => return Err(CodecError::Unavailable(codec)),
+            Codec::Ilbc(mode) => Decoder::Ilbc(Box::new(ilbc::Decoder::new(mode))),
             Codec::L16(rate) => Decoder::L16(rate),
             Codec::Opus(rate) => Decoder::Opus(opus::Decoder::new(rate)?),
         })
@@ -256,6 +279,7 @@ impl Decoder {
             Decoder::Pcma => Codec::Pcma,
             Decoder::G722(_) => Codec::G722,
             Decoder::G729(_) => Codec::G729,
+            Decoder::Ilbc(decoder) => Codec::Ilbc(decoder.mode()),
             Decoder::L16(rate) => Codec::L16(*rate),
             Decoder::Opus(decoder) => Codec::Opus(decoder.rate()),
         }
@@ -270,6 +294,7 @@ impl Decoder {
             Decoder::Pcmu | Decoder::Pcma => payload.len(),
             Decoder::G722(_) => 2 * payload.len(),
             Decoder::G729(_) => g729::samples(payload)?,
+            Decoder::Ilbc(decoder) => decoder.mode().samples_of(payload)?,
             Decoder::L16(_) => l16::samples(payload)?,
             Decoder::Opus(decoder) => decoder.samples(payload)?,
         };
@@ -296,6 +321,13 @@ impl Decoder {
             Decoder::Pcma => g711::decode_a(payload, pcm),
             Decoder::G722(decoder) => decoder.decode(payload, pcm),
             Decoder::G729(decoder) => decoder.decode(payload, pcm),
+            Decoder::Ilbc(decoder) => {
+                let mode = decoder.mode();
+                let frames = payload.chunks_exact(mode.bytes());
+                for (frame, pcm) in frames.zip(pcm.chunks_exact_mut(mode.samples())) {
+                    decoder.decode(frame, pcm)?;
+                }
+            }
             Decoder::L16(_) => l16::decode(payload, pcm),
             Decoder::Opus(decoder) => decoder.decode(payload, pcm)?,
         }
@@ -318,9 +350,9 @@ impl Decoder {
     /// Whether the sender pauses after this payload: what follows it is silence, not loss.
     pub fn pauses(&self, payload: &[u8]) -> bool {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) | Decoder::L16(_) => false,
+            Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) | Decoder::Ilbc(_) | Decoder::L16(_) => false,
             Decoder::G729(_) => g729::pauses(payload),
-            Decoder::Opus(_) => payload.len() <= OPUS_PAUSE_BYTES_MAX,
+            Decoder::Opus(decoder) => decoder.pauses(payload),
         }
     }
 
@@ -328,43 +360,56 @@ impl Decoder {
     /// Otherwise returns false and leaves `pcm` as it is.
     pub fn pause(&mut self, pcm: &mut [f32]) -> bool {
         match self {
+            Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) | Decoder::Ilbc(_) | Decoder::L16(_) => false,
             Decoder::G729(decoder) => decoder.fill(pcm),
-            Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) | Decoder::L16(_) | Decoder::Opus(_) => false,
+            Decoder::Opus(decoder) => decoder.pause(pcm),
         }
     }
 
-    /// Fills `pcm`, a multiple of `conceal_step()`, with the lost stretch that ends where `next` begins, from what
-    /// `next` repeats of it; `next` itself is to be decoded afterwards. Returns false, and leaves `pcm` as it is,
-    /// where `next` repeats nothing.
+    /// How many samples at `codec().rate()` of what came before it the payload `next` repeats, as its last stretch.
+    pub fn repeated(&self, next: &[u8]) -> usize {
+        match self {
+            Decoder::Opus(decoder) => decoder.repeated(next),
+            _ => 0,
+        }
+    }
+
+    /// Fills `pcm`, `repeated(next)` samples, with the lost stretch that ends where `next` begins, from what `next`
+    /// repeats of it; `next` itself is to be decoded afterwards. Returns false where `next` repeats nothing.
     pub fn recover(&mut self, next: &[u8], pcm: &mut [f32]) -> bool {
         match self {
-            Decoder::Pcmu
-            | Decoder::Pcma
-            | Decoder::G722(_)
-            | Decoder::G729(_)
-            | Decoder::L16(_)
-            | Decoder::Opus(_) => {
-                let _ = (next, pcm);
-                false
-            }
+            Decoder::Opus(decoder) => decoder.recover(next, pcm),
+            _ => false,
         }
     }
 
     /// Samples of which a stretch that is concealed or paused by the codec must be a multiple.
     pub const fn conceal_step(&self) -> usize {
         match self {
-            Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) | Decoder::L16(_) => 1,
             Decoder::G729(_) => g729::FRAME_SAMPLES,
+            Decoder::Ilbc(decoder) => decoder.mode().samples(),
+            Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) | Decoder::L16(_) => 1,
             Decoder::Opus(decoder) => decoder.rate().hz() as usize / 400,
         }
     }
 
-    /// Fills `pcm` with the codec's own guess at a lost stretch of that length, where it has one: Opus up to 120 ms, and
-    /// G.729, whose guess at what is lost in a pause is its comfort noise. Otherwise returns false and leaves `pcm` as it is.
+    /// Fills `pcm` with the codec's own guess at a lost stretch of that length, where it has one: iLBC, Opus up to
+    /// 120 ms, and G.729, whose guess at what is lost in a pause is its comfort noise. Otherwise returns false and leaves
+    /// `pcm` as it is.
     pub fn conceal(&mut self, pcm: &mut [f32]) -> bool {
         match self {
             Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) | Decoder::L16(_) => false,
             Decoder::G729(decoder) => decoder.fill(pcm),
+            Decoder::Ilbc(decoder) => {
+                let samples = decoder.mode().samples();
+                if pcm.is_empty() || !pcm.len().is_multiple_of(samples) {
+                    return false;
+                }
+                for frame in pcm.chunks_exact_mut(samples) {
+                    decoder.conceal(frame);
+                }
+                true
+            }
             Decoder::Opus(decoder) => decoder.conceal(pcm),
         }
     }
@@ -375,6 +420,7 @@ impl Decoder {
             Decoder::Pcmu | Decoder::Pcma | Decoder::L16(_) => {}
             Decoder::G722(decoder) => decoder.reset(),
             Decoder::G729(decoder) => decoder.reset(),
+            Decoder::Ilbc(decoder) => decoder.reset(),
             Decoder::Opus(decoder) => decoder.reset(),
         }
     }
@@ -389,6 +435,7 @@ pub enum Encoder {
     Pcma(Encoding),
     G722(Box<g722::Encoder>),
     G729(g729::Encoder),
+    Ilbc(Encoding, Box<ilbc::Encoder>),
     L16(Encoding),
     Opus(opus::Encoder),
 }
@@ -402,7 +449,7 @@ impl Encoder {
             Codec::Pcma => Encoder::Pcma(encoding),
             Codec::G722 => Encoder::G722(Box::new(g722::Encoder::new(encoding))),
             Codec::G729 => Encoder::G729(g729::Encoder::new(encoding)?),
-            Codec::Ilbc(_) => return Err(CodecError::Unavailable(encoding.codec)),
+            Codec::Ilbc(mode) => Encoder::Ilbc(encoding, Box::new(ilbc::Encoder::new(mode))),
             Codec::L16(_) => Encoder::L16(encoding),
             Codec::Opus(rate) => Encoder::Opus(opus::Encoder::new(rate, encoding)?),
         })
@@ -410,7 +457,10 @@ impl Encoder {
 
     pub const fn encoding(&self) -> Encoding {
         match self {
-            Encoder::Pcmu(encoding) | Encoder::Pcma(encoding) | Encoder::L16(encoding) => *encoding,
+            Encoder::Pcmu(encoding)
+            | Encoder::Pcma(encoding)
+            | Encoder::Ilbc(encoding, _)
+            | Encoder::L16(encoding) => *encoding,
             Encoder::G722(encoder) => encoder.encoding(),
             Encoder::G729(encoder) => encoder.encoding(),
             Encoder::Opus(encoder) => encoder.encoding(),
@@ -439,8 +489,20 @@ impl Encoder {
             Encoder::Pcma(_) => g711::encode_a(pcm, payload),
             Encoder::G722(encoder) => encoder.encode(pcm, payload),
             Encoder::G729(encoder) => return encoder.encode(pcm, payload),
+            Encoder::Ilbc(_, encoder) => {
+                let mode = encoder.mode();
+                let Some(payload) = payload.get_mut(..pcm.len() / mode.samples() * mode.bytes()) else {
+                    debug_assert!(false, "{} samples do not fit", pcm.len());
+                    return Encoded::Nothing;
+                };
+                let frames = payload.chunks_exact_mut(mode.bytes());
+                for (pcm, frame) in pcm.chunks_exact(mode.samples()).zip(frames) {
+                    encoder.encode(pcm, frame);
+                }
+                payload.len()
+            }
             Encoder::L16(_) => l16::encode(pcm, payload),
-            Encoder::Opus(encoder) => encoder.encode(pcm, payload),
+            Encoder::Opus(encoder) => return encoder.encode(pcm, payload),
         };
         match bytes {
             0 => Encoded::Nothing,
@@ -448,19 +510,42 @@ impl Encoder {
         }
     }
 
-    /// Becomes a twin of `other`, which has the same encoding: from here both make the same payloads of the same
+    /// Goes on with another bitrate, complexity, DTX or loss; codec and packet time are as they were.
+    pub fn retune(&mut self, encoding: Encoding) {
+        debug_assert_eq!(
+            self.encoding().shape(),
+            encoding.shape(),
+            "an encoder keeps its shape"
+        );
+        match self {
+            Encoder::Pcmu(before)
+            | Encoder::Pcma(before)
+            | Encoder::Ilbc(before, _)
+            | Encoder::L16(before) => *before = encoding,
+            Encoder::G722(encoder) => encoder.retune(encoding),
+            Encoder::G729(encoder) => encoder.retune(encoding),
+            Encoder::Opus(encoder) => encoder.retune(encoding),
+        }
+    }
+
+    /// Becomes a twin of `other`, which has the same shape: from here both make the same payloads of the same
     /// sound, so that a decoder that heard `other` goes on with this one's payloads without a jump.
     pub fn copy_from(&mut self, other: &Encoder) {
+        let encoding = other.encoding();
         debug_assert_eq!(
-            self.encoding(),
-            other.encoding(),
-            "only equal encodings share a state"
+            self.encoding().shape(),
+            encoding.shape(),
+            "only encoders of a shape share a state"
         );
         match (self, other) {
             (Encoder::G722(encoder), Encoder::G722(other)) => (**encoder).clone_from(other),
             (Encoder::G729(encoder), Encoder::G729(other)) => encoder.copy_from(other),
+            (Encoder::Ilbc(before, encoder), Encoder::Ilbc(_, other)) => {
+                *before = encoding;
+                encoder.clone_from(other);
+            }
             (Encoder::Opus(encoder), Encoder::Opus(other)) => encoder.copy_from(other),
-            _ => {}
+            (encoder, _) => encoder.retune(encoding),
         }
     }
 }

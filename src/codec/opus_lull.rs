@@ -42,6 +42,10 @@ impl Lull {
         self.unheard = unheard;
     }
 
+    pub fn is_unheard(&self) -> bool {
+        self.unheard
+    }
+
     /// Whether this packet may be passed over; it is then remembered as the last.
     pub fn passes(&mut self, payload: &[u8]) -> bool {
         let passes = self.unheard

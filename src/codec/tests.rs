@@ -1,12 +1,15 @@
 //! What holds for every codec alike.
 
+use super::ilbc::Mode;
 use super::*;
 
-pub(super) const CODECS: [Codec; 10] = [
+pub(super) const CODECS: [Codec; 12] = [
     Codec::Pcmu,
     Codec::Pcma,
     Codec::G722,
     Codec::G729,
+    Codec::Ilbc(Mode::Ms20),
+    Codec::Ilbc(Mode::Ms30),
     Codec::L16(Rate::Hz8000),
     Codec::L16(Rate::Hz16000),
     Codec::L16(Rate::Hz48000),
@@ -14,6 +17,22 @@ pub(super) const CODECS: [Codec; 10] = [
     Codec::Opus(Rate::Hz16000),
     Codec::Opus(Rate::Hz48000),
 ];
+
+/// The packet times that are whole frames of the codec, in ms.
+fn ptimes(codec: Codec) -> impl Iterator<Item = u8> {
+    let frame_ms = match codec {
+        Codec::Ilbc(mode) => mode.ms() as u8,
+        _ => 10,
+    };
+    [10, 20, 30, 40, 50, 60]
+        .into_iter()
+        .filter(move |ptime_ms: &u8| ptime_ms.is_multiple_of(frame_ms))
+}
+
+/// 20 ms where the codec has it.
+fn ptime(codec: Codec) -> u8 {
+    ptimes(codec).find(|ptime_ms| *ptime_ms >= 20).unwrap()
+}
 
 pub(super) fn encoding(codec: Codec, ptime_ms: u8) -> Encoding {
     Encoding {
@@ -82,7 +101,7 @@ fn a_tone_is_heard_through_every_codec_at_every_packet_time() {
             Codec::G722 => 40.0,
             Codec::G729 | Codec::Ilbc(_) | Codec::Opus(_) => 20.0,
         };
-        for ptime_ms in [10, 20, 30, 40, 50, 60] {
+        for ptime_ms in ptimes(codec) {
             let said = tone(codec.rate(), 1_200 * codec.rate().samples_per_ms());
             let heard = round_trip(encoding(codec, ptime_ms), &said);
             let snr = snr_db(codec.rate(), &said, &heard);
@@ -94,7 +113,10 @@ fn a_tone_is_heard_through_every_codec_at_every_packet_time() {
 #[test]
 fn silence_stays_silence_in_every_codec() {
     for codec in CODECS {
-        let heard = round_trip(encoding(codec, 20), &vec![0.0; codec.rate().hz() as usize]);
+        let heard = round_trip(
+            encoding(codec, ptime(codec)),
+            &vec![0.0; codec.rate().hz() as usize],
+        );
         let peak = heard.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
         let ceiling = match codec {
             // A-law has no zero: the nearest is one step of its 13 bits.
@@ -118,7 +140,7 @@ fn what_is_beyond_full_scale_is_encoded_as_full_scale_and_what_is_no_number_as_s
         (1.5, 1.0),
     ];
     for codec in CODECS {
-        let encoding = encoding(codec, 20);
+        let encoding = encoding(codec, ptime(codec));
         let mut sane = tone(codec.rate(), codec.rate().hz() as usize);
         let mut wild = sane.clone();
         for (index, (wild, sane)) in wild.iter_mut().zip(&mut sane).enumerate().step_by(7) {
@@ -127,8 +149,8 @@ fn what_is_beyond_full_scale_is_encoded_as_full_scale_and_what_is_no_number_as_s
         let (mut one, mut other) = (Encoder::new(encoding).unwrap(), Encoder::new(encoding).unwrap());
         let (mut payload, mut expected) = ([0; PAYLOAD_BYTES_MAX], [0; PAYLOAD_BYTES_MAX]);
         for (wild, sane) in wild
-            .chunks(one.frame_samples())
-            .zip(sane.chunks(other.frame_samples()))
+            .chunks_exact(one.frame_samples())
+            .zip(sane.chunks_exact(other.frame_samples()))
         {
             let bytes = one.encode(wild, &mut payload).bytes();
             let expected_bytes = other.encode(sane, &mut expected).bytes();
@@ -147,10 +169,10 @@ fn random_payloads_decode_to_at_most_120_ms_of_finite_sound_or_to_a_named_error(
         let mut payload = [0; 1_500];
         let (mut decoded, mut refused) = (0, 0);
         for round in 0..3_000 {
-            let length = if round % 3 == 0 {
-                random.usize(0..12)
-            } else {
-                random.usize(0..=1_500)
+            let length = match (round % 3, codec) {
+                (0, _) => random.usize(0..12),
+                (1, Codec::Ilbc(mode)) => mode.bytes() * random.usize(1..6),
+                _ => random.usize(0..=1_500),
             };
             random.fill(&mut payload[..length]);
             pcm.fill(f32::NAN);
@@ -181,7 +203,7 @@ fn random_payloads_decode_to_at_most_120_ms_of_finite_sound_or_to_a_named_error(
 #[test]
 fn payloads_that_cannot_be_are_refused_by_name() {
     use PayloadError::*;
-    let cases: [(Codec, &[u8], Result<usize, PayloadError>); 20] = [
+    let cases: [(Codec, &[u8], Result<usize, PayloadError>); 28] = [
         (Codec::Pcmu, &[], Err(Empty)),
         (Codec::Pcmu, &[0; 960], Ok(960)),
         (Codec::Pcmu, &[0; 961], Err(TooLong)),
@@ -192,6 +214,14 @@ fn payloads_that_cannot_be_are_refused_by_name() {
         (Codec::G729, &[0; 112], Ok(960)),
         (Codec::G729, &[0; 122], Err(TooLong)),
         (Codec::G729, &[0; 11], Err(Partial)),
+        (Codec::Ilbc(Mode::Ms20), &[], Err(Empty)),
+        (Codec::Ilbc(Mode::Ms20), &[0; 38], Ok(160)),
+        (Codec::Ilbc(Mode::Ms20), &[0; 50], Err(Partial)),
+        (Codec::Ilbc(Mode::Ms20), &[0; 228], Ok(960)),
+        (Codec::Ilbc(Mode::Ms20), &[0; 266], Err(TooLong)),
+        (Codec::Ilbc(Mode::Ms30), &[0; 38], Err(Partial)),
+        (Codec::Ilbc(Mode::Ms30), &[0; 200], Ok(960)),
+        (Codec::Ilbc(Mode::Ms30), &[0; 250], Err(TooLong)),
         (Codec::L16(Rate::Hz8000), &[0; 3], Err(Partial)),
         (Codec::L16(Rate::Hz8000), &[0; 1_922], Err(TooLong)),
         (Codec::L16(Rate::Hz16000), &[0; 3_840], Ok(1_920)),
@@ -232,13 +262,19 @@ fn payloads_that_cannot_be_are_refused_by_name() {
 fn a_codec_says_what_it_was_made_of_and_refuses_what_it_cannot_be() {
     for codec in CODECS {
         assert_eq!(Decoder::new(codec).unwrap().codec(), codec);
-        for ptime_ms in [10, 20, 30, 40, 50, 60] {
+        for ptime_ms in ptimes(codec) {
             let encoding = encoding(codec, ptime_ms);
             assert_eq!(Encoder::new(encoding).unwrap().encoding(), encoding);
         }
         assert_eq!(
             Encoder::new(encoding(codec, 25)).err(),
             Some(CodecError::Ptime(25))
+        );
+    }
+    for (mode, ptime_ms) in [(Mode::Ms20, 30), (Mode::Ms30, 20)] {
+        assert_eq!(
+            Encoder::new(encoding(Codec::Ilbc(mode), ptime_ms)).err(),
+            Some(CodecError::Frames(ptime_ms))
         );
     }
     let opus = encoding(Codec::Opus(Rate::Hz48000), 20);
@@ -270,9 +306,57 @@ fn a_codec_says_what_it_was_made_of_and_refuses_what_it_cannot_be() {
 fn who_has_no_concealment_leaves_the_buffer_alone() {
     for codec in CODECS {
         let mut decoder = Decoder::new(codec).unwrap();
-        let mut pcm = vec![0.5; codec.rate().samples_per_tick()];
-        let conceals = matches!(codec, Codec::G729 | Codec::Opus(_));
+        let mut pcm = vec![
+            0.5;
+            codec
+                .rate()
+                .samples_per_tick()
+                .next_multiple_of(decoder.conceal_step())
+        ];
+        let conceals = matches!(codec, Codec::G729 | Codec::Ilbc(_) | Codec::Opus(_));
         assert_eq!(decoder.conceal(&mut pcm), conceals, "{codec:?}");
         assert_eq!(pcm[0] == 0.5, !conceals);
+    }
+}
+
+#[test]
+fn a_twin_of_an_encoder_makes_the_same_payloads() {
+    for codec in CODECS {
+        let encoding = encoding(codec, ptime(codec));
+        let (mut original, mut twin) = (Encoder::new(encoding).unwrap(), Encoder::new(encoding).unwrap());
+        let (mut payload, mut same) = ([0; PAYLOAD_BYTES_MAX], [0; PAYLOAD_BYTES_MAX]);
+        let frame = original.frame_samples();
+        let sound = tone(codec.rate(), 20 * frame);
+        for (n, packet) in sound.chunks_exact(frame).enumerate() {
+            if n == 10 {
+                twin.copy_from(&original);
+            }
+            let made = original.encode(packet, &mut payload);
+            if n >= 10 {
+                assert_eq!(twin.encode(packet, &mut same), made, "{codec:?}");
+                assert_eq!(same[..made.bytes()], payload[..made.bytes()], "{codec:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn ilbc_conceals_whole_frames_and_nothing_else() {
+    for mode in [Mode::Ms20, Mode::Ms30] {
+        let mut decoder = Decoder::new(Codec::Ilbc(mode)).unwrap();
+        assert_eq!(decoder.conceal_step(), mode.samples());
+        for (samples, conceals) in [
+            (0, false),
+            (80, false),
+            (mode.samples(), true),
+            (3 * mode.samples(), true),
+        ] {
+            let mut pcm = vec![0.5; samples];
+            assert_eq!(decoder.conceal(&mut pcm), conceals, "{mode:?} {samples}");
+            assert!(
+                pcm.iter().all(|sample| (*sample == 0.5) != conceals),
+                "{mode:?} {samples}"
+            );
+        }
     }
 }

@@ -8,6 +8,7 @@ pub use crate::id::{LegId, RecordingSlot, RoomId};
 pub use crate::leg::{Hold, LegChange};
 pub use crate::room::{Recording, RoomChange};
 
+use crate::dtmf::Digits;
 use crate::engine::stats::EngineStats;
 use crate::leg::{Leg, LegMedia, LegReport};
 use crate::room::Room;
@@ -28,6 +29,13 @@ pub enum Command {
     Leave { leg: LegId },
     /// Changes what a leg says or hears.
     Change { leg: LegId, change: LegChange },
+    /// Digits for the remote party, after those that it is still being sent; what does not fit behind them is lost.
+    SendDigits {
+        leg: LegId,
+        digits: Digits,
+        tone_ms: u16,
+        gap_ms: u16,
+    },
     /// New remote address, formats or direction; answered by `Event::Renegotiated` with what was before.
     Renegotiate { leg: LegId, media: Box<LegMedia> },
     /// Changes a room.

@@ -1,5 +1,6 @@
 //! What an engine tells the control plane.
 
+use crate::dtmf::Digits;
 use crate::engine::stats::EngineStats;
 use crate::id::{LegId, RecordingSlot, RoomId};
 use crate::leg::{Leg, LegMedia, LegReport};
@@ -27,6 +28,12 @@ pub enum Event {
     Talking {
         leg: LegId,
         on: bool,
+        tick: Tick,
+    },
+    /// The remote party pressed keys: one, or where they are collected the whole, which `#` alone leaves empty.
+    Digits {
+        leg: LegId,
+        digits: Digits,
         tick: Tick,
     },
     /// New media is in force from the next tick on; `before` is what it replaced.

@@ -6,10 +6,10 @@
 use crate::dsp::{self, Music};
 use crate::engine::EngineStats;
 use crate::engine::outbox::Outbox;
+use crate::engine::send::send;
 use crate::engine::tick::{Scratch, Step, voice_at};
 use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
-use crate::id::LegId;
-use crate::leg::{Dropped, Leg};
+use crate::leg::Leg;
 use crate::room::{Heard, Place, Progress, Room};
 use crate::stream::Stream;
 use crate::time::Tick;
@@ -36,48 +36,62 @@ pub(super) fn choose_streams(room: &mut Room, legs: &mut [Option<Box<Leg>>], ste
         let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
             continue;
         };
-        let Some(stream) = leg.media.stream.as_deref_mut() else {
+        let tones = leg.is_sent_tones();
+        leg.remote_loss.step();
+        let wanted = leg.sent_encoding();
+        let (Some(stream), Some(wanted)) = (leg.media.stream.as_deref_mut(), wanted) else {
             seat.place = Place::None;
             continue;
         };
+        let given = match seat.place {
+            Place::Shared(group) => shared.stream(group).map(Stream::encoding),
+            Place::Private | Place::None => Some(stream.encoding()),
+        };
+        if given != Some(wanted) && seat.place != Place::None {
+            seat.settle = SETTLE_TICKS;
+        }
         let goes_on_with = Tick(tick.0 - u64::from(seat.owed));
         if seat.place == Place::Private && !stream.is_at(goes_on_with) {
             stream.align(goes_on_with);
             seat.seam = true;
         }
-        let own_signal = seat.heard == Heard::Mix && seat.voice.is_some();
+        let own_signal = seat.heard == Heard::Mix && seat.voice.is_some() || tones;
         if own_signal {
             seat.settle = SETTLE_TICKS;
+        }
+        if !matches!(seat.place, Place::Shared(_)) && given != Some(wanted) {
+            stream.retune(wanted);
         }
         let private = own_signal || seat.settle > 0 || seat.progress == Progress::Leaving;
         match seat.place {
             Place::Shared(group) if private => {
                 if let Some(common) = shared.stream(group) {
                     stream.copy_from(common);
+                    stream.retune(wanted);
                     leg.limiter = limiter_before;
                 }
                 shared.leave(group);
                 seat.place = Place::Private;
             }
             Place::Private | Place::None if !private => {
-                let encoding = stream.encoding();
-                let group = match shared.find(seat.heard, encoding) {
+                let group = match shared.find(seat.heard, wanted) {
+                    // Whoever has not been told that there is nothing to hear would take a pause for loss.
+                    Some(group) if !stream.pauses() && shared.pauses(group) => None,
                     Some(group) => Some(group),
                     None => {
-                        let group = shared.open(seat.heard, encoding);
-                        if let Some(common) = group.and_then(|group| shared.stream_mut(group)) {
-                            if seat.place == Place::None {
-                                stream.align(tick);
-                            }
-                            common.copy_from(stream);
+                        if seat.place == Place::None {
+                            stream.align(tick);
                         }
-                        group
+                        shared.open(seat.heard, stream)
                     }
                 };
                 if let Some(group) = group {
                     shared.enter(group);
                     seat.place = Place::Shared(group);
                     seat.seam = false;
+                } else if seat.place == Place::None {
+                    stream.align(tick);
+                    seat.place = Place::Private;
                 }
             }
             Place::None => {
@@ -110,7 +124,7 @@ pub(super) fn run_shared_streams(
             Heard::Silence => &SILENCE,
         };
         stream.push(&signal[..rate.samples_per_tick()], rate, false);
-        stats.encodes += stream.packets().count() as u64;
+        stats.encodes += stream.encodes();
     }
 }
 
@@ -158,7 +172,7 @@ pub(super) fn feed_all(
             Place::None => {}
             Place::Shared(group) => {
                 if let Some(stream) = shared.stream(group) {
-                    send(seat.leg, leg, stream, stats, out);
+                    send(seat.leg, leg, stream, tick, stats, out);
                 }
             }
             Place::Private => {
@@ -189,6 +203,12 @@ pub(super) fn feed_all(
                     }
                     (Heard::Silence, _) => own.fill(0.0),
                 }
+                let tones = leg.is_sent_tones();
+                // Where tones begin and end, what is heard is torn.
+                seat.seam |= std::mem::replace(&mut leg.digits.were_tones, tones) != tones;
+                if tones {
+                    leg.digits.sender.render(rate, own);
+                }
                 if seat.progress == Progress::Leaving {
                     dsp::ramp(own, 1.0, 0.0);
                 }
@@ -197,40 +217,16 @@ pub(super) fn feed_all(
                 };
                 for _ in 0..std::mem::take(&mut seat.owed) {
                     stream.push(&SILENCE[..samples], rate, true);
-                    stats.encodes += stream.packets().count() as u64;
-                    send(seat.leg, leg, &stream, stats, out);
+                    stats.encodes += stream.encodes();
+                    send(seat.leg, leg, &stream, tick, stats, out);
                     seat.seam = true;
                 }
                 stream.push(own, rate, std::mem::take(&mut seat.seam));
-                stats.encodes += stream.packets().count() as u64;
-                send(seat.leg, leg, &stream, stats, out);
+                stats.encodes += stream.encodes();
+                send(seat.leg, leg, &stream, tick, stats, out);
                 leg.media.stream = Some(stream);
                 seat.settle = seat.settle.saturating_sub(1);
             }
-        }
-    }
-}
-
-/// Puts the stream's packets of this tick into the outbox, on the leg's own timeline.
-fn send(id: LegId, leg: &mut Leg, stream: &Stream, stats: &mut EngineStats, out: &mut Outbox) {
-    let Some(format) = leg.media.sent_format() else {
-        return;
-    };
-    let clock = format.encoding.packet_clock();
-    let destination = leg.source.destination().filter(|_| leg.media.terms().sends);
-    for payload in stream.packets() {
-        let Some(to) = destination else {
-            leg.timeline.pass(clock);
-            continue;
-        };
-        let header = leg.timeline.advance(format.send_as, clock);
-        if out.send(id, to, &header, payload) {
-            leg.counts.packets_sent += 1;
-            leg.counts.bytes_sent += payload.len() as u64;
-            stats.packets_sent += 1;
-        } else {
-            let outcome = leg.note(Err(Dropped::OutboxFull));
-            stats.note(outcome);
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod command;
 pub mod event;
 mod feed;
 pub mod outbox;
+mod send;
 pub mod stats;
 mod tick;
 
@@ -152,6 +153,19 @@ impl Engine {
                     seat.changed = true;
                 }
             }
+            Command::SendDigits {
+                leg,
+                digits,
+                tone_ms,
+                gap_ms,
+            } => {
+                if let Some(state) = self.legs[leg.0 as usize].as_deref_mut() {
+                    for digit in digits.as_slice() {
+                        let sent = state.digits.sender.push(*digit, tone_ms, gap_ms);
+                        self.stats.digits_lost += u64::from(sent.is_err());
+                    }
+                }
+            }
             Command::Renegotiate { leg, media } => self.renegotiate(leg, media, out),
             Command::ChangeRoom { room, change } => self.change_room(room, change, out),
             Command::ReportLeg {
@@ -252,9 +266,12 @@ impl Engine {
                 if let Place::Shared(group) = seat.place {
                     shared.leave(group);
                 }
+                // A new encoder begins softly, for a decoder that is new as well.
                 seat.place = Place::None;
+                seat.seam = true;
+                seat.settle = feed::SETTLE_TICKS;
                 if let Some(format) = media.sent_format() {
-                    media.seat = shared.take(format.encoding);
+                    media.seat = shared.take(format.encoding.shape());
                 }
                 if let Some(stream) = leg.media.seat.take() {
                     shared.bring(stream);

@@ -8,7 +8,9 @@ use std::ops::Range;
 use crate::engine::event::Event;
 use crate::frame::{FrameBuffer, Rate};
 use crate::id::{LegId, RecordingSlot};
+use crate::leg::Dropped;
 use crate::rtp::packet::{HEADER_BYTES, Header};
+use crate::srtp::{self, ProtectError};
 use crate::time::Tick;
 
 /// Bytes set aside for each leg: two packets of the largest payload that fits an Ethernet frame. Long L16 packets
@@ -63,24 +65,39 @@ impl Outbox {
         }
     }
 
-    /// Adds an RTP packet; false when there is no room left.
-    #[must_use]
-    pub(crate) fn send(&mut self, leg: LegId, to: SocketAddr, header: &Header, payload: &[u8]) -> bool {
-        let end = self.used + HEADER_BYTES + payload.len();
-        if end > self.bytes.len() || self.outgoing.len() == self.outgoing_max {
-            return false;
-        }
-        let datagram = &mut self.bytes[self.used..end];
+    /// Adds an RTP packet, protected where there is a cipher. Returns the bytes it takes.
+    pub(crate) fn send(
+        &mut self,
+        leg: LegId,
+        to: SocketAddr,
+        header: &Header,
+        payload: &[u8],
+        cipher: Option<&mut srtp::Sender>,
+    ) -> Result<usize, Dropped> {
+        let len = HEADER_BYTES + payload.len();
+        let overhead = if cipher.is_some() { srtp::OVERHEAD_MAX } else { 0 };
+        let bytes = self.bytes.get_mut(self.used..self.used + len + overhead);
+        let Some(datagram) = bytes.filter(|_| self.outgoing.len() < self.outgoing_max) else {
+            return Err(Dropped::OutboxFull);
+        };
         let (head, body) = datagram.split_at_mut(HEADER_BYTES);
         header.write(head.try_into().expect("split at the header's length"));
-        body.copy_from_slice(payload);
+        body[..payload.len()].copy_from_slice(payload);
+        let len = match cipher {
+            Some(cipher) => cipher.protect(datagram, len).map_err(|error| match error {
+                ProtectError::Exhausted => Dropped::KeyExhausted,
+                ProtectError::Malformed | ProtectError::NoRoom => Dropped::BadSrtp,
+            })?,
+            None => len,
+        };
+        let end = self.used + len;
         self.outgoing.push(Outgoing {
             leg,
             to,
             bytes: self.used..end,
         });
         self.used = end;
-        true
+        Ok(len)
     }
 
     pub fn datagrams(&self) -> impl Iterator<Item = (&Outgoing, &[u8])> {

@@ -20,6 +20,8 @@ pub struct EngineStats {
     pub ticks_skipped: u64,
     /// Panics that were caught and cost a room or a packet: defects of ours.
     pub panics: u64,
+    /// Digits for parties that had too many to be sent already.
+    pub digits_lost: u64,
     /// Events that found the queue full.
     pub events_lost: u64,
     /// Recorded frames that found the recorder's queue full.
@@ -45,6 +47,7 @@ impl Default for EngineStats {
             encodes: 0,
             ticks_skipped: 0,
             panics: 0,
+            digits_lost: 0,
             events_lost: 0,
             recorded_frames_lost: 0,
             send_errors: 0,

@@ -8,15 +8,17 @@
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use crate::dsp::{self, Limiter, Music};
+use crate::dtmf::{self, Digit};
 use crate::engine::feed::{SETTLE_TICKS, choose_streams, feed_all, run_shared_streams};
 use crate::engine::outbox::{Outbox, RecordedMix};
 use crate::engine::{Engine, EngineStats, Event};
 use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
 use crate::id::{LegId, RoomId};
 use crate::jitter::PlayedKind;
-use crate::leg::Leg;
+use crate::leg::{Leg, Told};
 use crate::room::{Heard, Place, Progress, Room, Seat, SharedStreams};
 use crate::time::{Tick, Time};
 
@@ -36,6 +38,8 @@ pub(super) struct Scratch {
     pub music_ready: [bool; Music::ALL.len()],
     pub own: FrameBuffer,
     pub leaving: Vec<LegId>,
+    /// Digits of this tick for everybody but who pressed them.
+    pub relayed: Vec<(LegId, Digit)>,
 }
 
 impl Scratch {
@@ -49,6 +53,7 @@ impl Scratch {
             music_ready: [false; Music::ALL.len()],
             own: [0.0; FRAME_SAMPLES_MAX],
             leaving: Vec::with_capacity(legs),
+            relayed: Vec::with_capacity(legs),
         }
     }
 }
@@ -119,6 +124,7 @@ impl Engine {
             limiter_before: room.limiter,
         };
         let needed = hear_all(room, legs, step, scratch, out);
+        relay_digits(room, legs, scratch, stats);
         limit_mix(room, step, scratch);
         choose_streams(room, legs, step);
         run_shared_streams(room, step, scratch, stats);
@@ -196,10 +202,12 @@ fn hear_all(
             decoder.set_unheard(unheard);
         }
         let played = media.playout.pull(now, &mut media.decoders, &mut scratch.frame);
-        let frame = &scratch.frame[..played.rate.samples_per_tick()];
+        let frame = &mut scratch.frame[..played.rate.samples_per_tick()];
+        let playout_delay = Duration::from_secs_f32(media.playout.stats().delay_ms.max(0.0) * 1.0e-3);
+        let pressed = leg.digits.listen(now, playout_delay, frame, played.rate);
         let active = match played.kind {
-            PlayedKind::Voice => leg.activity.update(frame, played.rate),
-            PlayedKind::Silence => leg.activity.silence(),
+            PlayedKind::Voice if !pressed => leg.activity.update(frame, played.rate),
+            PlayedKind::Voice | PlayedKind::Noise | PlayedKind::Silence => leg.activity.silence(),
         };
         if played.kind == PlayedKind::Voice {
             leg.codec_received = media.playout.format().and_then(|format| {
@@ -213,10 +221,13 @@ fn hear_all(
 
         let says = match room.settings.activity_detection {
             true => active,
-            false => played.kind == PlayedKind::Voice,
+            false => played.kind != PlayedKind::Silence,
         };
         let settings = &leg.settings;
-        let silenced = settings.muted || settings.hold.is_some() || seat.progress == Progress::Leaving;
+        let silenced = settings.muted
+            || settings.hold.is_some()
+            || leg.digits.is_collecting()
+            || seat.progress == Progress::Leaving;
         let gain = if says && !silenced { settings.gain } else { 0.0 };
         let contributing = gain > 0.0;
         if contributing != leg.contributing {
@@ -227,13 +238,38 @@ fn hear_all(
                 tick,
             });
         }
-        if leg.inbound.from() != played.rate || leg.inbound.to() != rate {
+        let (id, on_hold) = (seat.leg, settings.hold.is_some());
+        leg.digits.tell(now, |told| {
+            let digits = match told {
+                Told::Key(digit) => digit.into(),
+                Told::Relayed(digit) if on_hold => digit.into(),
+                Told::Relayed(digit) => {
+                    // As many as legs: what is beyond was pressed by somebody with more than ten fingers.
+                    if scratch.relayed.len() < scratch.relayed.capacity() {
+                        scratch.relayed.push((id, digit));
+                    }
+                    digit.into()
+                }
+                Told::Collected(digits) => digits,
+            };
+            out.events.push(Event::Digits {
+                leg: id,
+                digits,
+                tick,
+            });
+        });
+        let changes_rate = leg.inbound.from() != played.rate || leg.inbound.to() != rate;
+        if changes_rate {
             leg.inbound = dsp::Resampler::resting_at(played.rate, rate, frame[0]);
         }
         seat.voice = None;
         if gain > 0.0 || seat.gain > 0.0 {
             let voice = &mut scratch.voices[voice_at(voices, samples)];
             leg.inbound.process(frame, voice);
+            if changes_rate && seat.gain > 0.0 {
+                dsp::declick(voice, leg.inbound_last, rate);
+            }
+            leg.inbound_last = voice[samples - 1];
             // A change of gain takes the whole tick: 20 ms fades at both ends of what a leg says.
             dsp::ramp(voice, seat.gain, gain);
             dsp::add(&mut scratch.total[..samples], voice);
@@ -255,6 +291,21 @@ fn hear_all(
         }
     }
     needed
+}
+
+/// Queues the digits of one for all the others who hear the room.
+fn relay_digits(room: &Room, legs: &mut [Option<Box<Leg>>], scratch: &mut Scratch, stats: &mut EngineStats) {
+    for (from, digit) in scratch.relayed.drain(..) {
+        for seat in room.seats.iter().filter(|seat| seat.leg != from) {
+            let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
+                continue;
+            };
+            if leg.settings.hold.is_none() && !leg.settings.deaf {
+                let sent = leg.digits.sender.push(digit, dtmf::TONE_MS, dtmf::GAP_MS);
+                stats.digits_lost += u64::from(sent.is_err());
+            }
+        }
+    }
 }
 
 fn is_held(legs: &[Option<Box<Leg>>], seat: &Seat) -> bool {
@@ -336,7 +387,7 @@ fn unseat(
     };
     stats.add(&leg.settle());
     if let Some(format) = leg.media.sent_format() {
-        leg.media.seat = room.shared.take(format.encoding);
+        leg.media.seat = room.shared.take(format.encoding.shape());
     }
     if std::mem::take(&mut leg.contributing) {
         out.events.push(Event::Talking {
@@ -382,6 +433,7 @@ mod tests {
                 receive_as: 0,
                 send_as: 0,
                 encoding,
+                fec: false,
             }],
             ..MediaTerms::nothing()
         })

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::buffer::Packet;
+use super::buffer::{Content, Packet};
 use super::delay::Observation;
 use super::playout::Playout;
 use super::stats::Discard;
@@ -23,10 +23,11 @@ impl Playout {
         sequence: u16,
         payload: &[u8],
     ) -> Result<(), Discard> {
-        let codec = self
-            .codecs
-            .get(usize::from(packet.format))
-            .ok_or(Discard::UnknownFormat)?;
+        if let Content::Sound(format) = packet.content
+            && usize::from(format) >= self.codecs.len()
+        {
+            return Err(Discard::UnknownFormat);
+        }
         if payload.len() > self.packets.slot_bytes() {
             return Err(Discard::TooLarge);
         }
@@ -39,8 +40,7 @@ impl Playout {
                 self.place(Packet { sequence, ..packet }, newest, payload)?;
             }
             Standing::Late => {
-                self.delay
-                    .observe(packet.arrival, packet.timestamp, codec.clock_hz(), false);
+                self.observe(&packet, false);
                 return Err(Discard::Late);
             }
             Standing::Duplicate => return Err(Discard::Duplicate),
@@ -52,10 +52,10 @@ impl Playout {
 
     /// Puts a packet of the stream among those that wait. A full buffer gives up its oldest.
     fn place(&mut self, packet: Packet, newest: bool, payload: &[u8]) -> Result<(), Discard> {
-        let clock_hz = self.codecs[usize::from(packet.format)].clock_hz();
-        let observation = self
-            .delay
-            .observe(packet.arrival, packet.timestamp, clock_hz, newest);
+        let Observation {
+            relative_delay_us,
+            fresh,
+        } = self.observe(&packet, newest);
         self.stats.jitter_ms = self.delay.jitter_ms();
         if self.packets.is_full() {
             if self
@@ -67,10 +67,6 @@ impl Playout {
             }
             self.give_up_head();
         }
-        let Observation {
-            relative_delay_us,
-            fresh,
-        } = observation;
         self.packets.insert(
             Packet {
                 relative_delay_us,
@@ -80,6 +76,20 @@ impl Playout {
             payload,
         );
         Ok(())
+    }
+
+    /// Notes the arrival of sound. Other packets are sent at no moment that their timestamps tell: those of an event
+    /// stand still, and a description of silence need not wait until a packet is full.
+    fn observe(&mut self, packet: &Packet, newest: bool) -> Observation {
+        let Some(format) = packet.content.format() else {
+            return Observation {
+                relative_delay_us: 0,
+                fresh: false,
+            };
+        };
+        let clock_hz = self.codecs[usize::from(format)].clock_hz();
+        self.delay
+            .observe(packet.arrival, packet.timestamp, clock_hz, newest)
     }
 
     /// Leaves whatever was played for the stream that this packet begins.
@@ -160,9 +170,7 @@ impl Playout {
         self.stats.abandoned += self.packets.len() as u64;
         self.packets.take_aside();
         self.turn_to(packet.arrival, candidate.ssrc, candidate.sequence);
-        let clock_hz = self.codecs[usize::from(packet.format)].clock_hz();
-        self.delay
-            .observe(packet.arrival, packet.timestamp, clock_hz, true);
+        self.observe(&packet, true);
     }
 
     pub(super) fn forget_old_candidate(&mut self, now: Time) {
@@ -192,7 +200,7 @@ impl Playout {
         self.low_water.restart();
         self.format = None;
         self.jump = false;
-        self.paused = false;
+        self.paused = None;
         self.dry_ticks = 0;
         self.held_ticks = 0;
     }

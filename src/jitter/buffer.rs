@@ -9,6 +9,34 @@ use crate::time::Time;
 /// 64 packets: 480 ms of the shortest packets (10 ms) and a third more.
 pub(super) const SLOTS: usize = 64;
 
+/// What a packet carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// A payload for the leg's decoder of this index.
+    Sound(u8),
+    /// A description of silence (RFC 3389): comfort noise from here on.
+    ComfortNoise { clock_hz: u32 },
+    /// A piece of a telephone event (RFC 4733): it has its place in the sequence and makes no sound, and its timestamp
+    /// is that of the event's beginning.
+    Event { clock_hz: u32 },
+}
+
+impl Default for Content {
+    fn default() -> Content {
+        Content::Sound(0)
+    }
+}
+
+impl Content {
+    /// The leg's decoder for it.
+    pub(super) const fn format(self) -> Option<u8> {
+        match self {
+            Content::Sound(format) => Some(format),
+            Content::ComfortNoise { .. } | Content::Event { .. } => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Packet {
     /// Counts on over the wrap of the 16 bits on the wire.
@@ -17,7 +45,7 @@ pub(super) struct Packet {
     pub arrival: Time,
     /// How much later than the fastest packets it came.
     pub relative_delay_us: u32,
-    pub format: u8,
+    pub content: Content,
     /// Its timestamp does not go on from the packet before: it follows at once, whatever the difference says.
     pub fresh: bool,
     pub length: u16,
@@ -66,8 +94,10 @@ impl PacketBuffer {
         self.order.first().map(|&slot| self.slot(slot))
     }
 
-    pub fn newest(&self) -> Option<(&Packet, &[u8])> {
-        self.order.last().map(|&slot| self.slot(slot))
+    /// The last in sequence that holds sound.
+    pub fn newest_sound(&self) -> Option<(&Packet, &[u8])> {
+        let mut newest_first = self.order.iter().rev().map(|&slot| self.slot(slot));
+        newest_first.find(|(packet, _)| packet.content.format().is_some())
     }
 
     /// The waiting packets, in sequence.
@@ -114,6 +144,39 @@ impl PacketBuffer {
         if !self.order.is_empty() {
             let slot = self.order.remove(0);
             self.release(slot);
+        }
+    }
+
+    /// Puts every packet through `keep`, which may change what it carries; gives up those for which it returns false,
+    /// the one aside included, and returns how many those were.
+    pub fn retain(&mut self, mut keep: impl FnMut(&mut Packet) -> bool) -> u64 {
+        let before = self.order.len() + usize::from(self.aside.is_some());
+        let mut place = 0;
+        while let Some(&slot) = self.order.get(place) {
+            if keep(&mut self.packets[usize::from(slot)]) {
+                place += 1;
+            } else {
+                self.order.remove(place);
+                self.release(slot);
+            }
+        }
+        if let Some(slot) = self.aside
+            && !keep(&mut self.packets[usize::from(slot)])
+        {
+            self.drop_aside();
+        }
+        (before - self.order.len() - usize::from(self.aside.is_some())) as u64
+    }
+
+    /// Takes over all packets of `other`, whose slots are no larger, into none of its own.
+    pub fn fill_from(&mut self, other: &PacketBuffer) {
+        for &slot in &other.order {
+            let (packet, payload) = other.slot(slot);
+            self.insert(*packet, payload);
+        }
+        if let Some(slot) = other.aside {
+            let (packet, payload) = other.slot(slot);
+            self.set_aside(*packet, payload);
         }
     }
 

@@ -25,20 +25,26 @@ impl Playout {
     }
 
     fn waiting_us(&self, decoders: &[Decoder]) -> u64 {
-        let Some((newest, payload)) = self.packets.newest() else {
+        let Some((newest, payload)) = self.packets.newest_sound() else {
             return 0;
         };
-        let decoder = decoders.get(usize::from(newest.format));
-        let samples = decoder
+        let Some(format) = newest.content.format().map(usize::from) else {
+            return 0;
+        };
+        let samples = decoders
+            .get(format)
             .and_then(|decoder| decoder.samples(payload).ok())
             .unwrap_or(0);
-        let rate = self.codecs[usize::from(newest.format)].rate();
-        let last_us = duration_us(rate.duration(samples));
+        let last_us = duration_us(self.codecs[format].rate().duration(samples));
         let mut total_us = last_us + self.rest_us();
         let mut before: Option<&Packet> = None;
         for packet in self.packets.iter() {
+            let Some(format) = packet.content.format() else {
+                continue;
+            };
             if let Some(before) = before {
-                total_us += self.between_us(before, packet).unwrap_or(last_us);
+                let clock_hz = self.codecs[usize::from(format)].clock_hz();
+                total_us += self.between_us(before, packet, clock_hz).unwrap_or(last_us);
             }
             before = Some(packet);
         }
@@ -56,9 +62,12 @@ impl Playout {
         duration_us(self.sound.rate().duration(samples as usize))
     }
 
-    fn between_us(&self, before: &Packet, packet: &Packet) -> Option<u64> {
-        let clock_hz = self.codecs[usize::from(packet.format)].clock_hz();
-        if packet.fresh || self.codecs[usize::from(before.format)].clock_hz() != clock_hz {
+    fn between_us(&self, before: &Packet, packet: &Packet, clock_hz: u32) -> Option<u64> {
+        let clock_before = before
+            .content
+            .format()
+            .map(|format| self.codecs[usize::from(format)].clock_hz());
+        if packet.fresh || clock_before != Some(clock_hz) {
             return None;
         }
         let ticks = u32::try_from(packet.timestamp.wrapping_sub(before.timestamp) as i32).ok()?;
@@ -93,7 +102,8 @@ impl Playout {
 
     /// Delay that nothing has needed of late, and that the arrivals before do not counsel to keep.
     pub(super) fn surplus_us(&self) -> u32 {
-        let surplus_us = self.low_water.surplus_us().saturating_sub(self.delay.margin_us());
+        let kept_us = self.delay.margin_us().max(self.repair.spare_us());
+        let surplus_us = self.low_water.surplus_us().saturating_sub(kept_us);
         if surplus_us < SURPLUS_MIN_US {
             0
         } else {
@@ -142,9 +152,10 @@ impl Playout {
     }
 
     fn continues_at_once(&self, now: Time) -> bool {
-        let same_rate = self.packets.head().is_some_and(|(head, _)| {
-            self.codecs[usize::from(head.format)].rate() == self.sound.rate() && self.gap(head).is_none()
-        });
+        let same_rate = self
+            .packets
+            .head()
+            .is_some_and(|(head, _)| self.rate_of(head) == self.sound.rate() && self.gap(head).is_none());
         same_rate && matches!(self.next(now), Next::Packet)
     }
 

@@ -64,6 +64,27 @@ impl Expand {
         }
     }
 
+    /// Goes on where `other` is, whose memory is no larger.
+    pub fn go_on_from(&mut self, other: &Expand) {
+        let Expand {
+            rate,
+            ref period,
+            length,
+            at,
+            step,
+            step_ramp,
+            gain,
+            hold,
+            decay,
+            active,
+        } = *other;
+        self.period[..period.len()].copy_from_slice(period);
+        (self.rate, self.length, self.at) = (rate, length, at);
+        (self.step, self.step_ramp) = (step, step_ramp);
+        (self.gain, self.hold, self.decay) = (gain, hold, decay);
+        self.active = active;
+    }
+
     /// From `start` to `merge`.
     pub fn is_active(&self) -> bool {
         self.active

@@ -3,7 +3,7 @@
 //! ```text
 //! insert ─▶ arrival ──────────────▶ buffer ─────────▶ playout ──────────▶ sound ─▶ pull
 //!             ├ stream (does it        (packets,        ├ decode
-//!             │  belong?)               in order)       ├ expand      nothing there: conceal
+//!             │  belong?)               in order)       ├ cover       nothing there: repair, conceal, pause
 //!             └ delay (how late do                      └ depth, accelerate
 //!                packets come?)                                       too much there: drop, shorten
 //! ```
@@ -14,11 +14,15 @@
 mod accelerate;
 mod arrival;
 mod buffer;
+mod cover;
 mod delay;
 mod depth;
 mod expand;
+mod noise;
 mod pitch;
 mod playout;
+mod refit;
+mod repair;
 mod sound;
 mod stats;
 mod stream;
@@ -26,5 +30,6 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use buffer::Content;
 pub use playout::{DELAY_MAX, DELAY_MIN, Played, PlayedKind, Playout, PlayoutConfig};
 pub use stats::{Discard, PlayoutStats};

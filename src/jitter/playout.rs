@@ -6,9 +6,12 @@
 
 use std::time::Duration;
 
-use super::buffer::{Packet, PacketBuffer, SLOTS};
+use super::buffer::{Content, Packet, PacketBuffer, SLOTS};
+use super::cover::Pause;
 use super::delay::{DelayEstimator, LowWater};
 use super::expand::{self, Expand};
+use super::noise::Noise;
+use super::repair::Repair;
 use super::sound::Sound;
 use super::stats::{Discard, PlayoutStats};
 use super::stream::{Candidate, Stream};
@@ -30,12 +33,6 @@ const PAUSE_MIN_MS: usize = 5;
 /// A talk spurt or a new stream is held back by no more than this, whatever the network asks for.
 const HELD_US_MAX: u32 = 60_000;
 
-/// Codecs conceal stretches of a multiple of 2.5 ms.
-const CONCEAL_STEPS_PER_S: usize = 400;
-
-/// An Opus payload this short holds no sound: its sender pauses (RFC 6716 §3.1, RFC 7587 §3.1.3).
-const OPUS_PAUSE_BYTES_MAX: usize = 2;
-
 /// What a playout is made for; it decides how much memory it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlayoutConfig {
@@ -43,7 +40,7 @@ pub struct PlayoutConfig {
     pub max_delay: Duration,
     /// Longer payloads are refused. 64 such payloads is what the buffer holds.
     pub payload_bytes_max: usize,
-    /// The leg's formats, as its decoders: a packet's `format` is an index into both.
+    /// The leg's formats, as its decoders: `Content::Sound` is an index into both.
     pub codecs: Vec<Codec>,
 }
 
@@ -72,6 +69,8 @@ pub struct Played {
 pub enum PlayedKind {
     /// Decoded or concealed sound.
     Voice,
+    /// The noise of a pause, as its sender describes it: to be heard, and no sign that anybody speaks.
+    Noise,
     /// Nothing arrives: before the first packet, in a pause, long after the last. All samples are zero.
     Silence,
 }
@@ -89,6 +88,8 @@ pub struct Playout {
     pub(super) low_water: LowWater,
     pub(super) sound: Sound,
     pub(super) expand: Expand,
+    pub(super) noise: Noise,
+    pub(super) repair: Repair,
     pub(super) stats: PlayoutStats,
 
     pub(super) stream: Option<Stream>,
@@ -104,10 +105,12 @@ pub struct Playout {
     pub(super) jump: bool,
     /// Something has been decoded at this rate: there is sound to lead over from.
     pub(super) heard: bool,
-    /// The last payload said that its sender pauses.
-    pub(super) paused: bool,
+    /// The last packet said that its sender pauses.
+    pub(super) paused: Option<Pause>,
     /// Samples made up or left silent since the last decoded one.
     pub(super) covered: u64,
+    /// How many of them the next packet repeats.
+    pub(super) recovered: u64,
     pub(super) dry_ticks: u8,
     pub(super) held_ticks: u8,
     pub(super) accelerate_in_ticks: u8,
@@ -121,6 +124,8 @@ pub(super) enum Next {
     Hole(usize),
     /// So many samples before the next packet never were.
     Pause(usize),
+    /// A packet that holds no sound and takes no time.
+    Companion,
     /// A packet is there, but held until the delay is what the network asks for.
     Held,
     Dry,
@@ -143,6 +148,8 @@ impl Playout {
             low_water: LowWater::default(),
             sound: Sound::new(rate, rate_max),
             expand: Expand::new(rate_max),
+            noise: Noise::new(rate),
+            repair: Repair::default(),
             stats: PlayoutStats::default(),
             stream: None,
             former_ssrc: None,
@@ -151,8 +158,9 @@ impl Playout {
             next_timestamp: 0,
             jump: false,
             heard: false,
-            paused: false,
+            paused: None,
             covered: 0,
+            recovered: 0,
             dry_ticks: 0,
             held_ticks: 0,
             accelerate_in_ticks: 0,
@@ -191,12 +199,12 @@ impl Playout {
         self.restart_place();
     }
 
-    /// Takes in a packet that has arrived at the time given: `format` is an index into the leg's decoders, the
-    /// payload may hold any stretch of sound up to 120 ms.
+    /// Takes in a packet that has arrived at the time given. Sound may be any stretch up to 120 ms; of an event
+    /// the payload does not matter.
     pub fn insert(
         &mut self,
         arrival: Time,
-        format: u8,
+        content: Content,
         ssrc: u32,
         sequence: u16,
         timestamp: u32,
@@ -205,7 +213,7 @@ impl Playout {
         self.stats.received_packets += 1;
         let packet = Packet {
             arrival,
-            format,
+            content,
             timestamp,
             ..Packet::default()
         };
@@ -226,6 +234,7 @@ impl Playout {
     /// `decoders` are the leg's, in the order of the configuration.
     pub fn pull(&mut self, now: Time, decoders: &mut [Decoder], pcm: &mut FrameBuffer) -> Played {
         self.forget_old_candidate(now);
+        self.repair.forget_old(now);
         self.keep_within_bound(decoders);
         let mut dry = false;
         loop {
@@ -234,12 +243,14 @@ impl Playout {
                 break;
             }
             match self.next(now) {
+                Next::Packet if self.recover_late(now, decoders) => {}
                 Next::Packet => self.play_packet(now, decoders),
-                Next::Hole(samples) => self.conceal(samples.min(missing), decoders),
-                Next::Pause(samples) => self.pause(samples, missing),
+                Next::Companion => self.take_companion(missing, decoders),
+                Next::Hole(samples) => self.fill_hole(samples, missing, now, decoders),
+                Next::Pause(samples) => self.pause(samples, missing, decoders),
                 Next::Held => {
                     self.held_ticks = self.held_ticks.saturating_add(1);
-                    self.fall_silent(missing);
+                    self.fill_pause(missing, decoders);
                 }
                 Next::Dry if self.follow_candidate_when_due() => {}
                 Next::Dry => {
@@ -254,11 +265,7 @@ impl Playout {
             self.lower_delay(now, decoders);
         }
         let rate = self.sound.rate();
-        let kind = if self.sound.is_audible() {
-            PlayedKind::Voice
-        } else {
-            PlayedKind::Silence
-        };
+        let kind = self.sound.kind();
         self.sound.play(&mut pcm[..rate.samples_per_tick()]);
         if flows {
             self.note_left(decoders);
@@ -277,46 +284,56 @@ impl Playout {
         self.sound.rate().samples_per_tick()
     }
 
-    /// Nothing has been audible of late.
-    fn is_silent(&self) -> bool {
-        self.format.is_none() || self.covered > 0 && self.is_faded()
-    }
-
-    fn is_faded(&self) -> bool {
-        let faded = expand::FADED_MS * self.sound.rate().samples_per_ms();
-        if self.expand.is_active() {
-            self.expand.is_faded()
-        } else {
-            self.covered >= faded as u64
-        }
-    }
-
     pub(super) fn next(&self, now: Time) -> Next {
         let Some((head, _)) = self.packets.head() else {
             return Next::Dry;
         };
+        let has_sound = head.content.format().is_some();
+        let is_next = self.is_next(head);
         match self.gap(head) {
+            // What only tells of a pause need not wait until that is over.
+            Some(_) if is_next && !has_sound => Next::Companion,
             Some(gap) if gap > self.covered => {
                 let rest = (gap - self.covered) as usize;
-                if self.is_next(head) {
+                if is_next {
                     Next::Pause(rest)
                 } else {
                     Next::Hole(rest)
                 }
             }
+            _ if !has_sound => Next::Companion,
             _ if self.is_held(head, now) => Next::Held,
             _ => Next::Packet,
         }
     }
 
-    fn is_next(&self, head: &Packet) -> bool {
+    pub(super) fn is_next(&self, head: &Packet) -> bool {
         self.stream
             .is_some_and(|stream| stream.next_sequence == head.sequence)
     }
 
+    /// The codec on whose clock a packet is: beside those that are no sound, the last one if it has that clock.
+    fn codec_of(&self, content: Content) -> Option<Codec> {
+        match content {
+            Content::Sound(format) => Some(self.codecs[usize::from(format)]),
+            Content::ComfortNoise { clock_hz } | Content::Event { clock_hz } => {
+                let last = self.format.map(|format| self.codecs[usize::from(format)]);
+                last.into_iter()
+                    .chain(self.codecs.iter().copied())
+                    .find(|codec| codec.clock_hz() == clock_hz)
+            }
+        }
+    }
+
+    /// The rate at which a packet is heard.
+    pub(super) fn rate_of(&self, packet: &Packet) -> Rate {
+        self.codec_of(packet.content)
+            .map_or(self.sound.rate(), |codec| codec.rate())
+    }
+
     /// Samples between the place in the stream and a packet, where timestamps tell and it is worth while.
     pub(super) fn gap(&self, head: &Packet) -> Option<u64> {
-        let codec = self.codecs[usize::from(head.format)];
+        let codec = self.codec_of(head.content)?;
         let last = self.codecs[usize::from(self.format?)];
         if self.jump || head.fresh || last.clock_hz() != codec.clock_hz() || last.rate() != codec.rate() {
             return None;
@@ -347,20 +364,27 @@ impl Playout {
         let Some((&packet, _)) = self.packets.head() else {
             return;
         };
-        let codec = self.codecs[usize::from(packet.format)];
+        let Some(format) = packet.content.format() else {
+            return;
+        };
+        let codec = self.codecs[usize::from(format)];
         let rate = codec.rate();
         if rate != self.sound.rate() {
             if self.sound.ahead() > 0 {
                 // The rest of this tick belongs to the old rate, the next to the new one.
                 let missing = self.tick_samples() - self.sound.ahead();
-                self.fall_silent(missing);
+                self.fill_pause(missing, decoders);
                 return;
             }
-            self.restart_sound(rate);
+            self.sound.change_rate(rate);
+            self.expand.stop();
         }
         let played_from = now + rate.duration(self.sound.ahead());
         let gap = self.gap(&packet).unwrap_or(0);
-        let continues = self.format.is_some() && !self.jump && (!packet.fresh || self.is_next(&packet));
+        let last = self.format.map(|format| self.codecs[usize::from(format)]);
+        let in_place = last.is_some() && !self.jump && (!packet.fresh || self.is_next(&packet));
+        let same_format = self.format == Some(format);
+        let continues = in_place && (same_format || last.is_some_and(|last| is_seamless(last, codec)));
         if !continues && !self.expand.is_active() {
             if self.heard {
                 self.expand.start(self.sound.newest(), rate);
@@ -373,14 +397,28 @@ impl Playout {
         let Some((_, payload)) = self.packets.head() else {
             return;
         };
-        let (decoded, audible) = match decoders.get_mut(usize::from(packet.format)) {
-            Some(decoder) if decoder.codec() == codec => {
-                let decoded = decoder.decode(payload, room).unwrap_or(0);
-                (decoded, !decoder.has_passed())
+        let mut decoded = 0;
+        let mut pauses = false;
+        let mut kind = PlayedKind::Silence;
+        if let Some(decoder) = decoders
+            .get_mut(usize::from(format))
+            .filter(|decoder| decoder.codec() == codec)
+        {
+            if last.is_some() && !same_format {
+                // What it heard when it was last in use leads nowhere.
+                decoder.reset();
             }
-            _ => (0, false),
-        };
-        let pauses = matches!(codec, Codec::Opus(_)) && payload.len() <= OPUS_PAUSE_BYTES_MAX;
+            decoded = decoder.decode(payload, room).unwrap_or(0);
+            pauses = decoder.pauses(payload);
+            if !decoder.has_passed() {
+                let was_paused = self.paused == Some(Pause::Codec);
+                kind = if pauses && was_paused {
+                    PlayedKind::Noise
+                } else {
+                    PlayedKind::Voice
+                };
+            }
+        }
         self.packets.drop_head();
         if decoded == 0 {
             self.stats.undecodable += 1;
@@ -389,7 +427,10 @@ impl Playout {
         if self.expand.is_active() {
             self.expand.merge(&mut room[..decoded]);
         }
-        self.sound.extend(decoded, audible);
+        if self.paused == Some(Pause::Noise) && self.noise.rate() == rate {
+            self.noise.leave(&mut room[..decoded]);
+        }
+        self.sound.extend(decoded, kind);
         self.heard = true;
         self.settle(&packet, gap);
         self.stats.played_packets += 1;
@@ -399,127 +440,108 @@ impl Playout {
         self.stats.delay_ms_max = self.stats.delay_ms_max.max(self.stats.delay_ms);
 
         self.next_timestamp = packet.timestamp.wrapping_add(codec.clock_of(decoded));
-        self.format = Some(packet.format);
-        self.paused = pauses;
+        self.format = Some(format);
+        self.paused = pauses.then_some(Pause::Codec);
         self.jump = false;
         self.covered = 0;
+        self.recovered = 0;
         self.held_ticks = 0;
+    }
+
+    /// Heeds a packet that holds no sound: from here on its sender pauses. The place in the stream stays at the end of
+    /// what was said, so that the next sound tells how long the pause was.
+    fn take_companion(&mut self, missing: usize, decoders: &mut [Decoder]) {
+        let Some((&packet, _)) = self.packets.head() else {
+            return;
+        };
+        let rate = self.rate_of(&packet);
+        if let Content::ComfortNoise { .. } = packet.content {
+            if rate != self.sound.rate() {
+                if self.sound.ahead() > 0 {
+                    self.fill_pause(missing, decoders);
+                    return;
+                }
+                self.sound.change_rate(rate);
+                self.expand.stop();
+            }
+            if self.paused != Some(Pause::Noise) || self.noise.rate() != rate {
+                let seed = self.stream.map_or(0, |stream| stream.ssrc);
+                self.noise.restart(rate, seed);
+            }
+        }
+        let Some((_, payload)) = self.packets.head() else {
+            return;
+        };
+        let outcome = match packet.content {
+            Content::ComfortNoise { .. } => self.noise.describe(payload).map(|()| Pause::Noise),
+            // Pressing a key does not end the noise that it is pressed in.
+            Content::Event { .. } | Content::Sound(_) => Ok(self.paused.unwrap_or(Pause::Silence)),
+        };
+        self.packets.drop_head();
+        let Ok(pause) = outcome else {
+            self.stats.undecodable += 1;
+            return;
+        };
+        self.paused = Some(pause);
+        self.stats.played_packets += 1;
+        // A hole before it has been filled.
+        if let Some(gap) = self.gap(&packet).filter(|gap| *gap <= self.covered)
+            && !self.is_next(&packet)
+        {
+            self.stats.concealed_samples += gap.saturating_sub(self.recovered);
+            self.stats.recovered_samples += self.recovered;
+            self.covered -= gap;
+            self.recovered = 0;
+            self.next_timestamp = packet.timestamp;
+        }
+        self.count_lost(&packet);
+    }
+
+    /// Goes on behind the packet. Returns how many were lost before it; none where the stream has just begun.
+    fn count_lost(&mut self, packet: &Packet) -> Option<u64> {
+        let stream = self.stream.as_mut()?;
+        let began = stream.next_sequence == 0;
+        let lost = packet.sequence.saturating_sub(stream.next_sequence);
+        stream.next_sequence = packet.sequence + 1;
+        if began {
+            return None;
+        }
+        self.stats.lost_packets += lost;
+        Some(lost)
     }
 
     /// What the gap before a packet was is known now that it is played.
     fn settle(&mut self, packet: &Packet, gap: u64) {
-        let Some(stream) = &mut self.stream else {
+        let Some(lost) = self.count_lost(packet) else {
             return;
         };
-        let began = stream.next_sequence == 0;
-        let lost = if began {
-            0
-        } else {
-            packet.sequence.saturating_sub(stream.next_sequence)
-        };
-        stream.next_sequence = packet.sequence + 1;
-        self.stats.lost_packets += lost;
-        if began {
-            return;
-        }
         let faded = expand::FADED_MS * self.sound.rate().samples_per_ms();
-        if lost > 0 {
-            self.stats.concealed_samples += self.covered;
-        } else if gap == 0 && !self.paused {
+        self.stats.recovered_samples += self.recovered;
+        if self.paused.is_some() {
+            // Nothing was made up.
+        } else if lost > 0 {
+            self.stats.concealed_samples += self.covered - self.recovered;
+        } else if gap == 0 {
             // Merely late. A sender that stood still for longer than the fade has paused.
             self.stats.concealed_samples += self.covered.min(faded as u64);
         }
-        if self.covered > gap {
+        if self.covered > gap && self.paused.is_none() {
             self.low_water.note(0);
             self.low_water.count_noted();
-        } else if lost == 0 && gap > 0 {
+        } else if lost == 0 && (gap > 0 || self.paused.is_some()) {
             self.low_water.forget_noted();
         } else {
             self.low_water.count_noted();
         }
     }
+}
 
-    /// Fills a pause. Its length is nothing that anybody hears: surplus delay goes here first.
-    fn pause(&mut self, samples: usize, missing: usize) {
-        let rate = self.sound.rate();
-        let surplus = rate.samples(Duration::from_micros(u64::from(self.surplus_us())));
-        let skipped = surplus.min(samples);
-        if skipped > 0 {
-            self.covered += skipped as u64;
-            self.count_accelerated(skipped);
-        }
-        self.fall_silent((samples - skipped).min(missing));
+/// Whether sound of one codec goes on in another as if nothing had changed: each sample stands for itself in both.
+const fn is_seamless(one: Codec, other: Codec) -> bool {
+    const fn has_no_memory(codec: Codec) -> bool {
+        matches!(codec, Codec::Pcmu | Codec::Pcma | Codec::L16(_))
     }
-
-    fn fill_dry(&mut self, samples: usize, decoders: &mut [Decoder]) {
-        if !self.heard && !self.expand.is_active() {
-            self.sound.room(samples).fill(0.0);
-            self.sound.extend(samples, false);
-        } else if self.paused || self.format.is_none() {
-            self.fall_silent(samples);
-        } else {
-            self.conceal(samples, decoders);
-        }
-    }
-
-    /// Makes up sound: the codec's own way where it has one, else by repetition; silence once that has faded.
-    fn conceal(&mut self, samples: usize, decoders: &mut [Decoder]) {
-        if !self.expand.is_active() {
-            if self.conceal_by_codec(samples, decoders) {
-                return;
-            }
-            if self.is_faded() {
-                self.expand.start_silent(self.sound.rate());
-            } else {
-                self.expand.start(self.sound.newest(), self.sound.rate());
-            }
-        }
-        self.fill_from_expand(samples);
-    }
-
-    fn conceal_by_codec(&mut self, samples: usize, decoders: &mut [Decoder]) -> bool {
-        let rate = self.sound.rate();
-        let step = rate.hz() as usize / CONCEAL_STEPS_PER_S;
-        let whole = samples.div_ceil(step) * step;
-        let decoder = self
-            .format
-            .and_then(|format| decoders.get_mut(usize::from(format)));
-        let Some(decoder) = decoder.filter(|decoder| decoder.codec().rate() == rate) else {
-            return false;
-        };
-        if self.is_faded() {
-            return false;
-        }
-        let room = self.sound.room(whole);
-        if !decoder.conceal(room) {
-            return false;
-        }
-        let faded = expand::FADED_MS * rate.samples_per_ms();
-        let fade = 1.0 / (faded / 3) as f32;
-        for (n, sample) in room.iter_mut().enumerate() {
-            let left = faded.saturating_sub(self.covered as usize + n);
-            *sample *= (left as f32 * fade).min(1.0);
-        }
-        self.sound.extend(whole, true);
-        self.covered += whole as u64;
-        true
-    }
-
-    /// Ends what was heard within a few milliseconds, then is silent.
-    fn fall_silent(&mut self, samples: usize) {
-        if !self.expand.is_active() {
-            self.expand.start(self.sound.newest(), self.sound.rate());
-        }
-        self.expand.release();
-        self.fill_from_expand(samples);
-    }
-
-    fn fill_from_expand(&mut self, samples: usize) {
-        let audible = !self.expand.is_faded();
-        self.expand.fill(self.sound.room(samples));
-        self.sound.extend(samples, audible);
-        self.covered = self.covered.saturating_add(samples as u64);
-    }
+    has_no_memory(one) && has_no_memory(other)
 }
 
 pub(super) fn duration_us(duration: Duration) -> u64 {

@@ -3,6 +3,7 @@
 //! One stretch of memory; reading moves on, and what is older than the history is overwritten once the end is near.
 //! Concealment repeats the newest sound, played or not, so both lie in one piece.
 
+use super::playout::PlayedKind;
 use crate::codec::PAYLOAD_MS_MAX;
 use crate::frame::Rate;
 
@@ -19,8 +20,9 @@ pub(super) struct Sound {
     /// The next sample to play; at least a history before it is always there.
     at: usize,
     end: usize,
-    /// After the last sample that is more than silence.
-    audible_end: usize,
+    /// After the last sample of a voice, and after the last that is more than silence.
+    voice_end: usize,
+    noise_end: usize,
 }
 
 impl Sound {
@@ -33,7 +35,8 @@ impl Sound {
             samples,
             at,
             end: at,
-            audible_end: at,
+            voice_end: at,
+            noise_end: at,
         }
     }
 
@@ -46,8 +49,44 @@ impl Sound {
         self.rate = rate;
         self.at = self.history_samples();
         self.end = self.at;
-        self.audible_end = self.at;
+        self.voice_end = self.at;
+        self.noise_end = self.at;
         self.samples[..self.at].fill(0.0);
+    }
+
+    /// Goes on at another rate when all has been played: what was heard stays at hand, as if it had been at that rate.
+    /// Straight lines between samples will do for what is only led over from.
+    pub fn change_rate(&mut self, rate: Rate) {
+        const HISTORY_MAX: usize = HISTORY_MS * Rate::Hz48000.samples_per_ms();
+        let mut heard = [0.0; HISTORY_MAX];
+        let heard = &mut heard[..self.history_samples()];
+        heard.copy_from_slice(self.newest());
+        let step = heard.len() as f32;
+        self.restart(rate);
+        let length = self.at;
+        let step = step / length as f32;
+        for (n, sample) in self.samples[..length].iter_mut().enumerate() {
+            // From the end, so that the last sample is the last sample.
+            let back = (length - 1 - n) as f32 * step;
+            let whole = back as usize;
+            let at = |back: usize| heard[heard.len().saturating_sub(1 + back)];
+            *sample = at(whole) + (back - whole as f32) * (at(whole + 1) - at(whole));
+        }
+    }
+
+    /// Goes on where `other` is, whose memory is no larger.
+    pub fn go_on_from(&mut self, other: &Sound) {
+        self.rate = other.rate;
+        self.samples[..other.end].copy_from_slice(&other.samples[..other.end]);
+        self.at = other.at;
+        self.end = other.end;
+        self.voice_end = other.voice_end;
+        self.noise_end = other.noise_end;
+    }
+
+    /// Samples of memory.
+    pub fn capacity(&self) -> usize {
+        self.samples.len()
     }
 
     /// Samples still to be played.
@@ -71,23 +110,32 @@ impl Sound {
             self.samples.copy_within(start..self.end, 0);
             self.at -= start;
             self.end -= start;
-            self.audible_end = self.audible_end.saturating_sub(start);
+            self.voice_end = self.voice_end.saturating_sub(start);
+            self.noise_end = self.noise_end.saturating_sub(start);
         }
         let end = (self.end + samples).min(self.samples.len());
         &mut self.samples[self.end..end]
     }
 
-    /// Takes the first `samples` of the room as sound.
-    pub fn extend(&mut self, samples: usize, audible: bool) {
+    /// Takes the first `samples` of the room as sound of that kind.
+    pub fn extend(&mut self, samples: usize, kind: PlayedKind) {
         self.end = (self.end + samples).min(self.samples.len());
-        if audible {
-            self.audible_end = self.end;
+        match kind {
+            PlayedKind::Voice => self.voice_end = self.end,
+            PlayedKind::Noise => self.noise_end = self.end,
+            PlayedKind::Silence => {}
         }
     }
 
-    /// Whether the next `samples` hold more than silence.
-    pub fn is_audible(&self) -> bool {
-        self.audible_end > self.at
+    /// What the next samples are; a voice is more than noise, and that more than silence.
+    pub fn kind(&self) -> PlayedKind {
+        if self.voice_end > self.at {
+            PlayedKind::Voice
+        } else if self.noise_end > self.at {
+            PlayedKind::Noise
+        } else {
+            PlayedKind::Silence
+        }
     }
 
     /// Plays the next samples; there must be as many ahead.
@@ -123,7 +171,7 @@ mod tests {
                 *sample = said as f32;
                 said += 1;
             }
-            sound.extend(payload, true);
+            sound.extend(payload, PlayedKind::Voice);
             assert_eq!(sound.newest().last(), Some(&(said as f32 - 1.0)));
             while sound.ahead() >= 160 {
                 let mut pcm = [0.0; 160];
@@ -143,9 +191,9 @@ mod tests {
             let longest = PAYLOAD_MS_MAX * rate.samples_per_ms();
             let before = 49 * rate.samples_per_ms();
             sound.room(before);
-            sound.extend(before, true);
+            sound.extend(before, PlayedKind::Voice);
             assert_eq!(sound.room(longest).len(), longest);
-            sound.extend(longest, true);
+            sound.extend(longest, PlayedKind::Voice);
             assert_eq!(sound.ahead(), before + longest);
         }
     }
@@ -156,11 +204,43 @@ mod tests {
         for (n, sample) in sound.room(960).iter_mut().enumerate() {
             *sample = n as f32;
         }
-        sound.extend(960, true);
+        sound.extend(960, PlayedKind::Voice);
         sound.play(&mut [0.0; 400]);
         sound.cut(50);
         assert_eq!(sound.ahead(), 510);
         assert_eq!(sound.samples[sound.at - 1], 399.0);
         assert_eq!(sound.ahead_mut()[0], 450.0);
+    }
+
+    #[test]
+    fn a_new_rate_goes_on_where_the_old_one_ended() {
+        let tone = |rate: Rate, n: usize| (n as f32 * 1_256.0 / rate.hz() as f32).sin();
+        for (from, to) in [
+            (Rate::Hz8000, Rate::Hz48000),
+            (Rate::Hz48000, Rate::Hz16000),
+            (Rate::Hz16000, Rate::Hz8000),
+        ] {
+            let mut sound = Sound::new(from, Rate::Hz48000);
+            let samples = from.samples_per_tick() * 2;
+            for (n, sample) in sound.room(samples).iter_mut().enumerate() {
+                *sample = tone(from, n);
+            }
+            sound.extend(samples, PlayedKind::Voice);
+            sound.play(&mut vec![0.0; samples]);
+            sound.change_rate(to);
+            assert_eq!(
+                (sound.rate(), sound.ahead(), sound.kind()),
+                (to, 0, PlayedKind::Silence)
+            );
+            let heard = sound.newest();
+            let last = tone(from, samples - 1);
+            assert_eq!(heard.last(), Some(&last));
+            let before = heard[heard.len() - 1 - 10 * to.samples_per_ms()];
+            let expected = tone(from, samples - 1 - 10 * from.samples_per_ms());
+            assert!(
+                (before - expected).abs() < 0.01,
+                "{from:?} {to:?}: {before} {expected}"
+            );
+        }
     }
 }

@@ -24,6 +24,7 @@ pub enum Discard {
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct PlayoutStats {
     pub received_packets: u64,
+    /// Decoded, or heeded where they hold no sound.
     pub played_packets: u64,
     /// Packets that had not come when a later one was played; they may count as `late` afterwards.
     pub lost_packets: u64,
@@ -35,7 +36,7 @@ pub struct PlayoutStats {
     pub overflow: u64,
     pub too_large: u64,
     pub unknown_format: u64,
-    /// The codec refused the payload.
+    /// Its codec, or RFC 3389, does not know such a payload.
     pub undecodable: u64,
     /// Of a stream that was left for another, or strays that no other packet followed.
     pub abandoned: u64,
@@ -47,6 +48,8 @@ pub struct PlayoutStats {
     /// Samples made up for packets lost or late. Counted once it is known that there was something to conceal: the
     /// end of a talk spurt is no loss.
     pub concealed_samples: u64,
+    /// Samples of lost packets that were taken from what the packet after them repeats.
+    pub recovered_samples: u64,
     /// Samples taken out to lower the delay.
     pub accelerated_samples: u64,
 

@@ -1,6 +1,7 @@
 //! What the control plane can change about a leg; each is audible from one tick on.
 
 use crate::dsp::Music;
+use crate::dtmf;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum LegChange {
@@ -16,6 +17,8 @@ pub enum LegChange {
     MusicWhileAlone(Option<Music>),
     /// Hard bound of its playout delay.
     MaxDelayMs(u16),
+    /// What becomes of the keys it presses. A collection that has begun is over, and told.
+    Digits(DigitSettings),
 }
 
 /// On hold: what the held party hears.
@@ -23,4 +26,21 @@ pub enum LegChange {
 pub struct Hold {
     /// Silence when absent.
     pub music: Option<Music>,
+}
+
+/// What becomes of the keys that a leg presses, and where they are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DigitSettings {
+    pub mode: dtmf::Mode,
+    pub in_band: InBand,
+}
+
+/// Whether keys are looked for as tones in the sound. It costs the leg delay: tones are cut out from their beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InBand {
+    #[default]
+    Off,
+    /// Where the remote does not send telephone events.
+    Auto,
+    On,
 }

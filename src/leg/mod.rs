@@ -4,27 +4,31 @@
 //! moving it is moving one box.
 
 mod change;
+mod digits;
 mod dropped;
 mod media;
 mod receive;
+mod remote_loss;
 mod report;
 mod source;
 mod timeline;
 
 use std::time::Duration;
 
-pub use change::{Hold, LegChange};
+pub use change::{DigitSettings, Hold, InBand, LegChange};
+pub(crate) use digits::{LegDigits, Told};
 pub use dropped::Dropped;
 pub use media::{Companion, Format, LegMedia, MediaTerms};
 pub use report::LegReport;
 pub use source::Source;
 pub use timeline::{Identity, Timeline};
 
-use crate::codec::Codec;
+use crate::codec::{Codec, Encoding};
 use crate::dsp::{Activity, Limiter, Music, Resampler};
 use crate::frame::Rate;
 use crate::jitter::PlayoutStats;
 use crate::time::{Tick, Time};
+use remote_loss::RemoteLoss;
 
 /// Hard bound of a leg's playout delay unless it is set.
 pub const DEFAULT_MAX_DELAY: Duration = Duration::from_millis(300);
@@ -39,6 +43,7 @@ pub struct LegSettings {
     pub gain: f32,
     pub music_while_alone: Option<Music>,
     pub max_delay: Duration,
+    pub digits: DigitSettings,
 }
 
 impl Default for LegSettings {
@@ -50,6 +55,7 @@ impl Default for LegSettings {
             gain: 1.0,
             music_while_alone: None,
             max_delay: DEFAULT_MAX_DELAY,
+            digits: DigitSettings::default(),
         }
     }
 }
@@ -64,7 +70,12 @@ pub struct Leg {
     settled: PlayoutStats,
     /// The voice on its way into the mix: from the codec's rate to the room's.
     pub(crate) inbound: Resampler,
+    /// The last sample of that voice.
+    pub(crate) inbound_last: f32,
     pub(crate) activity: Activity,
+    pub(crate) digits: LegDigits,
+    /// What the remote party loses of what we send.
+    pub(crate) remote_loss: RemoteLoss,
     /// The limiter of the leg's own signal.
     pub(crate) limiter: Limiter,
     /// The codec of the sound played last.
@@ -99,7 +110,10 @@ impl Leg {
             counts: Counts::default(),
             settled: PlayoutStats::default(),
             inbound: Resampler::new(Rate::Hz8000, Rate::Hz8000),
+            inbound_last: 0.0,
             activity: Activity::new(),
+            digits: LegDigits::new(settings.digits, media.hears_events()),
+            remote_loss: RemoteLoss::default(),
             limiter: Limiter::new(),
             codec_received: None,
             last_arrival: None,
@@ -122,13 +136,27 @@ impl Leg {
                 self.settings.max_delay = Duration::from_millis(u64::from(millis));
                 self.media.playout.set_max_delay(self.settings.max_delay);
             }
+            LegChange::Digits(digits) => {
+                self.settings.digits = digits;
+                self.digits.set(digits, self.media.hears_events());
+            }
         }
     }
 
     /// Puts new media in force; `media` then holds what was before. Returns whether the outbound stream goes on.
     /// The leg must be settled.
     pub(crate) fn renegotiate(&mut self, media: &mut Box<LegMedia>) -> bool {
+        let sent_before = self.media.sent_format().map(|format| format.encoding);
         let stream_continues = media.continue_from(&mut self.media);
+        if !stream_continues
+            && let (Some(before), Some(tick), Some(stream)) =
+                (sent_before, self.next_tick, media.stream.as_deref_mut())
+        {
+            let clock = stream.follow(before, tick);
+            if clock > 0 {
+                self.timeline.pass(clock);
+            }
+        }
         if media.terms().remote == self.media.terms().remote {
             self.source.reopen();
         } else {
@@ -143,7 +171,7 @@ impl Leg {
                 .any(|format| format.encoding.codec == *codec)
         });
         std::mem::swap(&mut self.media, media);
-        self.settled = *self.media.playout.stats();
+        self.digits.set(self.settings.digits, self.media.hears_events());
         self.media.playout.set_max_delay(self.settings.max_delay);
         stream_continues
     }
@@ -181,6 +209,26 @@ impl Leg {
         since
     }
 
+    /// Whether the leg is to be sent digits now, and knows them only as tones.
+    pub(crate) fn is_sent_tones(&self) -> bool {
+        let clock_hz = self
+            .media
+            .sent_format()
+            .map(|format| format.encoding.codec.clock_hz());
+        !self.digits.sender.is_idle()
+            && clock_hz.is_some_and(|clock_hz| self.media.events_sent_as(clock_hz).is_none())
+    }
+
+    /// What we send, as the remote party needs it now.
+    pub(crate) fn sent_encoding(&self) -> Option<Encoding> {
+        let format = self.media.sent_format()?;
+        let loss_percent = if format.fec { self.remote_loss.percent() } else { 0 };
+        Some(Encoding {
+            loss_percent,
+            ..format.encoding
+        })
+    }
+
     /// The highest rate a codec in use on this leg needs: what it sends us now, and what we send it.
     pub(crate) fn rate_in_use(&self) -> Rate {
         let sent = self
@@ -215,7 +263,7 @@ impl Leg {
             packets_lost: self.counts.packets_lost,
             samples_concealed: self.counts.samples_concealed,
             samples_accelerated: self.counts.samples_accelerated,
-            delay_ms: playout.delay_ms,
+            delay_ms: playout.delay_ms + self.digits.delay_ms() as f32,
             delay_target_ms: playout.target_delay_ms,
             delay_ms_max: self.counts.delay_ms_max,
             jitter_ms: playout.jitter_ms,

@@ -1,11 +1,15 @@
-//! A datagram's way into a leg: parse → payload type → source → playout. What fails on the way has a name.
+//! A datagram's way into a leg: decipher → parse → payload type → source → playout, or digits. What fails on the way has
+//! a name.
 
 use std::net::SocketAddr;
 
+use crate::dtmf::{EventPacket, Refused};
+use crate::jitter::Content;
 use crate::leg::source::Verdict;
 use crate::leg::{Dropped, Leg};
 use crate::rtp::packet::{Malformed, Packet, is_rtcp};
 use crate::rtp::rtcp;
+use crate::srtp::UnprotectError;
 use crate::time::Time;
 
 impl Leg {
@@ -38,22 +42,31 @@ impl Leg {
         outcome
     }
 
-    fn hear_rtp(&mut self, arrival: Time, from: SocketAddr, datagram: &[u8]) -> Result<(), Dropped> {
-        let packet = Packet::parse(datagram).map_err(Dropped::from)?;
+    fn hear_rtp(&mut self, arrival: Time, from: SocketAddr, datagram: &mut [u8]) -> Result<(), Dropped> {
         if self.media.terms().formats.is_empty() {
             return Err(Dropped::NothingAgreed);
         }
         if !self.media.terms().receives {
             return Err(Dropped::NotReceiving);
         }
-        let format = self
+        let len = match &mut self.media.ciphers {
+            Some(ciphers) => ciphers.receiver.unprotect(datagram).map_err(Dropped::from)?,
+            None => datagram.len(),
+        };
+        let datagram = &datagram[..len];
+        let packet = Packet::parse(datagram).map_err(Dropped::from)?;
+        let content = self
             .media
-            .format_of(packet.payload_type)
+            .content_of(packet.payload_type)
             .ok_or(Dropped::UnknownPayloadType)?;
-        match self.source.judge(from, packet.ssrc, packet.sequence) {
-            Verdict::Heard => {}
-            Verdict::Probation => return Err(Dropped::Probation),
-            Verdict::Stranger => return Err(Dropped::UnknownSource),
+        if self.media.ciphers.is_some() {
+            self.source.follow(from, packet.ssrc, packet.sequence);
+        } else {
+            match self.source.judge(from, packet.ssrc, packet.sequence) {
+                Verdict::Heard => {}
+                Verdict::Probation => return Err(Dropped::Probation),
+                Verdict::Stranger => return Err(Dropped::UnknownSource),
+            }
         }
         self.counts.packets_received += 1;
         self.counts.bytes_received += datagram.len() as u64;
@@ -61,25 +74,50 @@ impl Leg {
         // Playout counts what it does not take, now or later: `settle` fetches it.
         let _ = self.media.playout.insert(
             arrival,
-            format,
+            content,
             packet.ssrc,
             packet.sequence,
             packet.timestamp,
             packet.payload,
         );
-        Ok(())
+        match content {
+            Content::Event { clock_hz } => self.hear_event(arrival, &packet, clock_hz),
+            Content::Sound(_) | Content::ComfortNoise { .. } => Ok(()),
+        }
     }
 
-    fn hear_rtcp(&mut self, from: SocketAddr, datagram: &[u8]) -> Result<(), Dropped> {
-        if rtcp::validate(datagram).is_err() {
-            return Err(Dropped::BadRtcp);
-        }
+    fn hear_event(&mut self, arrival: Time, packet: &Packet, clock_hz: u32) -> Result<(), Dropped> {
+        let event = EventPacket {
+            ssrc: packet.ssrc,
+            sequence: packet.sequence,
+            timestamp: packet.timestamp,
+            marker: packet.marker,
+            payload: packet.payload,
+        };
+        self.digits
+            .hear_event(arrival, &event, clock_hz)
+            .map_err(|refused| match refused {
+                Refused::Malformed(_) | Refused::NotADigit(_) => Dropped::BadEvent,
+                Refused::Flood => Dropped::EventFlood,
+            })
+    }
+
+    fn hear_rtcp(&mut self, from: SocketAddr, datagram: &mut [u8]) -> Result<(), Dropped> {
+        let len = match &mut self.media.ciphers {
+            Some(ciphers) => ciphers.receiver.unprotect_rtcp(datagram).map_err(Dropped::from)?,
+            None => datagram.len(),
+        };
+        let reports = rtcp::validate(&datagram[..len]).map_err(|_| Dropped::BadRtcp)?;
         let remote_rtcp = self.media.terms().remote_rtcp;
-        if !self.source.knows_host(from.ip()) && remote_rtcp.is_none_or(|remote| remote.ip() != from.ip()) {
+        if self.media.ciphers.is_none()
+            && !self.source.knows_host(from.ip())
+            && remote_rtcp.is_none_or(|remote| remote.ip() != from.ip())
+        {
             return Err(Dropped::UnknownSource);
         }
-        // A BYE ends nothing: it is not authenticated. The control plane or silence ends a leg.
+        // A BYE ends nothing, whoever sends it: the control plane or silence ends a leg.
         self.counts.rtcp_received += 1;
+        self.remote_loss.hear(reports, self.timeline.ssrc());
         Ok(())
     }
 }
@@ -92,6 +130,17 @@ impl From<Malformed> for Dropped {
             Malformed::BadCsrc => Dropped::BadCsrc,
             Malformed::BadExtension => Dropped::BadExtension,
             Malformed::BadPadding => Dropped::BadPadding,
+        }
+    }
+}
+
+impl From<UnprotectError> for Dropped {
+    fn from(error: UnprotectError) -> Dropped {
+        match error {
+            UnprotectError::Malformed => Dropped::BadSrtp,
+            UnprotectError::BadTag => Dropped::BadTag,
+            UnprotectError::Replayed => Dropped::Replayed,
+            UnprotectError::Exhausted => Dropped::KeyExhausted,
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Whose packets a plain RTP leg hears, and where it sends.
+//! Whose packets a leg hears, and where it sends.
 //!
 //! The signalled address comes first. Another address is latched only after a short probation: packets in a row
 //! that look like one stream. Once latched, only the signalled address can take over; everything else is a stranger
-//! until the switch signals again.
+//! until the switch signals again. An encrypted leg follows its authentic packets wherever they come from.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -21,6 +21,8 @@ pub struct Source {
     signalled: Option<SocketAddr>,
     latched: Option<SocketAddr>,
     candidate: Option<Candidate>,
+    /// Of the newest authentic packet of an encrypted leg.
+    newest: Option<(u32, u16)>,
     /// The switch has signalled again: another address may be latched in place of the one that is.
     reopened: bool,
     /// Send to where packets come from.
@@ -41,6 +43,7 @@ impl Source {
             signalled,
             latched: None,
             candidate: None,
+            newest: None,
             reopened: false,
             symmetric,
         }
@@ -96,6 +99,19 @@ impl Source {
             packets,
         });
         Verdict::Probation
+    }
+
+    /// Takes note of where an authentic packet came from: the remote is where its newest one is.
+    pub fn follow(&mut self, from: SocketAddr, ssrc: u32, sequence: u16) {
+        let is_newest = self.newest.is_none_or(|(newest_ssrc, newest)| {
+            newest_ssrc != ssrc || sequence.wrapping_sub(newest) as i16 > 0
+        });
+        if is_newest {
+            self.newest = Some((ssrc, sequence));
+            self.latched = Some(from);
+            self.candidate = None;
+            self.reopened = false;
+        }
     }
 
     /// Where RTP goes: the signalled address, or the latched one where the leg is symmetric (RFC 4961).
@@ -191,6 +207,19 @@ mod tests {
         assert_eq!(source.judge(address(6000).unwrap(), 2, 11), Verdict::Heard);
         assert_eq!(source.destination(), address(6000));
         assert_eq!(source.judge(address(5000).unwrap(), 2, 12), Verdict::Stranger);
+    }
+
+    #[test]
+    fn an_authentic_packet_moves_the_leg_and_a_straggler_does_not_move_it_back() {
+        let mut source = Source::new(address(4000), true);
+        source.follow(address(4000).unwrap(), 7, 65_535);
+        assert_eq!(source.destination(), address(4000));
+        source.follow(address(5000).unwrap(), 7, 1);
+        assert_eq!(source.destination(), address(5000));
+        source.follow(address(4000).unwrap(), 7, 0);
+        assert_eq!(source.destination(), address(5000));
+        source.follow(address(6000).unwrap(), 8, 0);
+        assert_eq!(source.destination(), address(6000));
     }
 
     #[test]

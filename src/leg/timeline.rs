@@ -25,11 +25,14 @@ impl Timeline {
         }
     }
 
+    pub fn ssrc(&self) -> u32 {
+        self.next.ssrc
+    }
+
     /// The header of the next packet, whose sound lasts `clock` timestamp units.
     pub fn advance(&mut self, payload_type: u8, clock: u32) -> Header {
         let header = Header {
-            // RFC 3551 §4.1: the first packet after a pause. Our stream pauses only where SDP says that nothing is
-            // to be sent.
+            // RFC 3551 §4.1: the first packet after a pause.
             marker: !self.started,
             payload_type,
             sequence: self.next.sequence,
@@ -39,6 +42,33 @@ impl Timeline {
         self.started = true;
         self.next.sequence = self.next.sequence.wrapping_add(1);
         self.next.timestamp = self.next.timestamp.wrapping_add(clock);
+        header
+    }
+
+    /// The header of a telephone event, whose timestamp is that of its beginning (RFC 4733 §2.2.1): it takes a sequence
+    /// number and no time.
+    pub fn event(&mut self, payload_type: u8, timestamp: u32, marker: bool) -> Header {
+        let header = Header {
+            marker,
+            payload_type,
+            sequence: self.next.sequence,
+            timestamp,
+            ssrc: self.next.ssrc,
+        };
+        self.next.sequence = self.next.sequence.wrapping_add(1);
+        header
+    }
+
+    /// The timestamp of the next packet of sound.
+    pub fn timestamp(&self) -> u32 {
+        self.next.timestamp
+    }
+
+    /// The header of a description of silence (RFC 3389), which begins a pause or is given again within one.
+    pub fn describe(&mut self, payload_type: u8, clock: u32) -> Header {
+        self.started = true;
+        let header = self.advance(payload_type, clock);
+        self.started = false;
         header
     }
 
@@ -67,6 +97,27 @@ mod tests {
         assert_eq!(
             (resumed.sequence, resumed.timestamp, resumed.marker),
             (2, 480, true)
+        );
+    }
+
+    #[test]
+    fn a_description_of_silence_has_a_place_in_the_timeline_and_only_the_sound_after_it_the_marker() {
+        let mut timeline = Timeline::new(Identity {
+            ssrc: 9,
+            sequence: 1,
+            timestamp: 0,
+        });
+        timeline.advance(0, 160);
+        let described = timeline.describe(13, 160);
+        timeline.pass(160);
+        let again = timeline.describe(13, 160);
+        let resumed = timeline.advance(0, 160);
+        assert_eq!((described.sequence, described.timestamp), (2, 160));
+        assert_eq!((again.sequence, again.timestamp), (3, 480));
+        assert_eq!((resumed.sequence, resumed.timestamp), (4, 640));
+        assert_eq!(
+            [described, again, resumed].map(|header| header.marker),
+            [false, false, true]
         );
     }
 

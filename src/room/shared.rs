@@ -1,9 +1,10 @@
 //! Who shares an encode: listeners that hear the same thing in the same encoding are fed from one stream.
 //!
 //! Every leg brings one stream into the room's pool and takes one out when it leaves. There are never more groups
-//! with members than legs, so a group that is needed always finds a stream, without allocating in a tick.
+//! with members than legs, so a group that is needed always finds a stream, without allocating in a tick. A stream
+//! serves any encoding of its shape: what legs hear may change in bitrate and the like, what they brought does not.
 
-use crate::codec::Encoding;
+use crate::codec::{Encoding, Shape};
 use crate::dsp::Music;
 use crate::stream::Stream;
 
@@ -43,12 +44,12 @@ impl SharedStreams {
         self.groups.reserve(streams.saturating_sub(self.groups.len()));
     }
 
-    /// Gives a leaving leg a stream back. The leg is in no group any more.
-    pub fn take(&mut self, encoding: Encoding) -> Option<Box<Stream>> {
+    /// Gives a leaving leg a stream of that shape back. The leg is in no group any more.
+    pub fn take(&mut self, shape: Shape) -> Option<Box<Stream>> {
         let index = self
             .pool
             .iter()
-            .position(|stream| stream.encoding() == encoding)?;
+            .position(|stream| stream.encoding().shape() == shape)?;
         Some(self.pool.swap_remove(index))
     }
 
@@ -62,9 +63,11 @@ impl SharedStreams {
         Some(GroupId(index as u32))
     }
 
-    /// Makes a group without members out of the pool; `None` when no leg of this encoding brought a stream.
-    pub fn open(&mut self, heard: Heard, encoding: Encoding) -> Option<GroupId> {
-        let stream = self.take(encoding)?;
+    /// Makes a group without members out of the pool, for what `like` sends and where that stands; `None` when no leg
+    /// of its shape brought a stream.
+    pub fn open(&mut self, heard: Heard, like: &Stream) -> Option<GroupId> {
+        let mut stream = self.take(like.encoding().shape())?;
+        stream.copy_from(like);
         let group = Some(Group {
             heard,
             members: 0,
@@ -106,10 +109,9 @@ impl SharedStreams {
         self.groups[id.0 as usize].as_ref().map(|group| &*group.stream)
     }
 
-    pub fn stream_mut(&mut self, id: GroupId) -> Option<&mut Stream> {
-        self.groups[id.0 as usize]
-            .as_mut()
-            .map(|group| &mut *group.stream)
+    /// Whether the group is being told that there is nothing to hear.
+    pub fn pauses(&self, id: GroupId) -> bool {
+        self.stream(id).is_some_and(Stream::pauses)
     }
 
     /// Every group's stream with what it is to carry.

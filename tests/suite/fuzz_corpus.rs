@@ -17,6 +17,11 @@ fn every_kept_datagram_keeps_the_promises_of_the_rtp_and_rtcp_parsers() {
 }
 
 #[test]
+fn every_kept_run_of_telephone_events_keeps_the_promises_of_the_receiver() {
+    replay("telephone_event", promises::telephone_event);
+}
+
+#[test]
 fn every_kept_series_of_payloads_keeps_the_promises_of_the_decoders() {
     replay("decoders", promises::decoders);
 }
@@ -24,6 +29,16 @@ fn every_kept_series_of_payloads_keeps_the_promises_of_the_decoders() {
 #[test]
 fn every_kept_description_of_noise_keeps_the_promises_of_the_comfort_noise() {
     replay("comfort_noise", promises::comfort_noise);
+}
+
+#[test]
+fn every_kept_srtp_datagram_is_refused_and_every_packet_in_it_comes_back() {
+    replay("srtp", promises::srtp);
+}
+
+#[test]
+fn every_kept_srtcp_datagram_is_refused_and_every_packet_in_it_comes_back() {
+    replay("srtcp", promises::srtcp);
 }
 
 /// Runs `body` on each file of a corpus. The name of the one that fails is printed.

@@ -2,8 +2,13 @@
 
 mod conference;
 mod control;
+mod digits;
+mod encrypted;
 mod fuzz_corpus;
 mod loopback;
 mod simulation;
+mod sound;
+mod streams;
 mod support;
 mod tidy;
+mod tones;

@@ -17,20 +17,24 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("id", &[]),
     ("frame", &["time"]),
     ("rtp", &["time"]),
+    ("srtp", &["time", "rtp"]),
     ("codec", &["time", "frame"]),
-    ("sdp", &["frame", "codec"]),
+    ("sdp", &["frame", "srtp", "codec"]),
     ("dsp", &["time", "frame"]),
+    ("dtmf", &["time", "frame", "dsp"]),
     ("jitter", &["time", "frame", "rtp", "codec", "dsp"]),
     ("stream", &["time", "frame", "codec", "dsp"]),
     (
         "leg",
-        &["time", "id", "frame", "rtp", "codec", "dsp", "jitter", "stream"],
+        &[
+            "time", "id", "frame", "rtp", "srtp", "codec", "dsp", "dtmf", "jitter", "stream",
+        ],
     ),
     ("room", &["time", "id", "frame", "codec", "dsp", "stream"]),
     (
         "engine",
         &[
-            "time", "id", "frame", "rtp", "codec", "dsp", "jitter", "stream", "leg", "room",
+            "time", "id", "frame", "rtp", "srtp", "codec", "dsp", "dtmf", "jitter", "stream", "leg", "room",
         ],
     ),
     // The shell may use all of the core; what it may use of itself:

@@ -234,6 +234,7 @@ impl Inner {
             gain: factor(request.gain_db),
             music_while_alone: request.music,
             max_delay: request.max_delay.unwrap_or(DEFAULT_MAX_DELAY),
+            ..LegSettings::default()
         };
         let media = LegMedia::new(terms).map_err(no_codec)?;
         let identity = Identity {

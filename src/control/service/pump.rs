@@ -101,6 +101,7 @@ impl Inner {
                 returned.push(room_state);
             }
             engine::Event::Talking { leg, on, .. } => self.talking(state, engine, leg, on),
+            engine::Event::Digits { .. } => {}
             engine::Event::Renegotiated { before, .. } => returned.push(before),
             engine::Event::Recording { slot, on, tick, .. } => {
                 if !on {

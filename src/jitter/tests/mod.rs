@@ -1,7 +1,10 @@
 //! Tables for playout: arrivals in, sound out, on a virtual clock. The voice is a function of its position, so what is
 //! heard tells by itself which moment of it is played, and hence the delay.
 
+mod formats;
 mod network;
+mod pauses;
+mod repair;
 mod table;
 mod torture;
 
@@ -30,7 +33,7 @@ fn linear(sample: f32) -> [u8; 2] {
 #[derive(Debug, Clone)]
 struct Sent {
     arrival_us: u64,
-    format: u8,
+    content: Content,
     ssrc: u32,
     sequence: u16,
     timestamp: u32,
@@ -72,7 +75,7 @@ impl Sender {
             let (ssrc, sequence, timestamp) = (self.ssrc, self.sequence, self.timestamp);
             self.sent.push(Sent {
                 arrival_us,
-                format: 0,
+                content: Content::Sound(0),
                 ssrc,
                 sequence,
                 timestamp,
@@ -89,6 +92,26 @@ impl Sender {
         self.spoken += ms * 8;
         self.timestamp = self.timestamp.wrapping_add(ms as u32 * 8);
         self
+    }
+
+    /// Sends a packet that is no sound, `ms` after the last sample was spoken, with the timestamp of what is spoken next.
+    fn companion(&mut self, content: Content, payload: &[u8], ms: u64) -> &mut Sender {
+        let (ssrc, sequence, timestamp) = (self.ssrc, self.sequence, self.timestamp);
+        self.sent.push(Sent {
+            arrival_us: ((self.spoken / 8 + ms) as f64 * self.ms_us) as u64,
+            content,
+            ssrc,
+            sequence,
+            timestamp,
+            payload: payload.to_vec(),
+        });
+        self.sequence = self.sequence.wrapping_add(1);
+        self
+    }
+
+    /// Describes the silence that begins here (RFC 3389).
+    fn describe(&mut self, level: u8) -> &mut Sender {
+        self.companion(Content::ComfortNoise { clock_hz: 8_000 }, &[level], 0)
     }
 
     /// Talks in packets of 20 ms.
@@ -170,10 +193,17 @@ impl Line {
         self.now_us += TICK.as_micros() as u64;
     }
 
+    /// Plays all ticks before then.
+    fn run_until(&mut self, us: u64) {
+        while self.now_us < us {
+            self.tick();
+        }
+    }
+
     fn insert(&mut self, sent: &Sent) -> Result<(), Discard> {
         let arrival = Time::from_nanos(sent.arrival_us * 1_000);
         let Sent {
-            format,
+            content,
             ssrc,
             sequence,
             timestamp,
@@ -181,7 +211,7 @@ impl Line {
             ..
         } = *sent;
         self.playout
-            .insert(arrival, format, ssrc, sequence, timestamp, payload)
+            .insert(arrival, content, ssrc, sequence, timestamp, payload)
     }
 
     /// Plays all of it, and two ticks more.
@@ -201,6 +231,16 @@ impl Line {
         let mut line = Line::new(&[L16]);
         line.play(sender.sent);
         line
+    }
+
+    /// The kinds of the ticks within a stretch of time, each once.
+    fn kinds_within(&self, ms: std::ops::Range<usize>) -> Vec<PlayedKind> {
+        let mut kinds: Vec<PlayedKind> = self.ticks[ms.start / 20..ms.end / 20]
+            .iter()
+            .map(|tick| tick.kind)
+            .collect();
+        kinds.dedup();
+        kinds
     }
 
     fn stats(&self) -> PlayoutStats {

@@ -268,7 +268,7 @@ fn formats_may_change_from_packet_to_packet_at_equal_and_at_other_rates() {
         let arrival_us = n * 20_000;
         sent.push(Sent {
             arrival_us,
-            format: format as u8,
+            content: Content::Sound(format as u8),
             ssrc: 1,
             sequence: n as u16,
             timestamp,
@@ -294,7 +294,7 @@ fn formats_may_change_from_packet_to_packet_at_equal_and_at_other_rates() {
 }
 
 #[test]
-fn opus_is_played_concealed_by_itself_and_silent_in_its_pauses() {
+fn opus_is_played_concealed_by_itself_and_makes_the_noise_of_its_pauses() {
     for rate in Rate::ALL {
         let codec = Codec::Opus(rate);
         let mut encoder = Encoder::new(Encoding {
@@ -320,7 +320,7 @@ fn opus_is_played_concealed_by_itself_and_silent_in_its_pauses() {
             let (sequence, timestamp) = (n as u16, n as u32 * 960);
             sent.push(Sent {
                 arrival_us: n * 20_000,
-                format: 0,
+                content: Content::Sound(0),
                 ssrc: 1,
                 sequence,
                 timestamp,
@@ -357,8 +357,11 @@ fn opus_is_played_concealed_by_itself_and_silent_in_its_pauses() {
         assert!(
             line.ticks[153..168]
                 .iter()
-                .all(|tick| tick.kind == PlayedKind::Silence)
+                .all(|tick| tick.kind == PlayedKind::Noise)
         );
+        // A voice that is cut off fades into the noise.
+        let late: f32 = (160..168).map(level).sum::<f32>() / 8.0;
+        assert!(late < 0.2 * level(148), "{rate:?}: {late} after {}", level(148));
         assert_eq!(line.ticks[175].kind, PlayedKind::Voice);
     }
 }
@@ -383,17 +386,27 @@ fn unfit_packets_are_refused_by_name_and_undecodable_ones_are_concealed() {
     let at = Time::ZERO;
     let slot = 960;
     assert_eq!(
-        line.playout.insert(at, 2, 1, 0, 0, &[0; 160]),
+        line.playout.insert(at, Content::Sound(2), 1, 0, 0, &[0; 160]),
         Err(Discard::UnknownFormat)
     );
     assert_eq!(
-        line.playout.insert(at, 0, 1, 0, 0, &vec![0; slot + 1]),
+        line.playout
+            .insert(at, Content::Sound(0), 1, 0, 0, &vec![0; slot + 1]),
         Err(Discard::TooLarge)
     );
-    assert_eq!(line.playout.insert(at, 1, 1, 0, 0, &[0; 320]), Ok(()));
-    assert_eq!(line.playout.insert(at, 1, 1, 1, 160, &[0; 319]), Ok(()));
-    assert_eq!(line.playout.insert(at, 1, 1, 2, 320, &[]), Ok(()));
-    assert_eq!(line.playout.insert(at, 1, 1, 3, 480, &[0; 320]), Ok(()));
+    assert_eq!(
+        line.playout.insert(at, Content::Sound(1), 1, 0, 0, &[0; 320]),
+        Ok(())
+    );
+    assert_eq!(
+        line.playout.insert(at, Content::Sound(1), 1, 1, 160, &[0; 319]),
+        Ok(())
+    );
+    assert_eq!(line.playout.insert(at, Content::Sound(1), 1, 2, 320, &[]), Ok(()));
+    assert_eq!(
+        line.playout.insert(at, Content::Sound(1), 1, 3, 480, &[0; 320]),
+        Ok(())
+    );
     for _ in 0..5 {
         line.tick();
     }

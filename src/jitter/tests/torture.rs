@@ -48,10 +48,16 @@ fn whatever_arrives_playout_stays_within_its_bounds() {
                     0 => line.now_us + random.u64(..) / 1_000_000,
                     _ => line.now_us.saturating_sub(random.u64(0..30_000)),
                 };
-                let format = if random.u8(..) < 250 { 0 } else { random.u8(0..5) };
+                let clock_hz = [8_000, 16_000, 48_000][random.usize(0..3)];
+                let content = match random.u8(..) {
+                    0..230 => Content::Sound(0),
+                    230..236 => Content::Sound(random.u8(0..5)),
+                    236..246 => Content::ComfortNoise { clock_hz },
+                    _ => Content::Event { clock_hz },
+                };
                 let _ = line.insert(&Sent {
                     arrival_us,
-                    format,
+                    content,
                     ssrc,
                     sequence,
                     timestamp,

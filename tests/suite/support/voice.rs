@@ -13,6 +13,10 @@ pub struct Voice {
     /// Amplitude of the tone; full scale is 1.
     amplitude: f32,
     phase: f32,
+    /// A second tone beside the first: its frequency and phase.
+    beside: Option<(f32, f32)>,
+    /// What is said instead of tones, at the rate of the party's codec, and how much of it has been.
+    text: Option<(Vec<f32>, usize)>,
     chance: fastrand::Rng,
     /// Always speaking when `None`.
     left: Option<u64>,
@@ -27,9 +31,27 @@ impl Voice {
             hz,
             amplitude,
             phase: 0.0,
+            beside: None,
+            text: None,
             chance: fastrand::Rng::with_seed(0),
             left: None,
             speaking: true,
+        }
+    }
+
+    /// The two tones of a key that is held down.
+    pub fn key(low_hz: f32, high_hz: f32) -> Voice {
+        Voice {
+            beside: Some((high_hz, 0.0)),
+            ..Voice::steady(low_hz, -12.0)
+        }
+    }
+
+    /// Says this once, at the rate of the party's codec, and is silent then.
+    pub fn saying(text: Vec<f32>) -> Voice {
+        Voice {
+            text: Some((text, 0)),
+            ..Voice::silent()
         }
     }
 
@@ -61,6 +83,14 @@ impl Voice {
 
     /// Fills one tick at `rate_hz`.
     pub fn speak(&mut self, pcm: &mut [f32], rate_hz: u32) {
+        if let Some((text, said)) = &mut self.text {
+            let rest = &text[*said..];
+            let now = rest.len().min(pcm.len());
+            pcm[..now].copy_from_slice(&rest[..now]);
+            pcm[now..].fill(0.0);
+            *said += now;
+            return;
+        }
         if let Some(left) = &mut self.left {
             *left -= 1;
             if *left == 0 {
@@ -77,6 +107,10 @@ impl Voice {
         for sample in pcm {
             *sample = self.amplitude * self.phase.sin();
             self.phase = (self.phase + step) % TAU;
+            if let Some((hz, phase)) = &mut self.beside {
+                *sample += self.amplitude * phase.sin();
+                *phase = (*phase + TAU * *hz / rate_hz as f32) % TAU;
+            }
         }
     }
 }

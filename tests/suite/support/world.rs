@@ -5,20 +5,29 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 
-use mixminus::codec::{Codec, Decoder, Encoder, Encoding, PAYLOAD_SAMPLES_MAX};
+use mixminus::codec::{Codec, Decoder, Encoding, PAYLOAD_SAMPLES_MAX};
 use mixminus::engine::outbox::Outbox;
 use mixminus::engine::{Command, Engine, EngineLimits, Event};
 use mixminus::frame::Rate;
 use mixminus::id::{LegId, RoomId};
-use mixminus::leg::{Dropped, Format, Identity, Leg, LegChange, LegMedia, LegSettings, MediaTerms};
+use mixminus::leg::{
+    Companion, Dropped, Format, Identity, Leg, LegChange, LegMedia, LegReport, LegSettings, MediaTerms,
+    Timeline,
+};
 use mixminus::load::network::{Conditions, Network};
 use mixminus::room::{Room, RoomSettings};
 use mixminus::rtp::packet::{HEADER_BYTES, Header, Packet};
+use mixminus::srtp;
+use mixminus::stream::{Content, Stream, Stretch};
 use mixminus::time::{PHASES, TICK, Tick, Time};
 
 use super::voice::Voice;
 
 pub const PAYLOAD_TYPE: u8 = 96;
+pub const EVENT_PAYLOAD_TYPE: u8 = 101;
+
+/// RFC 3551 Table 4.
+pub const COMFORT_NOISE: u8 = 13;
 
 /// 20 ms of a codec with the bitrate it has by default.
 pub fn encoding(codec: Codec) -> Encoding {
@@ -44,6 +53,12 @@ pub fn terms(address: SocketAddr, encoding: Encoding) -> MediaTerms {
             receive_as: PAYLOAD_TYPE,
             send_as: PAYLOAD_TYPE,
             encoding,
+            fec: false,
+        }],
+        comfort_noise: vec![Companion {
+            receive_as: COMFORT_NOISE,
+            send_as: COMFORT_NOISE,
+            clock_hz: encoding.codec.clock_hz(),
         }],
         ..MediaTerms::nothing()
     }
@@ -58,15 +73,31 @@ pub struct Party {
     pub address: SocketAddr,
     /// When in a tick it sends.
     offset: Time,
-    encoder: Encoder,
+    /// Of sound, both ways.
+    payload_type: u8,
+    stream: Box<Stream>,
+    timeline: Timeline,
+    /// Its stream is new, and begins softly.
+    seam: bool,
     decoder: Decoder,
-    pending: Vec<f32>,
     network: Network,
-    next: Header,
     last_header: Option<Header>,
+    /// Timestamp after the last packet heard.
+    expected: u32,
+    /// That packet said that there is nothing to hear for a while.
+    told: bool,
+    /// Something else has been agreed on since.
+    renegotiated: bool,
     pub packets_heard: u64,
+    /// Payload type, payload bytes and the samples of pause before it, of each packet since the test took them.
+    pub packets: Vec<(u8, usize, usize)>,
+    /// Of these, packets that repeat what was in the one before.
+    pub repeating_packets: u64,
     /// Sound it was sent and that the test has not taken yet, at its codec's rate.
     pub heard: Vec<f32>,
+    /// Telephone events it was sent: header and payload.
+    pub events_heard: Vec<(Header, Vec<u8>)>,
+    ciphers: Option<(srtp::Sender, srtp::Receiver)>,
     /// Between two rooms packets wait where they arrived.
     seated: bool,
     waiting: Vec<(Time, Vec<u8>)>,
@@ -75,6 +106,15 @@ pub struct Party {
 impl Party {
     pub fn rate(&self) -> Rate {
         self.encoding.codec.rate()
+    }
+
+    fn unprotect(&mut self, datagram: &mut Vec<u8>) {
+        if let Some((_, receiver)) = &mut self.ciphers {
+            let len = receiver
+                .unprotect(datagram)
+                .expect("our own packets are authentic");
+            datagram.truncate(len);
+        }
     }
 
     /// Takes one tick of what was heard, if that much has come.
@@ -86,6 +126,23 @@ impl Party {
         let rest = self.heard.split_off(samples);
         Some(std::mem::replace(&mut self.heard, rest))
     }
+}
+
+fn protect(ciphers: &mut Option<(srtp::Sender, srtp::Receiver)>, datagram: &mut Vec<u8>) {
+    if let Some((sender, _)) = ciphers {
+        let len = datagram.len();
+        datagram.resize(len + srtp::OVERHEAD_MAX, 0);
+        let len = sender.protect(datagram, len).expect("one packet after the other");
+        datagram.truncate(len);
+    }
+}
+
+/// The remote's end of an encrypted leg.
+fn ciphers(terms: &srtp::Terms) -> (srtp::Sender, srtp::Receiver) {
+    (
+        srtp::Sender::new(&terms.theirs),
+        srtp::Receiver::new(&terms.ours, 0),
+    )
 }
 
 struct Flying {
@@ -184,6 +241,19 @@ impl World {
         voice: Voice,
         settings: LegSettings,
     ) -> usize {
+        self.join_on(engine, room, encoding, voice, settings, |terms| terms)
+    }
+
+    /// As agreed on by the terms that `agree` makes of plain ones.
+    pub fn join_on(
+        &mut self,
+        engine: usize,
+        room: u32,
+        encoding: Encoding,
+        voice: Voice,
+        settings: LegSettings,
+        agree: impl FnOnce(MediaTerms) -> MediaTerms,
+    ) -> usize {
         let index = self.parties.len();
         let mut chance = fastrand::Rng::with_seed(self.seed ^ (index as u64 + 1).wrapping_mul(0x9e37_79b9));
         let address = SocketAddr::from(([127, 0, 0, 1], 20_000 + 2 * index as u16));
@@ -192,7 +262,9 @@ impl World {
             sequence: chance.u16(..),
             timestamp: chance.u32(..),
         };
-        let media = LegMedia::new(terms(address, encoding)).expect("the encoding is one of ours");
+        let terms = agree(terms(address, encoding));
+        let ciphers = terms.srtp.as_ref().map(ciphers);
+        let media = LegMedia::new(terms).expect("the encoding is one of ours");
         let leg = LegId(index as u32);
         self.apply(
             engine,
@@ -209,20 +281,30 @@ impl World {
             engine,
             address,
             offset: Time::from_nanos(chance.u64(0..TICK.as_nanos() as u64)),
-            encoder: Encoder::new(encoding).expect("the encoding is one of ours"),
+            payload_type: PAYLOAD_TYPE,
+            stream: {
+                let mut stream = Stream::new(encoding).expect("the encoding is one of ours");
+                stream.align(self.tick);
+                stream
+            },
             decoder: Decoder::new(encoding.codec).expect("the codec is one of ours"),
-            pending: Vec::new(),
             network: Network::seeded(chance.u64(..), self.conditions),
-            next: Header {
-                marker: false,
-                payload_type: PAYLOAD_TYPE,
+            timeline: Timeline::new(Identity {
                 sequence: chance.u16(..),
                 timestamp: chance.u32(..),
                 ssrc: chance.u32(..),
-            },
+            }),
+            seam: false,
             last_header: None,
+            expected: identity.timestamp,
+            told: true,
+            renegotiated: false,
             packets_heard: 0,
+            packets: Vec::new(),
+            repeating_packets: 0,
             heard: Vec::new(),
+            events_heard: Vec::new(),
+            ciphers,
             seated: true,
             waiting: Vec::new(),
         });
@@ -234,9 +316,74 @@ impl World {
         self.apply(engine, Command::Change { leg, change });
     }
 
+    /// The party and its leg agree on another encoding, by the terms that `agree` makes of plain ones.
+    pub fn renegotiate(
+        &mut self,
+        party: usize,
+        encoding: Encoding,
+        agree: impl FnOnce(MediaTerms) -> MediaTerms,
+    ) {
+        let (engine, leg, address) = {
+            let party = &self.parties[party];
+            (party.engine, party.leg, party.address)
+        };
+        // RFC 3264 §8.3.2: a number is not given to another codec while a call lasts.
+        let payload_type = match self.parties[party].payload_type {
+            127 => unreachable!("there are numbers for sixteen changes"),
+            last @ 112.. => last + 1,
+            _ => 112,
+        };
+        let mut terms = terms(address, encoding);
+        for format in &mut terms.formats {
+            (format.receive_as, format.send_as) = (payload_type, payload_type);
+        }
+        let media = LegMedia::new(agree(terms)).expect("the encoding is one of ours");
+        self.apply(engine, Command::Renegotiate { leg, media });
+        let tick = self.tick;
+        let party = &mut self.parties[party];
+        party.payload_type = payload_type;
+        let before = std::mem::replace(&mut party.encoding, encoding);
+        party.stream = Stream::new(encoding).expect("the encoding is one of ours");
+        let clock = party.stream.follow(before, tick);
+        party.timeline.pass(clock);
+        party.stream.align(tick);
+        party.decoder = Decoder::new(encoding.codec).expect("the codec is one of ours");
+        party.heard.clear();
+        party.renegotiated = true;
+        party.seam = true;
+    }
+
+    /// The party reports that it loses so much of what its leg sends (RFC 3550 §6.4.2).
+    pub fn report_loss(&mut self, party: usize, percent: u32) {
+        let party = &self.parties[party];
+        let ssrc = party.last_header.map_or(0, |header| header.ssrc);
+        let mut datagram = vec![0x81, 201, 0, 7, 0, 0, 0, 1];
+        datagram.extend(ssrc.to_be_bytes());
+        datagram.push((percent * 256 / 100) as u8);
+        datagram.extend([0; 19]);
+        self.engines[party.engine].receive_rtcp(party.leg, party.address, &mut datagram);
+    }
+
     pub fn leave(&mut self, party: usize) {
         let (engine, leg) = (self.parties[party].engine, self.parties[party].leg);
         self.apply(engine, Command::Leave { leg });
+    }
+
+    /// The figures of a party's leg.
+    pub fn report(&mut self, party: usize) -> Box<LegReport> {
+        let (engine, leg) = (self.parties[party].engine, self.parties[party].leg);
+        self.apply(
+            engine,
+            Command::ReportLeg {
+                leg,
+                request: 0,
+                report: Box::default(),
+            },
+        );
+        match self.events.pop() {
+            Some(Event::LegReported { report, .. }) => report,
+            _ => unreachable!("a report is answered at once"),
+        }
     }
 
     /// What the first engine has dropped for this reason so far.
@@ -296,24 +443,25 @@ impl World {
         let rate = party.encoding.codec.rate();
         let mut frame = vec![0.0; rate.samples_per_tick()];
         party.voice.speak(&mut frame, rate.hz());
-        party.pending.extend_from_slice(&frame);
-        let packet_samples = usize::from(party.encoding.ptime_ms) * rate.samples_per_ms();
-        let mut payload = vec![0; party.encoding.payload_bytes_max()];
+        party.stream.push(&frame, rate, std::mem::take(&mut party.seam));
         let sent_at = self.tick.due(0) + party.offset.since(Time::ZERO);
-        while party.pending.len() >= packet_samples {
-            let rest = party.pending.split_off(packet_samples);
-            let pcm = std::mem::replace(&mut party.pending, rest);
-            let len = party.encoder.encode(&pcm, &mut payload).bytes();
-            let header = party.next;
-            party.next.sequence = header.sequence.wrapping_add(1);
-            party.next.timestamp = header.timestamp.wrapping_add(party.encoding.packet_clock());
-            let mut datagram = vec![0; HEADER_BYTES + len];
+        for Stretch { clock, content } in party.stream.stretches() {
+            let (header, payload) = match content {
+                Content::Sound(payload) => (party.timeline.advance(party.payload_type, clock), payload),
+                Content::ComfortNoise(payload) => (party.timeline.describe(COMFORT_NOISE, clock), payload),
+                Content::Nothing => {
+                    party.timeline.pass(clock);
+                    continue;
+                }
+            };
+            let mut datagram = vec![0; HEADER_BYTES + payload.len()];
             header.write(
                 (&mut datagram[..HEADER_BYTES])
                     .try_into()
                     .expect("a header's length"),
             );
-            datagram[HEADER_BYTES..].copy_from_slice(&payload[..len]);
+            datagram[HEADER_BYTES..].copy_from_slice(payload);
+            protect(&mut party.ciphers, &mut datagram);
             for arrival in party.network.offer(sent_at, datagram.len()).times() {
                 self.sent += 1;
                 self.flying.push(Reverse(Flying {
@@ -323,6 +471,45 @@ impl World {
                     datagram: datagram.clone(),
                 }));
             }
+        }
+    }
+
+    /// A packet of the party's own making, of the payload type given and at a timestamp so many units after that of its
+    /// next packet of sound; it arrives at once.
+    pub fn send_packet(&mut self, index: usize, payload_type: u8, marker: bool, ahead: u32, payload: &[u8]) {
+        let now = self.tick.due(0);
+        let party = &mut self.parties[index];
+        let timestamp = party.timeline.timestamp().wrapping_add(ahead);
+        let header = party.timeline.event(payload_type, timestamp, marker);
+        let mut datagram = vec![0; HEADER_BYTES + payload.len()];
+        header.write(
+            (&mut datagram[..HEADER_BYTES])
+                .try_into()
+                .expect("a header's length"),
+        );
+        datagram[HEADER_BYTES..].copy_from_slice(payload);
+        protect(&mut party.ciphers, &mut datagram);
+        self.engines[party.engine].receive(now, party.leg, party.address, &mut datagram);
+    }
+
+    /// The party moves: from here on its packets come from another address, and it is there that it hears.
+    pub fn move_party(&mut self, index: usize, address: SocketAddr) {
+        self.parties[index].address = address;
+    }
+
+    /// New keys, as both sides have agreed on them. `resets`: the party begins its roll-over counter anew.
+    pub fn rekey(&mut self, index: usize, terms: &srtp::Terms, resets: bool) {
+        let party = &mut self.parties[index];
+        match &mut party.ciphers {
+            Some((sender, receiver)) if !resets => {
+                sender.rekey(&terms.theirs);
+                receiver.rekey(&terms.ours, 0);
+            }
+            Some((sender, receiver)) => {
+                *sender = srtp::Sender::new(&terms.theirs);
+                receiver.rekey(&terms.ours, 0);
+            }
+            None => party.ciphers = Some(ciphers(terms)),
         }
     }
 
@@ -355,33 +542,71 @@ impl World {
                 outgoing.to, party.address,
                 "seed {seed}: a packet goes to its leg's party"
             );
-            let packet = Packet::parse(datagram).expect("our own packets are well-formed");
+            let mut datagram = datagram.to_vec();
+            party.unprotect(&mut datagram);
+            let packet = Packet::parse(&datagram).expect("our own packets are well-formed");
+            let header = Header {
+                marker: packet.marker,
+                payload_type: packet.payload_type,
+                sequence: packet.sequence,
+                timestamp: packet.timestamp,
+                ssrc: packet.ssrc,
+            };
+            if packet.payload_type == EVENT_PAYLOAD_TYPE {
+                party.events_heard.push((header, packet.payload.to_vec()));
+                if let Some(last) = &mut party.last_header {
+                    assert_eq!(packet.sequence, last.sequence.wrapping_add(1), "seed {seed}");
+                    *last = header;
+                }
+                continue;
+            }
+            let after_event = party
+                .last_header
+                .is_some_and(|last| last.payload_type == EVENT_PAYLOAD_TYPE);
+            let codec = party.encoding.codec;
+            let pause = packet.timestamp.wrapping_sub(party.expected);
+            let after_change = std::mem::take(&mut party.renegotiated);
+            assert!(
+                pause == 0 || party.encoding.dtx && party.told || after_event || after_change,
+                "seed {seed}: the timestamp rises by the packet's length, unless a pause was announced"
+            );
+            let sound = packet.payload_type == party.payload_type;
+            party.repeating_packets += u64::from(sound && party.decoder.repeated(packet.payload) > 0);
+            party.told = !sound || party.decoder.pauses(packet.payload);
+            assert!(
+                pause < 1 << 31 && pause.is_multiple_of(codec.clock_hz() / 100),
+                "seed {seed}: a pause is a number of frames: {pause}"
+            );
             if let Some(last) = party.last_header {
                 assert_eq!(
                     packet.sequence,
                     last.sequence.wrapping_add(1),
                     "seed {seed}: one more each packet"
                 );
-                let expected = last.timestamp.wrapping_add(party.encoding.packet_clock());
-                assert_eq!(
-                    packet.timestamp, expected,
-                    "seed {seed}: the timestamp rises by the packet's length"
-                );
                 assert_eq!(packet.ssrc, last.ssrc, "seed {seed}: one SSRC for a leg's life");
+                let paused = pause > 0 || last.payload_type == COMFORT_NOISE;
+                assert_eq!(
+                    packet.marker,
+                    sound && paused,
+                    "seed {seed}: the first sound after a pause is marked"
+                );
             }
-            party.last_header = Some(Header {
-                marker: packet.marker,
-                payload_type: packet.payload_type,
-                sequence: packet.sequence,
-                timestamp: packet.timestamp,
-                ssrc: packet.ssrc,
-            });
-            let mut pcm = vec![0.0; PAYLOAD_SAMPLES_MAX];
-            let len = party
-                .decoder
-                .decode(packet.payload, &mut pcm)
-                .expect("our own payloads decode");
-            party.heard.extend_from_slice(&pcm[..len]);
+            party.last_header = Some(header);
+            let pause = codec.samples_of(pause) as usize;
+            party.heard.resize(party.heard.len() + pause, 0.0);
+            party.expected = packet.timestamp;
+            if sound {
+                let mut pcm = vec![0.0; PAYLOAD_SAMPLES_MAX];
+                let len = party
+                    .decoder
+                    .decode(packet.payload, &mut pcm)
+                    .expect("our own payloads decode");
+                party.heard.extend_from_slice(&pcm[..len]);
+                party.expected = packet.timestamp.wrapping_add(codec.clock_of(len));
+            }
+            party
+                .packets
+                .push((packet.payload_type, packet.payload.len(), pause));
             party.packets_heard += 1;
         }
         for frame in self.outbox.recorded() {
