@@ -11,7 +11,8 @@ use mixminus::engine::{Command, Engine, EngineLimits, Event};
 use mixminus::frame::Rate;
 use mixminus::id::{LegId, RoomId};
 use mixminus::leg::{
-    Companion, Dropped, Format, Identity, Leg, LegChange, LegMedia, LegSettings, MediaTerms, Timeline,
+    Companion, Dropped, Format, Identity, Leg, LegChange, LegMedia, LegReport, LegSettings, MediaTerms,
+    Timeline,
 };
 use mixminus::load::network::{Conditions, Network};
 use mixminus::room::{Room, RoomSettings};
@@ -72,16 +73,26 @@ pub struct Party {
     pub address: SocketAddr,
     /// When in a tick it sends.
     offset: Time,
+    /// Of sound, both ways.
+    payload_type: u8,
     stream: Box<Stream>,
     timeline: Timeline,
+    /// Its stream is new, and begins softly.
+    seam: bool,
     decoder: Decoder,
     network: Network,
     last_header: Option<Header>,
     /// Timestamp after the last packet heard.
     expected: u32,
+    /// That packet said that there is nothing to hear for a while.
+    told: bool,
+    /// Something else has been agreed on since.
+    renegotiated: bool,
     pub packets_heard: u64,
     /// Payload type, payload bytes and the samples of pause before it, of each packet since the test took them.
     pub packets: Vec<(u8, usize, usize)>,
+    /// Of these, packets that repeat what was in the one before.
+    pub repeating_packets: u64,
     /// Sound it was sent and that the test has not taken yet, at its codec's rate.
     pub heard: Vec<f32>,
     /// Telephone events it was sent: header and payload.
@@ -270,6 +281,7 @@ impl World {
             engine,
             address,
             offset: Time::from_nanos(chance.u64(0..TICK.as_nanos() as u64)),
+            payload_type: PAYLOAD_TYPE,
             stream: {
                 let mut stream = Stream::new(encoding).expect("the encoding is one of ours");
                 stream.align(self.tick);
@@ -282,10 +294,14 @@ impl World {
                 timestamp: chance.u32(..),
                 ssrc: chance.u32(..),
             }),
+            seam: false,
             last_header: None,
             expected: identity.timestamp,
+            told: true,
+            renegotiated: false,
             packets_heard: 0,
             packets: Vec::new(),
+            repeating_packets: 0,
             heard: Vec::new(),
             events_heard: Vec::new(),
             ciphers,
@@ -300,9 +316,74 @@ impl World {
         self.apply(engine, Command::Change { leg, change });
     }
 
+    /// The party and its leg agree on another encoding, by the terms that `agree` makes of plain ones.
+    pub fn renegotiate(
+        &mut self,
+        party: usize,
+        encoding: Encoding,
+        agree: impl FnOnce(MediaTerms) -> MediaTerms,
+    ) {
+        let (engine, leg, address) = {
+            let party = &self.parties[party];
+            (party.engine, party.leg, party.address)
+        };
+        // RFC 3264 §8.3.2: a number is not given to another codec while a call lasts.
+        let payload_type = match self.parties[party].payload_type {
+            127 => unreachable!("there are numbers for sixteen changes"),
+            last @ 112.. => last + 1,
+            _ => 112,
+        };
+        let mut terms = terms(address, encoding);
+        for format in &mut terms.formats {
+            (format.receive_as, format.send_as) = (payload_type, payload_type);
+        }
+        let media = LegMedia::new(agree(terms)).expect("the encoding is one of ours");
+        self.apply(engine, Command::Renegotiate { leg, media });
+        let tick = self.tick;
+        let party = &mut self.parties[party];
+        party.payload_type = payload_type;
+        let before = std::mem::replace(&mut party.encoding, encoding);
+        party.stream = Stream::new(encoding).expect("the encoding is one of ours");
+        let clock = party.stream.follow(before, tick);
+        party.timeline.pass(clock);
+        party.stream.align(tick);
+        party.decoder = Decoder::new(encoding.codec).expect("the codec is one of ours");
+        party.heard.clear();
+        party.renegotiated = true;
+        party.seam = true;
+    }
+
+    /// The party reports that it loses so much of what its leg sends (RFC 3550 §6.4.2).
+    pub fn report_loss(&mut self, party: usize, percent: u32) {
+        let party = &self.parties[party];
+        let ssrc = party.last_header.map_or(0, |header| header.ssrc);
+        let mut datagram = vec![0x81, 201, 0, 7, 0, 0, 0, 1];
+        datagram.extend(ssrc.to_be_bytes());
+        datagram.push((percent * 256 / 100) as u8);
+        datagram.extend([0; 19]);
+        self.engines[party.engine].receive_rtcp(party.leg, party.address, &mut datagram);
+    }
+
     pub fn leave(&mut self, party: usize) {
         let (engine, leg) = (self.parties[party].engine, self.parties[party].leg);
         self.apply(engine, Command::Leave { leg });
+    }
+
+    /// The figures of a party's leg.
+    pub fn report(&mut self, party: usize) -> Box<LegReport> {
+        let (engine, leg) = (self.parties[party].engine, self.parties[party].leg);
+        self.apply(
+            engine,
+            Command::ReportLeg {
+                leg,
+                request: 0,
+                report: Box::default(),
+            },
+        );
+        match self.events.pop() {
+            Some(Event::LegReported { report, .. }) => report,
+            _ => unreachable!("a report is answered at once"),
+        }
     }
 
     /// What the first engine has dropped for this reason so far.
@@ -362,11 +443,11 @@ impl World {
         let rate = party.encoding.codec.rate();
         let mut frame = vec![0.0; rate.samples_per_tick()];
         party.voice.speak(&mut frame, rate.hz());
-        party.stream.push(&frame, rate, false);
+        party.stream.push(&frame, rate, std::mem::take(&mut party.seam));
         let sent_at = self.tick.due(0) + party.offset.since(Time::ZERO);
         for Stretch { clock, content } in party.stream.stretches() {
             let (header, payload) = match content {
-                Content::Sound(payload) => (party.timeline.advance(PAYLOAD_TYPE, clock), payload),
+                Content::Sound(payload) => (party.timeline.advance(party.payload_type, clock), payload),
                 Content::ComfortNoise(payload) => (party.timeline.describe(COMFORT_NOISE, clock), payload),
                 Content::Nothing => {
                     party.timeline.pass(clock);
@@ -484,15 +565,18 @@ impl World {
                 .is_some_and(|last| last.payload_type == EVENT_PAYLOAD_TYPE);
             let codec = party.encoding.codec;
             let pause = packet.timestamp.wrapping_sub(party.expected);
+            let after_change = std::mem::take(&mut party.renegotiated);
             assert!(
-                pause == 0 || party.encoding.dtx || after_event,
-                "seed {seed}: the timestamp rises by the packet's length"
+                pause == 0 || party.encoding.dtx && party.told || after_event || after_change,
+                "seed {seed}: the timestamp rises by the packet's length, unless a pause was announced"
             );
+            let sound = packet.payload_type == party.payload_type;
+            party.repeating_packets += u64::from(sound && party.decoder.repeated(packet.payload) > 0);
+            party.told = !sound || party.decoder.pauses(packet.payload);
             assert!(
-                pause < 1 << 31 && pause % (codec.clock_hz() / 100) == 0,
+                pause < 1 << 31 && pause.is_multiple_of(codec.clock_hz() / 100),
                 "seed {seed}: a pause is a number of frames: {pause}"
             );
-            let sound = packet.payload_type == PAYLOAD_TYPE;
             if let Some(last) = party.last_header {
                 assert_eq!(
                     packet.sequence,
