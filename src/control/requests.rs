@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::control::digits;
 use crate::control::fields::Fields;
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::refusal::Refusal;
 use crate::dsp::Music;
 use crate::frame::Rate;
+use crate::leg::DigitSettings;
 use crate::record::Destination;
 use crate::sdp::Codecs;
 
@@ -47,6 +49,7 @@ pub struct CreateLeg {
     pub offer_ptime_ms: u8,
     /// `false`: a remote that sends from another port than it listens on is still sent to where its SDP says.
     pub symmetric: bool,
+    pub digits: Option<DigitSettings>,
     pub custom: Option<Value>,
 }
 
@@ -61,7 +64,6 @@ impl CreateLeg {
         if f.flag("startOnEnter")? == Some(false) {
             return Err(Refusal::not_available_yet("startOnEnter: false"));
         }
-        digits_are_ignored(f)?;
         refuse_later(f, &["mediaTimeoutS"])?;
         let recording_options = f
             .object("recordingOptions")?
@@ -89,6 +91,7 @@ impl CreateLeg {
             codecs,
             offer_ptime_ms: offer_ptime_ms(f)?,
             symmetric: f.flag("symmetric")?.unwrap_or(true),
+            digits: digits::settings(f)?,
             custom: f.any("custom", CUSTOM_BYTES_MAX)?,
         };
         fields.finish()?;
@@ -108,6 +111,8 @@ pub struct ChangeLeg {
     pub onhold: Option<bool>,
     /// With a held leg what it hears, else what it hears while it is alone.
     pub music: Option<Option<Music>>,
+    /// What is not said of digits is as it is by default, all of it where they are cleared.
+    pub digits: Option<DigitSettings>,
 }
 
 impl ChangeLeg {
@@ -121,6 +126,9 @@ impl ChangeLeg {
             gain_db: f.decimal("gainDb", GAIN_DB)?,
             onhold: f.flag("onhold")?,
             music: f.clearable("moh", music)?,
+            digits: f
+                .clearable("conferenceDtmfOptions", digits::settings)?
+                .map(Option::unwrap_or_default),
         };
         fields.finish()?;
         Ok(change)
@@ -319,20 +327,6 @@ fn offer_ptime_ms(fields: &mut Fields) -> Result<u8, Refusal> {
     Ok(ptime_ms as u8)
 }
 
-/// Digits are left alone until they can be sent on or collected.
-fn digits_are_ignored(fields: &mut Fields) -> Result<(), Refusal> {
-    let Some(mut options) = fields.object("conferenceDtmfOptions")? else {
-        return Ok(());
-    };
-    let allowed = "ignore (forward and detect are not available yet)";
-    options.word("mode", allowed, |word| (word == "ignore").then_some(()))?;
-    options.whole("maxDigits", 1..=1000)?;
-    // The platform's own examples have the second spelling.
-    options.whole("timeoutMills", 0..=3_600_000)?;
-    options.whole("timoutMills", 0..=3_600_000)?;
-    options.finish()
-}
-
 fn refuse_later(fields: &Fields, names: &[&str]) -> Result<(), Refusal> {
     match names.iter().find(|name| fields.has(name)) {
         Some(name) => Err(Refusal::not_available_yet(name)),
@@ -343,6 +337,7 @@ fn refuse_later(fields: &Fields, names: &[&str]) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dtmf::Mode;
 
     fn fields(body: &str) -> Fields {
         Fields::parse(body.as_bytes()).unwrap()
@@ -359,7 +354,7 @@ mod tests {
             r#"{"conferenceId":"r","callId":"c","cli":"+46","muted":true,"deaf":true,"gainDb":-6,"moh":"music2",
                 "startOnEnter":true,"endOnExit":true,"record":true,"recordingOptions":{"format":"wav","tracks":"mix",
                 "sampleRate":8000,"notificationEvents":false,"transcriptionOptions":{"enabled":true}},
-                "conferenceDtmfOptions":{"mode":"ignore","maxDigits":2,"timoutMills":10},"maxDelayMs":200,
+                "conferenceDtmfOptions":{"mode":"detect","maxDigits":2,"timoutMills":10},"maxDelayMs":200,
                 "advertise":"192.0.2.1","codecs":["PCMA"],"offer":{"srtp":"off","ptimeMs":30},"symmetric":false,
                 "custom":{"any":[1]}}"#,
         )
@@ -369,6 +364,11 @@ mod tests {
             (leg.gain_db, leg.offer_ptime_ms, leg.music),
             (-6.0, 30, Some(Music::Music2))
         );
+        let detect = Mode::Detect {
+            max_digits: 2,
+            timeout: Duration::from_millis(10),
+        };
+        assert_eq!(leg.digits.map(|digits| digits.mode), Some(detect));
         let record = leg.record.unwrap();
         assert_eq!((record.rate, record.notes.len()), (Rate::Hz8000, 1));
     }
@@ -387,10 +387,6 @@ mod tests {
                 "`startOnEnter: false` is not available yet",
             ),
             (r#""mediaTimeoutS":5"#, "`mediaTimeoutS` is not available yet"),
-            (
-                r#""conferenceDtmfOptions":{"mode":"detect"}"#,
-                "`conferenceDtmfOptions.mode` must be ignore",
-            ),
             (r#""conferenceDtmfOptions":{"x":1}"#, "`conferenceDtmfOptions.x`"),
             (r#""offer":{"srtp":"sdes"}"#, "`offer.srtp` must be off"),
             (r#""offer":{"ptimeMs":25}"#, "`offer.ptimeMs`"),
@@ -440,6 +436,18 @@ mod tests {
             command(r#"{"command":"onhold","moh":"bad"}"#).unwrap_err().code,
             40001
         );
+    }
+
+    #[test]
+    fn a_change_of_a_leg_tells_clearing_its_digits_from_leaving_them() {
+        let change = |body: &str| ChangeLeg::parse(fields(body)).unwrap().digits;
+        assert_eq!(change("{}"), None);
+        assert_eq!(
+            change(r#"{"conferenceDtmfOptions":null}"#),
+            Some(DigitSettings::default())
+        );
+        let forward = change(r#"{"conferenceDtmfOptions":{"mode":"forward"}}"#);
+        assert_eq!(forward.map(|digits| digits.mode), Some(Mode::Forward));
     }
 
     #[test]
