@@ -17,11 +17,13 @@ use super::sound;
 use crate::codec::Codec;
 use crate::frame::Rate;
 use crate::load::api::{Api, ApiError};
+use crate::load::codecs::encoding;
 use crate::load::hearing::Hearing;
 use crate::load::party::{Party, Worker};
+use crate::load::sdp::Offer;
 use crate::load::socket::{self, WallTime};
 use crate::load::stream::Capture;
-use crate::load::track::{Track, encoding};
+use crate::load::track::Track;
 
 const CONFERENCE: &str = "demo";
 
@@ -57,7 +59,11 @@ pub fn perform(api: &Api, directory: &Path) -> Result<Performance, DemoError> {
     for (party, track) in tracks.into_iter().enumerate() {
         let local = socket::bind(IpAddr::V4(Ipv4Addr::LOCALHOST))?;
         let address = local.local_addr()?;
-        let seat = api.seat(CONFERENCE, script::name(party), CODECS[party], PTIME_MS, address)?;
+        let offer = Offer {
+            codec: CODECS[party],
+            ptime_ms: PTIME_MS,
+        };
+        let seat = api.seat(CONFERENCE, script::name(party), &offer, address)?;
         local.connect(seat.remote)?;
         println!(
             "        {} takes a seat with {} at {} Hz, {address} ⇄ {}",

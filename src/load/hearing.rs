@@ -128,7 +128,8 @@ pub fn codec_delay(track: &Track, sweep: Sweep) -> Result<Option<Duration>, Code
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::track::{Repertoire, encoding};
+    use crate::load::codecs::encoding;
+    use crate::load::track::Repertoire;
 
     #[test]
     fn only_opus_delays_by_itself_and_by_its_look_ahead() {

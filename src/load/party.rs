@@ -299,8 +299,8 @@ mod tests {
 
     use super::*;
     use crate::codec::Codec;
+    use crate::load::codecs::encoding;
     use crate::load::socket;
-    use crate::load::track::encoding;
 
     fn a_second_of_ramp() -> Arc<Track> {
         let sound: Vec<f32> = (0..8_000).map(|n| n as f32 / 8_000.0).collect();

@@ -17,10 +17,11 @@ use super::progress::Progress;
 use super::report::{AddedDelay, Generator, Process, Quantiles, Received, Report, Run, Sent, TickLateness};
 use super::scenario::{Place, Role, Scenario};
 use super::scrape::{Buckets, Scrape, process_cpu, process_memory};
+use super::sdp::Offer;
 use super::socket;
 use super::stream::Capture;
 use super::track::{Repertoire, Track};
-use super::{LoadError, api};
+use super::{LoadError, sdp};
 
 /// Calls that ask for legs go out on so many connections.
 const JOINERS: usize = 4;
@@ -227,17 +228,15 @@ impl Table<'_> {
         let local = |error: io::Error| ApiError::Socket(error);
         let socket = socket::bind(self.timing.bind).map_err(local)?;
         let (call_id, remote, payload_type) = match self.target {
-            Target::Floor { ports, .. } => (String::new(), ports[leg], api::payload_type(encoding.codec)),
+            Target::Floor { ports, .. } => (String::new(), ports[leg], sdp::payload_type(encoding.codec)),
             Target::Daemon(api) => {
                 let room = format!("{run}-{}", place.room);
                 let address = socket.local_addr().map_err(local)?;
-                let seat = api.seat(
-                    &room,
-                    &format!("{run}-leg-{leg}"),
-                    encoding.codec,
-                    encoding.ptime_ms,
-                    address,
-                )?;
+                let offer = Offer {
+                    codec: encoding.codec,
+                    ptime_ms: encoding.ptime_ms,
+                };
+                let seat = api.seat(&room, &format!("{run}-leg-{leg}"), &offer, address)?;
                 (seat.call_id, seat.remote, seat.payload_type)
             }
         };
@@ -470,8 +469,8 @@ mod tests {
 
     use super::*;
     use crate::codec::Codec;
+    use crate::load::codecs::encoding;
     use crate::load::floor;
-    use crate::load::track::encoding;
 
     #[test]
     fn a_run_on_the_floor_hears_every_leg_and_measures_the_wait_for_the_tick() {

@@ -67,9 +67,8 @@ impl Scenario {
                     } else {
                         seat < PROBING_TALKERS_MAX
                     };
-                // Whole seconds, so that the two sweeps of a room stay half a period apart.
-                let packets_per_second = 1_000 / usize::from(encoding.ptime_ms);
-                let first_packet = chance.usize(0..1_000) * packets_per_second;
+                // Whole seconds of whole packets, so that the two sweeps of a room stay half a period apart.
+                let first_packet = chance.usize(0..1_000) * (3_000 / usize::from(encoding.ptime_ms));
                 Place {
                     room,
                     role,
@@ -143,7 +142,7 @@ fn spread(places: &mut [Place], packet_time: Duration, chance: &mut fastrand::Rn
 mod tests {
     use super::*;
     use crate::codec::Codec;
-    use crate::load::track::encoding;
+    use crate::load::codecs::encoding;
 
     fn plan(legs: usize, room_size: usize, talkers: usize) -> Scenario {
         Scenario::plan(legs, room_size, talkers, encoding(Codec::Pcmu, 20), 1)

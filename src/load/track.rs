@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::probe::{self, Sweep};
 use super::speech::{SpeechError, VOICES};
-use crate::codec::{Codec, CodecError, Encoder, Encoding, PAYLOAD_BYTES_MAX};
+use crate::codec::{CodecError, Encoder, Encoding, PAYLOAD_BYTES_MAX};
 use crate::frame::Rate;
 
 /// Each probing talker sends a burst this often.
@@ -35,15 +35,22 @@ impl Track {
     pub fn encode(sound: &[f32], encoding: Encoding, burst_starts: &[usize]) -> Result<Track, CodecError> {
         let mut encoder = Encoder::new(encoding)?;
         let packets: Vec<&[f32]> = sound.chunks_exact(encoding.samples()).collect();
-        let mut payload = [0; PAYLOAD_BYTES_MAX];
-        for sound in &packets[packets.len().saturating_sub(PRE_ROLL_PACKETS)..] {
-            encoder.encode(sound, &mut payload);
-        }
+        let frame_samples = encoder.frame_samples();
+        let mut frame = [0; PAYLOAD_BYTES_MAX];
+        let mut packet = |sound: &[f32], payloads: &mut Vec<u8>| {
+            for sound in sound.chunks_exact(frame_samples) {
+                let bytes = encoder.encode(sound, &mut frame).bytes();
+                payloads.extend_from_slice(&frame[..bytes]);
+            }
+        };
         let mut payloads = Vec::new();
+        for sound in &packets[packets.len().saturating_sub(PRE_ROLL_PACKETS)..] {
+            packet(sound, &mut payloads);
+        }
+        payloads.clear();
         let mut ends = Vec::with_capacity(packets.len());
         for sound in &packets {
-            let bytes = encoder.encode(sound, &mut payload).bytes();
-            payloads.extend_from_slice(&payload[..bytes]);
+            packet(sound, &mut payloads);
             ends.push(payloads.len());
         }
         let bursts = burst_starts
@@ -86,22 +93,6 @@ impl Track {
 
     pub fn bursts(&self) -> &[(usize, Duration)] {
         &self.bursts
-    }
-}
-
-/// How synthetic parties encode: what softphones and gateways commonly do.
-pub fn encoding(codec: Codec, ptime_ms: u8) -> Encoding {
-    let bitrate = match codec.rate() {
-        Rate::Hz48000 => 32_000,
-        _ => 24_000,
-    };
-    Encoding {
-        codec,
-        ptime_ms,
-        bitrate,
-        complexity: 5,
-        dtx: false,
-        loss_percent: 0,
     }
 }
 
@@ -181,7 +172,8 @@ fn with_bursts(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::{Decoder, PAYLOAD_SAMPLES_MAX};
+    use crate::codec::{Codec, Decoder, PAYLOAD_SAMPLES_MAX};
+    use crate::load::codecs::encoding;
 
     #[test]
     fn a_track_goes_round() {
