@@ -12,7 +12,7 @@ use super::api::{Api, ApiError};
 use super::distribution::Distribution;
 use super::hearing::{DELAY_MAX, Hearing, codec_delay};
 use super::party::{Outcome, Party, Worker};
-use super::probe::{self, Sweep};
+use super::probe::{Probe, Sweep};
 use super::progress::Progress;
 use super::report::{AddedDelay, Generator, Process, Quantiles, Received, Report, Run, Sent, TickLateness};
 use super::scenario::{Place, Role, Scenario};
@@ -443,7 +443,7 @@ fn added_delay(scenario: &Scenario, tracks: &Tracks, outcomes: &[Outcome]) -> Re
             if place.room != scenario.places[hearer.leg].room || (talker.leg == hearer.leg && !floor) {
                 continue;
             }
-            let burst = probe::burst(codec.rate(), sweep);
+            let probe = Probe::new(codec, sweep);
             report.streams += 1;
             for sent_at in &talker.bursts {
                 // A burst whose time to be heard was cut off by the end of the run says nothing.
@@ -451,7 +451,7 @@ fn added_delay(scenario: &Scenario, tracks: &Tracks, outcomes: &[Outcome]) -> Re
                     continue;
                 }
                 report.bursts_sent += 1;
-                if let Some(delay) = hearing.burst_delay(*sent_at, &burst) {
+                if let Some(delay) = hearing.burst_delay(*sent_at, &probe) {
                     report.bursts_heard += 1;
                     delays.record(delay);
                 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::probe::{self, Sweep};
+use super::probe::{Probe, Sweep};
 use super::speech::{SpeechError, VOICES};
 use crate::codec::{CodecError, Encoder, Encoding, PAYLOAD_BYTES_MAX};
 use crate::frame::Rate;
@@ -115,8 +115,9 @@ impl Repertoire {
         let mut chance = fastrand::Rng::with_seed(seed);
         let speech = all_voices(rate)?;
         let half = rate.samples(PROBE_PERIOD / 2);
-        let (up, up_starts) = with_bursts(&speech, rate, Sweep::Up, 0, &mut chance);
-        let (down, down_starts) = with_bursts(&speech, rate, Sweep::Down, half, &mut chance);
+        let [up, down] = [Sweep::Up, Sweep::Down].map(|sweep| Probe::new(encoding.codec, sweep));
+        let (up, up_starts) = with_bursts(&speech, rate, &up, 0, &mut chance);
+        let (down, down_starts) = with_bursts(&speech, rate, &down, half, &mut chance);
         let noise = noise(rate, Duration::from_secs(6), NOISE_DBFS, &mut chance);
         Ok(Repertoire {
             speech: Track::encode(&speech, encoding, &[])?,
@@ -153,17 +154,17 @@ fn all_voices(rate: Rate) -> Result<Vec<f32>, SpeechError> {
 fn with_bursts(
     speech: &[f32],
     rate: Rate,
-    sweep: Sweep,
+    probe: &Probe,
     after: usize,
     chance: &mut fastrand::Rng,
 ) -> (Vec<f32>, Vec<usize>) {
-    let burst = probe::burst(rate, sweep);
+    let burst = probe.burst();
     let stray = PROBE_STRAY_MS * rate.samples_per_ms();
     let mut marked = speech.to_vec();
     let mut starts = Vec::new();
     for period in (0..speech.len()).step_by(rate.samples(PROBE_PERIOD)) {
         let start = period + after + chance.usize(0..=2 * stray);
-        marked[start..start + burst.len()].copy_from_slice(&burst);
+        marked[start..start + burst.len()].copy_from_slice(burst);
         starts.push(start);
     }
     (marked, starts)
