@@ -62,6 +62,8 @@ pub fn perform(api: &Api, directory: &Path) -> Result<Performance, DemoError> {
         let offer = Offer {
             codec: CODECS[party],
             ptime_ms: PTIME_MS,
+            key: None,
+            has_keys: false,
         };
         let seat = api.seat(CONFERENCE, script::name(party), &offer, address)?;
         local.connect(seat.remote)?;

@@ -1,6 +1,6 @@
 //! The daemon as its users meet it: the HTTP calls that load and demo make.
 
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use ureq::http::Response;
 use ureq::{Agent, Body};
 
 use super::sdp::{self, Offer};
+use crate::srtp::Terms;
 
 /// A daemon that takes longer to answer than this is as good as none.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -58,6 +59,8 @@ pub struct Seat {
     pub remote: SocketAddr,
     /// The type that both our packets and the daemon's bear.
     pub payload_type: u8,
+    /// The keys of both sides, where packets are encrypted.
+    pub srtp: Option<Terms>,
 }
 
 impl Api {
@@ -106,17 +109,31 @@ impl Api {
             .as_str()
             .ok_or_else(|| malformed("there is no callId"))?;
         let sdp = leg["sdp"].as_str().ok_or_else(|| malformed("there is no sdp"))?;
-        let (remote, payload_type) = sdp::answer(sdp).ok_or_else(|| malformed("the sdp takes no audio"))?;
-        if payload_type != sdp::payload_type(offer.codec) {
+        let answer = sdp::answer(sdp).ok_or_else(|| malformed("the sdp takes no audio"))?;
+        if answer.payload_type != sdp::payload_type(offer.codec) {
             return Err(malformed(&format!(
-                "{} was offered, payload type {payload_type} was taken",
-                offer.codec.name()
+                "{} was offered, payload type {} was taken",
+                offer.codec.name(),
+                answer.payload_type
             )));
+        }
+        let srtp = match (&offer.key, answer.key) {
+            (None, _) => None,
+            (Some(ours), Some(theirs)) if theirs.suite() == ours.suite() => Some(Terms {
+                ours: ours.clone(),
+                theirs,
+                their_mki_bytes: 0,
+            }),
+            (Some(_), _) => return Err(malformed("there is no key of the suite that was offered")),
+        };
+        if answer.protocol != offer.protocol() {
+            return Err(malformed("the transport is not the one that was offered"));
         }
         Ok(Seat {
             call_id: answered.to_owned(),
-            remote,
-            payload_type,
+            remote: answer.remote,
+            payload_type: answer.payload_type,
+            srtp,
         })
     }
 
@@ -130,6 +147,35 @@ impl Api {
         let path = format!("{}/{}", conference(conference_id), encoded(call_id));
         self.call("PATCH", &path, Some(&json!({ "command": command })))
             .map(drop)
+    }
+
+    /// Says what becomes of the keys that a leg's party presses: `conferenceDtmfOptions`.
+    pub fn set_digit_options(&self, call_id: &str, options: &Value) -> Result<(), ApiError> {
+        let body = json!({ "conferenceDtmfOptions": options });
+        self.call("PATCH", &format!("/v1/legs/{}", encoded(call_id)), Some(&body))
+            .map(drop)
+    }
+
+    /// All that was told of a conference that is over.
+    pub fn events_until_its_end(&self, conference_id: &str) -> Result<Vec<Value>, ApiError> {
+        let path = format!("/v1/events?conferenceId={}&after=0", encoded(conference_id));
+        let response = self.call("GET", &path, None)?;
+        let mut events: Vec<Value> = Vec::new();
+        for line in BufReader::new(response.into_body().into_reader()).lines() {
+            let line = line.map_err(|error| self.unreachable(error.into()))?;
+            let Some(event) = line
+                .strip_prefix("data: ")
+                .and_then(|data| serde_json::from_str::<Value>(data).ok())
+            else {
+                continue;
+            };
+            let is_last = event["type"] == "room.ended";
+            events.push(event);
+            if is_last {
+                break;
+            }
+        }
+        Ok(events)
     }
 
     pub fn kick(&self, conference_id: &str, call_id: &str) -> Result<(), ApiError> {
@@ -267,14 +313,21 @@ mod tests {
 
     use super::*;
     use crate::codec::Codec;
+    use crate::srtp::{MasterKey, Suite};
 
     fn plain(codec: Codec) -> Offer {
-        Offer { codec, ptime_ms: 20 }
+        Offer {
+            codec,
+            ptime_ms: 20,
+            key: None,
+            has_keys: false,
+        }
     }
 
     /// Answers one request as told, and returns what was asked.
-    fn server(answer: &'static str) -> (String, JoinHandle<String>) {
+    fn server(answer: impl Into<String>) -> (String, JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let answer = answer.into();
         let url = format!("http://{}/", listener.local_addr().expect("it is bound"));
         let asked = thread::spawn(move || {
             let (mut connection, _) = listener.accept().expect("the client comes");
@@ -309,7 +362,8 @@ mod tests {
             Seat {
                 call_id: "leg 7".into(),
                 remote,
-                payload_type: 8
+                payload_type: 8,
+                srtp: None,
             }
         );
         let asked = asked.join().expect("it was asked");
@@ -333,6 +387,33 @@ mod tests {
             .expect_err("it is another codec");
         assert!(matches!(error, ApiError::Malformed { .. }), "{error}");
         asked.join().expect("it was asked");
+    }
+
+    #[test]
+    fn an_answer_without_a_key_to_an_encrypted_offer_is_refused() {
+        for (sdp_media, reason) in [
+            ("RTP/SAVP 0", "no key"),
+            ("RTP/AVP 0", "no key"),
+            (
+                "RTP/AVP 0\\r\\na=crypto:1 AEAD_AES_128_GCM inline:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==",
+                "the transport",
+            ),
+        ] {
+            let (url, asked) = server(format!(
+                "HTTP/1.1 201 Created\r\nconnection: close\r\n\r\n{{\"callId\":\"a\",\
+                 \"sdp\":\"c=IN IP4 127.0.0.1\\r\\nm=audio 10010 {sdp_media}\\r\\n\"}}"
+            ));
+            let offer = Offer {
+                key: MasterKey::new(Suite::AeadAes128Gcm, &[7; 28]),
+                ..plain(Codec::Pcmu)
+            };
+            let local = "127.0.0.1:4000".parse().expect("an address");
+            let error = Api::new(&url, None)
+                .seat("r", "a", &offer, local)
+                .expect_err("nothing was agreed");
+            assert!(error.to_string().contains(reason), "{error}");
+            asked.join().expect("it was asked");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod correlation;
 pub mod distribution;
 pub mod floor;
 pub mod hearing;
+pub mod keys;
 pub mod network;
 pub mod party;
 pub mod probe;
@@ -42,6 +43,7 @@ use self::floor::Reflector;
 use self::run::{Target, Timing};
 use self::scenario::Scenario;
 use crate::codec::Codec;
+use crate::srtp::Suite;
 
 /// The most legs one generator will make: each takes a socket, and there are not more ports at one address.
 const LEGS_MAX: usize = 25_000;
@@ -81,6 +83,16 @@ pub struct LoadArgs {
     /// said, 30 with ilbc30.
     #[arg(long)]
     pub ptime: Option<u8>,
+    /// Encrypt (SRTP, keys in SDP): AES_CM_128_HMAC_SHA1_80 unless it is said, AES_CM_128_HMAC_SHA1_32,
+    /// AES_256_CM_HMAC_SHA1_80, AEAD_AES_128_GCM or AEAD_AES_256_GCM.
+    #[arg(
+        long,
+        value_name = "SUITE",
+        num_args = 0..=1,
+        default_missing_value = Suite::AesCm128HmacSha1_80.name(),
+        conflicts_with = "floor"
+    )]
+    pub srtp: Option<String>,
     /// Write the report to this file as JSON too.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -134,6 +146,7 @@ pub fn run(args: LoadArgs) -> Result<ExitCode, LoadError> {
     }
     let codec = codecs::codec_named(&args.codec)
         .map_err(|error| LoadError::Argument(format!("--codec {} is not known: {error}", args.codec)))?;
+    let srtp = args.srtp.as_deref().map(suite_named).transpose()?;
     let room_size = validated(&args)?;
     let encoding = encoding(codec, packet_time(&args, codec)?);
     // Lives as long as the run.
@@ -151,7 +164,10 @@ pub fn run(args: LoadArgs) -> Result<ExitCode, LoadError> {
             scenario,
         )
     } else {
-        let scenario = Scenario::plan(args.legs, room_size, args.talkers, encoding, args.seed);
+        let scenario = Scenario {
+            srtp,
+            ..Scenario::plan(args.legs, room_size, args.talkers, encoding, args.seed)
+        };
         (Target::Daemon(Api::new(&args.url, args.key.as_deref())), scenario)
     };
     let timing = Timing {
@@ -203,6 +219,13 @@ fn validated(args: &LoadArgs) -> Result<usize, LoadError> {
         ));
     }
     Ok(room_size)
+}
+
+fn suite_named(name: &str) -> Result<Suite, LoadError> {
+    Suite::from_name(name).ok_or_else(|| {
+        let known = Suite::ALL.map(Suite::name).join(", ");
+        LoadError::Argument(format!("--srtp {name} is not known: it is none of {known}"))
+    })
 }
 
 fn packet_time(args: &LoadArgs, codec: Codec) -> Result<u8, LoadError> {
@@ -277,11 +300,17 @@ mod tests {
         }
         for (line, named) in [
             ("--ptime 25", "--ptime 25"),
+            ("--srtp AES", "--srtp AES is not known"),
             ("--codec ilbc30 --ptime 20", "--ptime 20 is none of 30, 60,"),
         ] {
             let error = run(args(line)).expect_err(line);
             assert!(error.to_string().starts_with(named), "{error}");
         }
+        assert_eq!(args("").srtp, None);
+        assert_eq!(
+            args("--srtp --legs 4").srtp.as_deref(),
+            Some("AES_CM_128_HMAC_SHA1_80")
+        );
         let ilbc = Codec::Ilbc(crate::codec::ilbc::Mode::Ms30);
         assert_eq!(packet_time(&args(""), Codec::Pcmu).expect("it is good"), 20);
         assert_eq!(packet_time(&args(""), ilbc).expect("it is good"), 30);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::party::GRID;
 use super::probe::Sweep;
 use crate::codec::Encoding;
+use crate::srtp::Suite;
 
 /// In so many rooms, evenly chosen, bursts are sent and listened for: enough to see every phase of a tick, and few
 /// enough that capturing what is heard costs nothing.
@@ -39,6 +40,8 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scenario {
     pub encoding: Encoding,
+    /// Every leg's, where all are encrypted.
+    pub srtp: Option<Suite>,
     pub room_size: usize,
     pub talkers: usize,
     pub places: Vec<Place>,
@@ -85,6 +88,7 @@ impl Scenario {
         );
         Scenario {
             encoding,
+            srtp: None,
             room_size,
             talkers,
             places,
