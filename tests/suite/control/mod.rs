@@ -2,6 +2,7 @@
 
 mod asking;
 mod digits;
+mod encryption;
 mod events;
 mod interleaving;
 mod keys;
