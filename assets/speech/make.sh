@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the speech that `mixminus demo` and `mixminus load` send: six voices, six texts written for this project.
+# Makes the speech that `mixminus demo` and `mixminus load` send: seven voices, seven texts written for this project.
 #
 # Needs Debian's flite, espeak-ng, sox and opus-tools. Voices: flite's slt, rms, awb and kal16 (free, without
 # restriction on what is made with them) and espeak-ng's en-gb and en-us variants. Pauses are cut to 0.2 s, so that
@@ -35,3 +35,4 @@ with_flite craig 3 awb 1.0 "That is good to hear, but what about the ferry? Fort
 with_espeak dora 4 en-gb+f2 60 "I met the ferryman on Tuesday. He is sixty-eight years old and wants to stop in autumn anyway. His daughter would rather run the small cafe beside the landing."
 with_flite edgar 5 kal16 0.95 "Then the budget is the only thing left. Steel became cheaper in spring, cables did not. If we order before the summer holidays, we stay four percent below the estimate."
 with_espeak fay 6 en-us+f4 45 "Please wait a moment, my train is just leaving the tunnel. Can you hear me now? Wonderful. I agree with all of it, and I will send the drawings around tonight."
+with_espeak gus 7 en-gb+m3 35 "Gus here, from the yard. The pontoon cranes are booked until the middle of May, and after that I can give you two crews. Somebody has to tell the harbour master, though."

@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod daemon;
+mod digits;
 pub mod events;
 mod fields;
 pub mod http;

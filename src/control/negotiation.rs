@@ -144,6 +144,13 @@ impl Negotiation {
         self.agreed.is_some()
     }
 
+    /// Whether the remote is to be sent anything now.
+    pub fn sends(&self) -> bool {
+        self.agreed
+            .as_ref()
+            .is_some_and(|agreed| agreed.remote.is_some() && agreed.direction.sends())
+    }
+
     /// What we send, as soon as something is agreed.
     pub fn codec(&self) -> Option<Codec> {
         self.agreed

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::control::digits;
 use crate::control::fields::Fields;
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::refusal::Refusal;
 use crate::dsp::Music;
 use crate::frame::Rate;
+use crate::leg::DigitSettings;
 use crate::record::Destination;
 use crate::sdp::{Codecs, SdpText, SrtpOffer};
 
@@ -48,6 +50,7 @@ pub struct CreateLeg {
     pub offer_srtp: SrtpOffer,
     /// `false`: a remote that sends from another port than it listens on is still sent to where its SDP says.
     pub symmetric: bool,
+    pub digits: Option<DigitSettings>,
     pub custom: Option<Value>,
 }
 
@@ -62,7 +65,6 @@ impl CreateLeg {
         if f.flag("startOnEnter")? == Some(false) {
             return Err(Refusal::not_available_yet("startOnEnter: false"));
         }
-        digits_are_ignored(f)?;
         refuse_later(f, &["mediaTimeoutS"])?;
         let recording_options = f
             .object("recordingOptions")?
@@ -92,6 +94,7 @@ impl CreateLeg {
             offer_ptime_ms,
             offer_srtp,
             symmetric: f.flag("symmetric")?.unwrap_or(true),
+            digits: digits::settings(f)?,
             custom: f.any("custom", CUSTOM_BYTES_MAX)?,
         };
         fields.finish()?;
@@ -111,6 +114,8 @@ pub struct ChangeLeg {
     pub onhold: Option<bool>,
     /// With a held leg what it hears, else what it hears while it is alone.
     pub music: Option<Option<Music>>,
+    /// What is not said of digits is as it is by default, all of it where they are cleared.
+    pub digits: Option<DigitSettings>,
 }
 
 impl ChangeLeg {
@@ -124,6 +129,9 @@ impl ChangeLeg {
             gain_db: f.decimal("gainDb", GAIN_DB)?,
             onhold: f.flag("onhold")?,
             music: f.clearable("moh", music)?,
+            digits: f
+                .clearable("conferenceDtmfOptions", digits::settings)?
+                .map(Option::unwrap_or_default),
         };
         fields.finish()?;
         Ok(change)
@@ -326,20 +334,6 @@ fn offer(fields: &mut Fields) -> Result<(u8, SrtpOffer), Refusal> {
     Ok((ptime_ms as u8, srtp.unwrap_or_default()))
 }
 
-/// Digits are left alone until they can be sent on or collected.
-fn digits_are_ignored(fields: &mut Fields) -> Result<(), Refusal> {
-    let Some(mut options) = fields.object("conferenceDtmfOptions")? else {
-        return Ok(());
-    };
-    let allowed = "ignore (forward and detect are not available yet)";
-    options.word("mode", allowed, |word| (word == "ignore").then_some(()))?;
-    options.whole("maxDigits", 1..=1000)?;
-    // The platform's own examples have the second spelling.
-    options.whole("timeoutMills", 0..=3_600_000)?;
-    options.whole("timoutMills", 0..=3_600_000)?;
-    options.finish()
-}
-
 fn refuse_later(fields: &Fields, names: &[&str]) -> Result<(), Refusal> {
     match names.iter().find(|name| fields.has(name)) {
         Some(name) => Err(Refusal::not_available_yet(name)),
@@ -350,6 +344,7 @@ fn refuse_later(fields: &Fields, names: &[&str]) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dtmf::Mode;
 
     fn fields(body: &str) -> Fields {
         Fields::parse(body.as_bytes()).unwrap()
@@ -366,7 +361,7 @@ mod tests {
             r#"{"conferenceId":"r","callId":"c","cli":"+46","muted":true,"deaf":true,"gainDb":-6,"moh":"music2",
                 "startOnEnter":true,"endOnExit":true,"record":true,"recordingOptions":{"format":"wav","tracks":"mix",
                 "sampleRate":8000,"notificationEvents":false,"transcriptionOptions":{"enabled":true}},
-                "conferenceDtmfOptions":{"mode":"ignore","maxDigits":2,"timoutMills":10},"maxDelayMs":200,
+                "conferenceDtmfOptions":{"mode":"detect","maxDigits":2,"timoutMills":10},"maxDelayMs":200,
                 "advertise":"192.0.2.1","codecs":["PCMA"],"offer":{"srtp":"sdes","ptimeMs":30},"symmetric":false,
                 "custom":{"any":[1]}}"#,
         )
@@ -376,6 +371,11 @@ mod tests {
             (leg.gain_db, leg.offer_ptime_ms, leg.music),
             (-6.0, 30, Some(Music::Music2))
         );
+        let detect = Mode::Detect {
+            max_digits: 2,
+            timeout: Duration::from_millis(10),
+        };
+        assert_eq!(leg.digits.map(|digits| digits.mode), Some(detect));
         assert_eq!(leg.offer_srtp, SrtpOffer::Sdes);
         let record = leg.record.unwrap();
         assert_eq!((record.rate, record.notes.len()), (Rate::Hz8000, 1));
@@ -395,10 +395,6 @@ mod tests {
                 "`startOnEnter: false` is not available yet",
             ),
             (r#""mediaTimeoutS":5"#, "`mediaTimeoutS` is not available yet"),
-            (
-                r#""conferenceDtmfOptions":{"mode":"detect"}"#,
-                "`conferenceDtmfOptions.mode` must be ignore",
-            ),
             (r#""conferenceDtmfOptions":{"x":1}"#, "`conferenceDtmfOptions.x`"),
             (
                 r#""offer":{"srtp":"dtls"}"#,
@@ -451,6 +447,18 @@ mod tests {
             command(r#"{"command":"onhold","moh":"bad"}"#).unwrap_err().code,
             40001
         );
+    }
+
+    #[test]
+    fn a_change_of_a_leg_tells_clearing_its_digits_from_leaving_them() {
+        let change = |body: &str| ChangeLeg::parse(fields(body)).unwrap().digits;
+        assert_eq!(change("{}"), None);
+        assert_eq!(
+            change(r#"{"conferenceDtmfOptions":null}"#),
+            Some(DigitSettings::default())
+        );
+        let forward = change(r#"{"conferenceDtmfOptions":{"mode":"forward"}}"#);
+        assert_eq!(forward.map(|digits| digits.mode), Some(Mode::Forward));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
+use crate::control::digits::PendingDigits;
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::negotiation::Negotiation;
 use crate::control::requests::CreateLeg;
@@ -55,6 +56,8 @@ pub struct LegEntry {
     pub waiting: Vec<oneshot::Sender<()>>,
     /// What the recording of its room was told last.
     pub is_muted_in_recording: bool,
+    /// Those that it was to be sent.
+    pub pending_digits: PendingDigits,
 }
 
 /// Where a leg sits, or will.

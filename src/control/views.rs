@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use crate::control::digits::mode_name;
 use crate::control::events::timestamp;
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::negotiation::registered_name;
@@ -123,13 +124,14 @@ fn plainly<S: Serializer>(text: &SdpText, serializer: S) -> Result<S::Ok, S::Err
     serializer.serialize_str(text)
 }
 
-/// The engine and the port that a leg lives on, and where its SDP says it is sent to.
+/// The engine and the port that a leg lives on, where its SDP says it is sent to, and what becomes of its digits.
 fn whereabouts(leg: &LegEntry) -> Map<String, Value> {
     let remote = leg.negotiation.remote().map(|remote| remote.to_string());
     Map::from_iter([
         ("engine".to_owned(), leg.place.engine.into()),
         ("local".to_owned(), leg.local.to_string().into()),
         ("signalledRemote".to_owned(), remote.into()),
+        ("dtmfMode".to_owned(), mode_name(leg.settings.digits.mode).into()),
     ])
 }
 

@@ -7,15 +7,16 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::check::{Match, RATE, compare, flattened};
+use super::keys;
 use super::script::{self, LAG_MAX, PARTIES, Scene, TURNS, Texts, Turn};
 use crate::load::speech::SpeechError;
 
-/// A voice alone: 0.8 and more on a machine with time, still 0.55 where late packets had to be concealed; somebody
-/// else's gives at most 0.2.
+/// A voice alone: 0.8 and more on a machine with time between codecs that carry the waveform, 0.5 from G.729 to iLBC or
+/// back; two thirds of that where late packets had to be concealed; somebody else's gives at most 0.2.
 const LIKENESS_MIN_ALONE: f32 = 0.35;
 
-/// One of four at once, looked for near the lag it had alone: 0.39 and more where it is there, two thirds of that on a
-/// machine without time, at most 0.15 where it is not.
+/// One of four at once, none of them coded by a model of speech, looked for near the lag it had alone: 0.34 and more where
+/// it is there (to G.729, 0.39 to others), two thirds of that on a machine without time, at most 0.15 where it is not.
 const LIKENESS_MIN_TOGETHER: f32 = 0.2;
 
 /// Quieter than this is not heard; a correct mixer gives −45 or less (what noise correlates by chance).
@@ -56,7 +57,7 @@ impl Verdict {
     }
 }
 
-/// Judges what the five heard and what the recording has.
+/// Judges what all heard and what the recording has.
 pub fn judge(heard: &[Timeline], recording: Option<&Timeline>) -> Result<Verdict, SpeechError> {
     let texts = Texts::decode(RATE)?;
     let said: Vec<Vec<f32>> = (0..TURNS.len())
@@ -77,6 +78,9 @@ pub fn judge(heard: &[Timeline], recording: Option<&Timeline>) -> Result<Verdict
             &said,
             hears,
         );
+        verdict
+            .checks
+            .extend(keys::unheard(script::name(listener), Some(listener), timeline));
     }
     match recording {
         None => verdict.checks.push(Check {
@@ -86,6 +90,13 @@ pub fn judge(heard: &[Timeline], recording: Option<&Timeline>) -> Result<Verdict
         Some(timeline) => {
             let ear = Ear::recording(timeline, &said[0]);
             listen(&mut verdict, "the recording", None, &ear, &said, Turn::in_the_mix);
+            let aligned = Timeline {
+                start_ms: ear.start_ms,
+                sound: timeline.sound.clone(),
+            };
+            verdict
+                .checks
+                .extend(keys::unheard("the recording", None, &aligned));
         }
     }
     Ok(verdict)
@@ -116,7 +127,7 @@ fn listen(
         }
         let together = turn.scene == Scene::Together;
         if together && own == Some(turn.speaker) {
-            // Under four others a leak of oneself cannot be told from chance; alone it can, and was.
+            // Under three others a leak of oneself cannot be told from chance; alone it can, and was.
             continue;
         }
         let speaker = if own == Some(turn.speaker) {
@@ -149,7 +160,7 @@ fn listen(
 fn when(scene: Scene) -> &'static str {
     match scene {
         Scene::InTurn => "speaking alone",
-        Scene::Together => "among all speaking at once",
+        Scene::Together => "among four speaking at once",
         Scene::Muted => "speaking while muted",
         Scene::WhileMuted => "answering the muted",
         Scene::Held => "speaking while held",
@@ -288,7 +299,7 @@ mod tests {
         });
         let failures = failures(&verdict);
         for name in [
-            "alma hears craig among all",
+            "alma hears craig among four",
             "boris hears edgar speaking alone",
             "dora hears craig resumed",
         ] {
@@ -297,16 +308,7 @@ mod tests {
                 "{name}: {failures:?}"
             );
         }
-        // Who was not found alone may not be found among all either, for want of a lag.
-        let consequence = "boris hears edgar among all";
-        assert_eq!(
-            failures
-                .iter()
-                .filter(|failure| !failure.starts_with(consequence))
-                .count(),
-            3,
-            "{failures:?}"
-        );
+        assert_eq!(failures.len(), 3, "{failures:?}");
     }
 
     #[test]
@@ -341,7 +343,7 @@ mod tests {
             judged(|listener, turn| (listener == PARTIES && turn.scene == Scene::Muted).then_some(1.0));
         assert_eq!(failures(&with).len(), 1, "{:?}", failures(&with));
         let without = judged(|listener, turn| {
-            (listener == PARTIES && turn.speaker == 4 && turn.in_the_mix()).then_some(0.0)
+            (listener == PARTIES && turn.speaker == 3 && turn.in_the_mix()).then_some(0.0)
         });
         assert_eq!(failures(&without).len(), 2, "{:?}", failures(&without));
         let verdict = judge(&[], None).expect("the speech decodes");

@@ -1,12 +1,13 @@
-//! `mixminus demo`: the main job, end to end, on one machine and with no set-up. It starts the daemon, seats five
-//! parties with real speech and different codecs in a room over real RTP sockets, mutes, holds and kicks, records the
-//! mix, and judges by signal who heard whom.
+//! `mixminus demo`: the main job, end to end, on one machine and with no set-up. It starts the daemon, seats a party of
+//! each codec with real speech in a room over real sockets, two of them encrypted, presses keys, mutes, holds and kicks,
+//! records the mix, and judges by signal who heard whom.
 //!
 //! Like any switch it knows the daemon only by HTTP and RTP, and what it finds can fail: its exit status tells.
 
 pub mod check;
 pub mod daemon;
 pub mod judge;
+pub mod keys;
 pub mod script;
 pub mod sound;
 pub mod stage;
@@ -26,7 +27,7 @@ use crate::codec::CodecError;
 use crate::load::api::{Api, ApiError};
 use crate::load::speech::SpeechError;
 
-/// Holds a conference of five synthetic parties and checks by signal that each heard what it should.
+/// Holds a conference of seven synthetic parties and checks by signal that each heard what it should.
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {
     /// Where the recording, its receipt and what each party heard are left.
@@ -114,8 +115,8 @@ fn account(checks: &[Check]) -> String {
     }
     match failed.len() {
         0 => text.push_str(&format!(
-            "All {} checks passed: each party heard the others and not itself, nobody heard the muted, the held or \
-             the kicked,\nand the recording has what was said.\n",
+            "All {} checks passed: each party heard the others and not itself, nobody heard the muted, the held, \
+             the kicked\nor a key, and the recording has what was said.\n",
             checks.len()
         )),
         failures => text.push_str(&format!("{failures} of {} checks failed.\n", checks.len())),

@@ -7,28 +7,46 @@
 use std::time::Duration;
 
 use super::check::{self, flattened};
+use super::keys;
 use crate::codec::Codec;
+use crate::codec::ilbc::Mode;
 use crate::frame::Rate;
 use crate::load::correlation::energy;
 use crate::load::speech::{SpeechError, VOICES, Voice};
 use crate::load::track::noise;
+use crate::srtp::Suite;
 
-pub const PARTIES: usize = 5;
+pub const PARTIES: usize = 7;
 
-/// The codec of each; the names and voices are the first of `load::speech`.
+/// The codec of each; the names and voices are those of `load::speech`.
 pub const CODECS: [Codec; PARTIES] = [
     Codec::Pcmu,
     Codec::Pcma,
     Codec::Opus(Rate::Hz48000),
-    Codec::Opus(Rate::Hz16000),
+    Codec::G722,
     Codec::L16(Rate::Hz16000),
+    Codec::G729,
+    Codec::Ilbc(Mode::Ms30),
+];
+
+/// What each encrypts with.
+pub const SUITES: [Option<Suite>; PARTIES] = [
+    None,
+    Some(Suite::AesCm128HmacSha1_80),
+    Some(Suite::AeadAes128Gcm),
+    None,
+    None,
+    None,
+    None,
 ];
 
 /// Whose turn it is where the play needs names.
-const ALMA: usize = 0;
+pub const ALMA: usize = 0;
 const BORIS: usize = 1;
 const CRAIG: usize = 2;
+const DORA: usize = 3;
 const EDGAR: usize = 4;
+pub const FAY: usize = 5;
 
 /// Nobody may be heard later than this after he spoke.
 pub const LAG_MAX: Duration = Duration::from_millis(400);
@@ -58,7 +76,7 @@ pub struct Turn {
 pub enum Scene {
     /// One after the other; all others hear him.
     InTurn,
-    /// All at once; each hears the other four.
+    /// Four at once; all hear the others. Under more, the voice of a codec that models speech cannot be told from chance.
     Together,
     /// The speaker is muted: nobody hears him.
     Muted,
@@ -122,46 +140,57 @@ const fn turn(speaker: usize, at_ms: usize, length_ms: usize, scene: Scene) -> T
 }
 
 /// In the order of time.
-pub const TURNS: [Turn; 16] = [
-    turn(0, 700, 1_300, Scene::InTurn),
-    turn(1, 2_450, 1_300, Scene::InTurn),
-    turn(2, 4_200, 1_300, Scene::InTurn),
-    turn(3, 5_950, 1_300, Scene::InTurn),
-    turn(4, 7_700, 1_300, Scene::InTurn),
-    turn(0, 9_450, 1_700, Scene::Together),
-    turn(1, 9_450, 1_700, Scene::Together),
-    turn(2, 9_450, 1_700, Scene::Together),
-    turn(3, 9_450, 1_700, Scene::Together),
-    turn(4, 9_450, 1_700, Scene::Together),
-    turn(BORIS, 12_100, 1_200, Scene::Muted),
-    turn(ALMA, 13_750, 1_100, Scene::WhileMuted),
-    turn(CRAIG, 15_800, 1_100, Scene::Held),
-    turn(BORIS, 17_350, 1_200, Scene::WhileHeld),
-    turn(EDGAR, 19_500, 1_000, Scene::Kicked),
-    turn(CRAIG, 20_950, 1_200, Scene::AfterKick),
+pub const TURNS: [Turn; 17] = [
+    turn(0, 700, 1_100, Scene::InTurn),
+    turn(1, 2_250, 1_100, Scene::InTurn),
+    turn(2, 3_800, 1_100, Scene::InTurn),
+    turn(3, 5_350, 1_100, Scene::InTurn),
+    turn(4, 6_900, 1_100, Scene::InTurn),
+    turn(5, 8_450, 1_100, Scene::InTurn),
+    turn(6, 10_000, 1_100, Scene::InTurn),
+    turn(ALMA, 11_550, 1_600, Scene::Together),
+    turn(BORIS, 11_550, 1_600, Scene::Together),
+    turn(CRAIG, 11_550, 1_600, Scene::Together),
+    turn(DORA, 11_550, 1_600, Scene::Together),
+    turn(BORIS, 14_100, 1_100, Scene::Muted),
+    turn(FAY, 15_650, 1_100, Scene::WhileMuted),
+    turn(CRAIG, 17_700, 1_000, Scene::Held),
+    turn(BORIS, 19_150, 1_100, Scene::WhileHeld),
+    turn(EDGAR, 21_200, 900, Scene::Kicked),
+    turn(CRAIG, 22_550, 1_100, Scene::AfterKick),
 ];
 
-pub const CUES: [Cue; 9] = [
+pub const CUES: [Cue; 11] = [
     Cue {
         at_ms: 500,
         deed: Deed::Say,
-        sentence: "Each speaks in turn; the other four should hear it.",
+        sentence: "Each speaks in turn; the other six should hear it.",
     },
     Cue {
-        at_ms: 9_400,
+        at_ms: 11_500,
         deed: Deed::Say,
-        sentence: "All five speak at once.",
+        sentence: "Four speak at once.",
     },
     Cue {
-        at_ms: 11_300,
+        at_ms: 13_300,
+        deed: Deed::Say,
+        sentence: "fay presses 4 and 2 (telephone events); the daemon collects them, and nobody should hear a tone.",
+    },
+    Cue {
+        at_ms: 13_300,
         deed: Deed::Command {
             party: BORIS,
             command: "mute",
         },
-        sentence: "boris is muted, and speaks all the same; then alma answers him.",
+        sentence: "boris is muted, and speaks all the same; then fay answers him.",
     },
     Cue {
-        at_ms: 15_000,
+        at_ms: 16_900,
+        deed: Deed::Say,
+        sentence: "alma presses 7, a tone in her sound; nobody should hear it either.",
+    },
+    Cue {
+        at_ms: 16_900,
         deed: Deed::Command {
             party: BORIS,
             command: "unmute",
@@ -169,7 +198,7 @@ pub const CUES: [Cue; 9] = [
         sentence: "boris is unmuted.",
     },
     Cue {
-        at_ms: 15_000,
+        at_ms: 16_900,
         deed: Deed::Command {
             party: CRAIG,
             command: "onhold",
@@ -177,7 +206,7 @@ pub const CUES: [Cue; 9] = [
         sentence: "craig is held, and speaks all the same; then boris speaks.",
     },
     Cue {
-        at_ms: 18_700,
+        at_ms: 20_400,
         deed: Deed::Command {
             party: CRAIG,
             command: "resume",
@@ -185,7 +214,7 @@ pub const CUES: [Cue; 9] = [
         sentence: "craig is resumed.",
     },
     Cue {
-        at_ms: 18_700,
+        at_ms: 20_400,
         deed: Deed::Kick { party: EDGAR },
         sentence: "edgar is kicked, and speaks all the same; then craig speaks.",
     },
@@ -202,13 +231,13 @@ pub const CUES: [Cue; 9] = [
 ];
 
 /// When nothing may reach the kicked any more.
-pub const KICKED_SILENT_FROM_MS: usize = 19_300;
+pub const KICKED_SILENT_FROM_MS: usize = 21_000;
 
 /// The party that is kicked.
 pub const KICKED: usize = EDGAR;
 
 /// All turns have been said and heard.
-pub const END_MS: usize = 22_600;
+pub const END_MS: usize = 24_100;
 
 /// A command must have been answered this long before the turn that depends on it.
 pub const COMMAND_MARGIN: Duration = Duration::from_millis(250);
@@ -270,6 +299,7 @@ impl Texts {
                 *sample += said;
             }
         }
+        keys::add_tones(party, self.rate, &mut part);
         part
     }
 }
@@ -314,7 +344,12 @@ mod tests {
         };
         let texts = Texts::decode(rate).expect("the speech decodes");
         for party in 0..PARTIES {
-            let part = texts.part(party);
+            let mut part = texts.part(party);
+            let mut tones = vec![0.0; part.len()];
+            keys::add_tones(party, rate, &mut tones);
+            for (sample, tone) in part.iter_mut().zip(tones) {
+                *sample -= tone;
+            }
             let mut end = 0;
             for turn in TURNS.iter().filter(|turn| turn.speaker == party) {
                 let start = turn.at_ms * 8;

@@ -1,4 +1,4 @@
-//! The performance: five parties over real sockets, the cues of the script carried out in time, and what came of it.
+//! The performance: seven parties over real sockets, the cues of the script carried out in time, and what came of it.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,20 +12,21 @@ use serde_json::Value;
 use super::DemoError;
 use super::check::RATE;
 use super::judge::{Check, Timeline};
-use super::script::{self, CODECS, COMMAND_MARGIN, CUES, Deed, PARTIES, TURNS, Texts};
+use super::keys;
+use super::script::{self, CODECS, COMMAND_MARGIN, CUES, Deed, PARTIES, SUITES, TURNS, Texts};
 use super::sound;
 use crate::codec::Codec;
 use crate::frame::Rate;
 use crate::load::api::{Api, ApiError};
+use crate::load::codecs::{encoding, usual_packet_time};
 use crate::load::hearing::Hearing;
-use crate::load::party::{Party, Worker};
+use crate::load::party::{Party, Srtp, Worker};
+use crate::load::sdp::{self, Offer};
 use crate::load::socket::{self, WallTime};
 use crate::load::stream::Capture;
-use crate::load::track::{Track, encoding};
+use crate::load::track::Track;
 
 const CONFERENCE: &str = "demo";
-
-const PTIME_MS: u8 = 20;
 
 /// From the last seat taken to the start of the play.
 const BEFORE_START: Duration = Duration::from_millis(300);
@@ -57,18 +58,30 @@ pub fn perform(api: &Api, directory: &Path) -> Result<Performance, DemoError> {
     for (party, track) in tracks.into_iter().enumerate() {
         let local = socket::bind(IpAddr::V4(Ipv4Addr::LOCALHOST))?;
         let address = local.local_addr()?;
-        let seat = api.seat(CONFERENCE, script::name(party), CODECS[party], PTIME_MS, address)?;
+        let offer = Offer {
+            codec: CODECS[party],
+            ptime_ms: usual_packet_time(CODECS[party]),
+            key: SUITES[party].map(sdp::key),
+            has_keys: keys::has_events(party),
+        };
+        let seat = api.seat(CONFERENCE, script::name(party), &offer, address)?;
         local.connect(seat.remote)?;
         println!(
-            "        {} takes a seat with {} at {} Hz, {address} ⇄ {}",
+            "        {} takes a seat with {} at {} Hz{}, {address} ⇄ {}",
             script::name(party),
             CODECS[party].name(),
             CODECS[party].rate().hz(),
+            SUITES[party].map_or_else(String::new, |suite| format!(" over SRTP ({})", suite.name())),
             seat.remote
         );
         let mut party = Party::new(party, local, seat.payload_type, Arc::new(track), 0, party as u64);
         party.capture = Some(Capture::up_to(CAPTURE_BYTES));
+        party.srtp = seat.srtp.as_ref().map(Srtp::new);
+        party.presses = keys::events(party.leg, offer.ptime_ms);
         parties.push(party);
+    }
+    for pressing in &keys::PRESSINGS {
+        api.set_digit_options(script::name(pressing.party), &pressing.options())?;
     }
     let recording_before = epoch.elapsed();
     let recording_id = api.record(CONFERENCE)?;
@@ -94,6 +107,7 @@ pub fn perform(api: &Api, directory: &Path) -> Result<Performance, DemoError> {
     for party in (0..PARTIES).filter(|party| *party != script::KICKED) {
         api.unseat(script::name(party))?;
     }
+    checks.push(keys::told(&api.events_until_its_end(CONFERENCE)?));
 
     let start_wall = epoch_wall.after(start);
     let mut heard = Vec::with_capacity(PARTIES);
@@ -125,7 +139,7 @@ pub fn perform(api: &Api, directory: &Path) -> Result<Performance, DemoError> {
 }
 
 fn track(party: usize) -> Result<Track, DemoError> {
-    let encoding = encoding(CODECS[party], PTIME_MS);
+    let encoding = encoding(CODECS[party], usual_packet_time(CODECS[party]));
     let part = Texts::decode(encoding.codec.rate())?.part(party);
     Ok(Track::encode(&part, encoding, &[])?)
 }
@@ -191,6 +205,17 @@ fn counted(number: usize, party: &Party, start: WallTime) -> Vec<Check> {
         ),
         passed: stream.packets > 0 && stream.missing() == 0 && stream.source_changes == 0,
     }];
+    if let Some(suite) = script::SUITES[number] {
+        checks.push(Check {
+            sentence: format!(
+                "{name} receives nothing that is not authentic ({}, {} of {} packets)",
+                suite.name(),
+                party.unauthentic,
+                stream.packets + party.unauthentic
+            ),
+            passed: party.unauthentic == 0,
+        });
+    }
     if number == script::KICKED {
         let silent_from = start.after(Duration::from_millis(script::KICKED_SILENT_FROM_MS as u64));
         let captured = party.capture.as_ref().map_or(&[][..], |capture| &capture.packets);
@@ -252,10 +277,10 @@ mod tests {
 
     #[test]
     fn a_command_answered_too_late_for_its_turn_fails() {
-        // The first command is at 11.3 s, the turn that depends on it at 12.1 s.
-        assert!(in_time(11_300, Duration::from_millis(11_310)).passed);
-        assert!(in_time(11_300, Duration::from_millis(11_850)).passed);
-        assert!(!in_time(11_300, Duration::from_millis(11_851)).passed);
+        // The first command is at 13.3 s, the turn that depends on it at 14.1 s.
+        assert!(in_time(13_300, Duration::from_millis(13_310)).passed);
+        assert!(in_time(13_300, Duration::from_millis(13_850)).passed);
+        assert!(!in_time(13_300, Duration::from_millis(13_851)).passed);
     }
 
     #[test]

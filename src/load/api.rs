@@ -1,11 +1,7 @@
-//! The daemon as its users meet it: the HTTP calls that load and demo make, and the little SDP they need.
-//!
-//! The offers and the reading of answers are this module's own, so that the daemon's SDP is checked by other eyes
-//! than its own.
+//! The daemon as its users meet it: the HTTP calls that load and demo make.
 
-use std::fmt::Write as _;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::io::{self, BufRead, BufReader};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,18 +12,14 @@ use thiserror::Error;
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
-use super::track::encoding;
-use crate::codec::Codec;
-use crate::frame::Rate;
+use super::sdp::{self, Offer};
+use crate::srtp::Terms;
 
 /// A daemon that takes longer to answer than this is as good as none.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// More than any recording of a demo, and a bound all the same.
 const BODY_BYTES_MAX: u64 = 1 << 28;
-
-/// The first dynamic payload type (RFC 3551 §6).
-const DYNAMIC_PAYLOAD_TYPE: u8 = 96;
 
 /// Why a leg could not be had, or another call did not succeed.
 #[derive(Debug, Error)]
@@ -67,6 +59,8 @@ pub struct Seat {
     pub remote: SocketAddr,
     /// The type that both our packets and the daemon's bear.
     pub payload_type: u8,
+    /// The keys of both sides, where packets are encrypted.
+    pub srtp: Option<Terms>,
 }
 
 impl Api {
@@ -91,20 +85,19 @@ impl Api {
         &self.base
     }
 
-    /// Asks for a leg that will send and receive `codec` at `local`.
+    /// Asks for a leg that will send and receive at `local` as offered.
     pub fn seat(
         &self,
         conference_id: &str,
         call_id: &str,
-        codec: Codec,
-        ptime_ms: u8,
+        offer: &Offer,
         local: SocketAddr,
     ) -> Result<Seat, ApiError> {
         let (method, path) = ("POST", "/v1/legs");
         let body = json!({
             "conferenceId": conference_id,
             "callId": call_id,
-            "sdp": offer(codec, ptime_ms, local),
+            "sdp": offer.text(local),
         });
         let leg = self.json(method, path, Some(&body))?;
         let malformed = |reason: &str| ApiError::Malformed {
@@ -116,17 +109,31 @@ impl Api {
             .as_str()
             .ok_or_else(|| malformed("there is no callId"))?;
         let sdp = leg["sdp"].as_str().ok_or_else(|| malformed("there is no sdp"))?;
-        let (remote, payload_type) = answer(sdp).ok_or_else(|| malformed("the sdp takes no audio"))?;
-        if payload_type != self::payload_type(codec) {
+        let answer = sdp::answer(sdp).ok_or_else(|| malformed("the sdp takes no audio"))?;
+        if answer.payload_type != sdp::payload_type(offer.codec) {
             return Err(malformed(&format!(
-                "{} was offered, payload type {payload_type} was taken",
-                codec.name()
+                "{} was offered, payload type {} was taken",
+                offer.codec.name(),
+                answer.payload_type
             )));
+        }
+        let srtp = match (&offer.key, answer.key) {
+            (None, _) => None,
+            (Some(ours), Some(theirs)) if theirs.suite() == ours.suite() => Some(Terms {
+                ours: ours.clone(),
+                theirs,
+                their_mki_bytes: 0,
+            }),
+            (Some(_), _) => return Err(malformed("there is no key of the suite that was offered")),
+        };
+        if answer.protocol != offer.protocol() {
+            return Err(malformed("the transport is not the one that was offered"));
         }
         Ok(Seat {
             call_id: answered.to_owned(),
-            remote,
-            payload_type,
+            remote: answer.remote,
+            payload_type: answer.payload_type,
+            srtp,
         })
     }
 
@@ -140,6 +147,35 @@ impl Api {
         let path = format!("{}/{}", conference(conference_id), encoded(call_id));
         self.call("PATCH", &path, Some(&json!({ "command": command })))
             .map(drop)
+    }
+
+    /// Says what becomes of the keys that a leg's party presses: `conferenceDtmfOptions`.
+    pub fn set_digit_options(&self, call_id: &str, options: &Value) -> Result<(), ApiError> {
+        let body = json!({ "conferenceDtmfOptions": options });
+        self.call("PATCH", &format!("/v1/legs/{}", encoded(call_id)), Some(&body))
+            .map(drop)
+    }
+
+    /// All that was told of a conference that is over.
+    pub fn events_until_its_end(&self, conference_id: &str) -> Result<Vec<Value>, ApiError> {
+        let path = format!("/v1/events?conferenceId={}&after=0", encoded(conference_id));
+        let response = self.call("GET", &path, None)?;
+        let mut events: Vec<Value> = Vec::new();
+        for line in BufReader::new(response.into_body().into_reader()).lines() {
+            let line = line.map_err(|error| self.unreachable(error.into()))?;
+            let Some(event) = line
+                .strip_prefix("data: ")
+                .and_then(|data| serde_json::from_str::<Value>(data).ok())
+            else {
+                continue;
+            };
+            let is_last = event["type"] == "room.ended";
+            events.push(event);
+            if is_last {
+                break;
+            }
+        }
+        Ok(events)
     }
 
     pub fn kick(&self, conference_id: &str, call_id: &str) -> Result<(), ApiError> {
@@ -269,103 +305,6 @@ fn conference(conference_id: &str) -> String {
     format!("/v1/conferences/id/{}", encoded(conference_id))
 }
 
-/// The payload type under which we offer a codec.
-pub fn payload_type(codec: Codec) -> u8 {
-    match codec {
-        Codec::Pcmu => 0,
-        Codec::Pcma => 8,
-        Codec::G722 => 9,
-        Codec::G729 => 18,
-        Codec::Ilbc(_) | Codec::L16(_) | Codec::Opus(_) => DYNAMIC_PAYLOAD_TYPE,
-    }
-}
-
-/// An offer (RFC 3264) of one codec at one address, with RTCP on the same port (RFC 5761).
-pub fn offer(codec: Codec, ptime_ms: u8, local: SocketAddr) -> String {
-    let family = if local.is_ipv4() { "IP4" } else { "IP6" };
-    let (address, port, payload_type) = (local.ip(), local.port(), payload_type(codec));
-    let mut sdp = format!(
-        "v=0\r\no=- {port} 1 IN {family} {address}\r\ns=mixminus\r\nc=IN {family} {address}\r\nt=0 0\r\n\
-         m=audio {port} RTP/AVP {payload_type}\r\n"
-    );
-    let name = codec.name();
-    // Writing to a string cannot fail.
-    let _ = match codec {
-        Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::G729 => {
-            write!(sdp, "a=rtpmap:{payload_type} {name}/8000\r\n")
-        }
-        Codec::Ilbc(mode) => {
-            let ms = mode.ms();
-            write!(
-                sdp,
-                "a=rtpmap:{payload_type} {name}/8000\r\na=fmtp:{payload_type} mode={ms}\r\n"
-            )
-        }
-        Codec::L16(rate) => write!(sdp, "a=rtpmap:{payload_type} {name}/{}\r\n", rate.hz()),
-        Codec::Opus(rate) => {
-            let maximum = rate.hz();
-            let bitrate = encoding(codec, ptime_ms).bitrate;
-            // RFC 7587 §7: the name bears 48000/2 whatever is sent.
-            write!(
-                sdp,
-                "a=rtpmap:{payload_type} {name}/48000/2\r\n\
-                 a=fmtp:{payload_type} maxplaybackrate={maximum};sprop-maxcapturerate={maximum};\
-                 maxaveragebitrate={bitrate}\r\n"
-            )
-        }
-    };
-    let _ = write!(sdp, "a=ptime:{ptime_ms}\r\na=rtcp-mux\r\na=sendrecv\r\n");
-    sdp
-}
-
-/// Where an answer wants its audio, and as which payload type first; `None` where it takes none.
-pub fn answer(sdp: &str) -> Option<(SocketAddr, u8)> {
-    let mut address: Option<IpAddr> = None;
-    let mut audio: Option<(u16, u8)> = None;
-    for line in sdp.lines() {
-        if let Some(connection) = line.strip_prefix("c=") {
-            // The first is the session's or the audio's; another of the audio's own comes after its m-line.
-            if address.is_none() || audio.is_some() {
-                address = connection.split_whitespace().nth(2)?.parse().ok();
-            }
-        } else if let Some(media) = line.strip_prefix("m=") {
-            if audio.is_some() {
-                break;
-            }
-            let mut words = media.split_whitespace();
-            if words.next() == Some("audio") {
-                let port = words.next()?.parse().ok()?;
-                audio = Some((port, words.nth(1)?.parse().ok()?));
-            }
-        }
-    }
-    let (port, payload_type) = audio.filter(|(port, _)| *port != 0)?;
-    Some((SocketAddr::new(address?, port), payload_type))
-}
-
-/// The codecs that `--codec` names.
-pub const CODECS: [(&str, Codec); 8] = [
-    ("pcmu", Codec::Pcmu),
-    ("pcma", Codec::Pcma),
-    ("opus", Codec::Opus(Rate::Hz48000)),
-    ("opus16", Codec::Opus(Rate::Hz16000)),
-    ("opus8", Codec::Opus(Rate::Hz8000)),
-    ("l16", Codec::L16(Rate::Hz16000)),
-    ("l16-8", Codec::L16(Rate::Hz8000)),
-    ("l16-48", Codec::L16(Rate::Hz48000)),
-];
-
-pub fn codec_named(name: &str) -> Result<Codec, String> {
-    CODECS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, codec)| *codec)
-        .ok_or_else(|| {
-            let known: Vec<&str> = CODECS.iter().map(|(known, _)| *known).collect();
-            format!("it is none of {}", known.join(", "))
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
@@ -373,10 +312,22 @@ mod tests {
     use std::thread::{self, JoinHandle};
 
     use super::*;
+    use crate::codec::Codec;
+    use crate::srtp::{MasterKey, Suite};
+
+    fn plain(codec: Codec) -> Offer {
+        Offer {
+            codec,
+            ptime_ms: 20,
+            key: None,
+            has_keys: false,
+        }
+    }
 
     /// Answers one request as told, and returns what was asked.
-    fn server(answer: &'static str) -> (String, JoinHandle<String>) {
+    fn server(answer: impl Into<String>) -> (String, JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let answer = answer.into();
         let url = format!("http://{}/", listener.local_addr().expect("it is bound"));
         let asked = thread::spawn(move || {
             let (mut connection, _) = listener.accept().expect("the client comes");
@@ -403,7 +354,7 @@ mod tests {
         );
         let local = "127.0.0.1:4000".parse().expect("an address");
         let seat = Api::new(&url, Some("key:secret"))
-            .seat("r", "leg 7", Codec::Pcma, 20, local)
+            .seat("r", "leg 7", &plain(Codec::Pcma), local)
             .expect("it is seated");
         let remote = "127.0.0.1:10010".parse().expect("an address");
         assert_eq!(
@@ -411,7 +362,8 @@ mod tests {
             Seat {
                 call_id: "leg 7".into(),
                 remote,
-                payload_type: 8
+                payload_type: 8,
+                srtp: None,
             }
         );
         let asked = asked.join().expect("it was asked");
@@ -431,10 +383,37 @@ mod tests {
         );
         let local = "127.0.0.1:4000".parse().expect("an address");
         let error = Api::new(&url, None)
-            .seat("r", "a", Codec::Pcmu, 20, local)
+            .seat("r", "a", &plain(Codec::Pcmu), local)
             .expect_err("it is another codec");
         assert!(matches!(error, ApiError::Malformed { .. }), "{error}");
         asked.join().expect("it was asked");
+    }
+
+    #[test]
+    fn an_answer_without_a_key_to_an_encrypted_offer_is_refused() {
+        for (sdp_media, reason) in [
+            ("RTP/SAVP 0", "no key"),
+            ("RTP/AVP 0", "no key"),
+            (
+                "RTP/AVP 0\\r\\na=crypto:1 AEAD_AES_128_GCM inline:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==",
+                "the transport",
+            ),
+        ] {
+            let (url, asked) = server(format!(
+                "HTTP/1.1 201 Created\r\nconnection: close\r\n\r\n{{\"callId\":\"a\",\
+                 \"sdp\":\"c=IN IP4 127.0.0.1\\r\\nm=audio 10010 {sdp_media}\\r\\n\"}}"
+            ));
+            let offer = Offer {
+                key: MasterKey::new(Suite::AeadAes128Gcm, &[7; 28]),
+                ..plain(Codec::Pcmu)
+            };
+            let local = "127.0.0.1:4000".parse().expect("an address");
+            let error = Api::new(&url, None)
+                .seat("r", "a", &offer, local)
+                .expect_err("nothing was agreed");
+            assert!(error.to_string().contains(reason), "{error}");
+            asked.join().expect("it was asked");
+        }
     }
 
     #[test]
@@ -456,56 +435,5 @@ mod tests {
             sentence.contains("404") && sentence.contains("There is no such leg."),
             "{sentence}"
         );
-    }
-
-    #[test]
-    fn an_answer_says_where_the_audio_goes() {
-        let sdp = "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\n\
-                   m=audio 10002 RTP/AVP 96 101\r\na=rtpmap:96 opus/48000/2\r\nm=video 0 RTP/AVP 31\r\nc=IN IP4 10.9.9.9\r\n";
-        assert_eq!(
-            answer(sdp),
-            Some(("10.0.0.1:10002".parse().expect("an address"), 96))
-        );
-        let own = "v=0\nc=IN IP4 10.0.0.1\nm=audio 10004 RTP/AVP 0\nc=IN IP6 ::1\n";
-        assert_eq!(answer(own), Some(("[::1]:10004".parse().expect("an address"), 0)));
-    }
-
-    #[test]
-    fn an_answer_without_audio_is_none() {
-        for sdp in [
-            "",
-            "v=0\nc=IN IP4 10.0.0.1\n",
-            "c=IN IP4 10.0.0.1\nm=audio 0 RTP/AVP 0\n",
-            "m=audio 9 RTP/AVP 0\n",
-        ] {
-            assert_eq!(answer(sdp), None, "{sdp:?}");
-        }
-    }
-
-    #[test]
-    fn every_offer_names_its_codec_as_registered() {
-        let local = "127.0.0.1:4000".parse().expect("an address");
-        for (codec, line) in [
-            (Codec::Pcmu, "a=rtpmap:0 PCMU/8000\r\n"),
-            (Codec::Pcma, "a=rtpmap:8 PCMA/8000\r\n"),
-            (Codec::L16(Rate::Hz16000), "a=rtpmap:96 L16/16000\r\n"),
-            (
-                Codec::Opus(Rate::Hz16000),
-                "a=rtpmap:96 opus/48000/2\r\na=fmtp:96 maxplaybackrate=16000;",
-            ),
-        ] {
-            let sdp = offer(codec, 20, local);
-            assert!(sdp.contains(line), "{sdp}");
-            assert_eq!(answer(&sdp), Some((local, payload_type(codec))));
-        }
-        assert!(
-            offer(Codec::Pcmu, 20, "[::1]:4000".parse().expect("an address")).contains("c=IN IP6 ::1\r\n")
-        );
-    }
-
-    #[test]
-    fn an_unknown_codec_is_answered_with_the_known_ones() {
-        assert_eq!(codec_named("opus16"), Ok(Codec::Opus(Rate::Hz16000)));
-        assert!(codec_named("speex").expect_err("there is none").contains("pcma"));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::probe::{self, Sweep};
+use super::probe::{Probe, Sweep};
 use super::socket::WallTime;
 use super::stream::Captured;
 use super::track::Track;
@@ -68,7 +68,7 @@ impl Hearing {
 
     /// How long after `sent_at` the burst that was sent then was heard: from its first sample's sending to its first
     /// sample's arrival, both counted within their packets.
-    pub fn burst_delay(&self, sent_at: WallTime, burst: &[f32]) -> Option<Duration> {
+    pub fn burst_delay(&self, sent_at: WallTime, probe: &Probe) -> Option<Duration> {
         // The burst's first sample may lie up to a packet after the arrival of the packet that holds it.
         let first = self
             .arrivals
@@ -76,7 +76,7 @@ impl Hearing {
             .saturating_sub(4);
         let from = self.arrivals.get(first)?.0;
         let to = (from + self.rate.samples(DELAY_MAX + 4 * Duration::from_millis(60))).min(self.sound.len());
-        let at = from + probe::find(&self.sound[from..to], burst)?;
+        let at = from + probe.find(&self.sound[from..to])?;
         let delay = self.heard_at(at)?.nanos_since(sent_at);
         let delay = u64::try_from(delay).ok().map(Duration::from_nanos)?;
         (delay <= DELAY_MAX).then_some(delay)
@@ -113,12 +113,12 @@ pub fn codec_delay(track: &Track, sweep: Sweep) -> Result<Option<Duration>, Code
         })
         .collect();
     let hearing = Hearing::of(&packets, codec)?;
-    let burst = probe::burst(codec.rate(), sweep);
+    let probe = Probe::new(codec, sweep);
     let mut delays: Vec<Duration> = track
         .bursts()
         .iter()
         .filter_map(|(packet, offset)| {
-            hearing.burst_delay(start.after(packet_time * *packet as u32 + *offset), &burst)
+            hearing.burst_delay(start.after(packet_time * *packet as u32 + *offset), &probe)
         })
         .collect();
     delays.sort();
@@ -128,7 +128,8 @@ pub fn codec_delay(track: &Track, sweep: Sweep) -> Result<Option<Duration>, Code
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::track::{Repertoire, encoding};
+    use crate::load::codecs::encoding;
+    use crate::load::track::Repertoire;
 
     #[test]
     fn only_opus_delays_by_itself_and_by_its_look_ahead() {
@@ -160,7 +161,7 @@ mod tests {
     fn added_delay_is_what_the_packets_were_held_back() {
         let repertoire = Repertoire::encode(encoding(Codec::Pcmu, 20), 1).expect("the speech decodes");
         let track = &repertoire.probing_up;
-        let burst = probe::burst(Rate::Hz8000, Sweep::Up);
+        let probe = Probe::new(Codec::Pcmu, Sweep::Up);
         // Sent at 20 ms × n, cut anew into packets that begin 7 ms later in the sound, and arriving 31 ms after
         // their first sample was sent: timestamps run over the wrap, and one packet in ten is lost.
         let start = WallTime::from_nanos(5_000_000_000);
@@ -182,7 +183,7 @@ mod tests {
         let (mut heard, mut unheard) = (0, 0);
         for (packet, offset) in track.bursts() {
             let sent_at = start.after(Duration::from_millis(20 * *packet as u64) + *offset);
-            match hearing.burst_delay(sent_at, &burst) {
+            match hearing.burst_delay(sent_at, &probe) {
                 None => unheard += 1,
                 Some(delay) => {
                     heard += 1;
@@ -202,7 +203,7 @@ mod tests {
         assert!(hearing.sound.is_empty());
         assert_eq!(hearing.heard_at(0), None);
         assert_eq!(
-            hearing.burst_delay(WallTime::from_nanos(1), &probe::burst(Rate::Hz8000, Sweep::Up)),
+            hearing.burst_delay(WallTime::from_nanos(1), &Probe::new(Codec::Pcma, Sweep::Up)),
             None
         );
     }

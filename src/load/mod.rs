@@ -4,10 +4,12 @@
 //! speech, the synthetic party and the captured stream, serve `mixminus demo` too.
 
 pub mod api;
+pub mod codecs;
 pub mod correlation;
 pub mod distribution;
 pub mod floor;
 pub mod hearing;
+pub mod keys;
 pub mod network;
 pub mod party;
 pub mod probe;
@@ -16,6 +18,7 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod scrape;
+pub mod sdp;
 pub mod socket;
 pub mod speech;
 pub mod stream;
@@ -35,10 +38,12 @@ use clap::Args;
 use thiserror::Error;
 
 use self::api::Api;
+use self::codecs::{encoding, packet_times, usual_packet_time};
 use self::floor::Reflector;
 use self::run::{Target, Timing};
 use self::scenario::Scenario;
-use self::track::encoding;
+use crate::codec::Codec;
+use crate::srtp::Suite;
 
 /// The most legs one generator will make: each takes a socket, and there are not more ports at one address.
 const LEGS_MAX: usize = 25_000;
@@ -61,7 +66,8 @@ pub struct LoadArgs {
     /// How many legs sit in a room.
     #[arg(long, default_value_t = 10)]
     pub room_size: usize,
-    /// pcmu, pcma, opus (48 kHz), opus16, opus8, l16 (16 kHz), l16-8 or l16-48.
+    /// pcmu, pcma, g722, g729, ilbc20, ilbc30 (20 and 30 ms), opus (48 kHz), opus16, opus8, l16 (16 kHz), l16-8 or
+    /// l16-48.
     #[arg(long, default_value = "pcmu")]
     pub codec: String,
     /// How many of each room talk; the others send noise at −65 dBFS.
@@ -73,9 +79,20 @@ pub struct LoadArgs {
     /// Over how many seconds the legs are seated.
     #[arg(long, default_value_t = 5)]
     pub ramp: u64,
-    /// Milliseconds of sound in each packet: 10, 20, 30, 40, 50 or 60.
-    #[arg(long, default_value_t = 20)]
-    pub ptime: u8,
+    /// Milliseconds of sound in each packet: 10, 20, 30, 40, 50 or 60, in whole frames of the codec; 20 unless it is
+    /// said, 30 with ilbc30.
+    #[arg(long)]
+    pub ptime: Option<u8>,
+    /// Encrypt (SRTP, keys in SDP): AES_CM_128_HMAC_SHA1_80 unless it is said, AES_CM_128_HMAC_SHA1_32,
+    /// AES_256_CM_HMAC_SHA1_80, AEAD_AES_128_GCM or AEAD_AES_256_GCM.
+    #[arg(
+        long,
+        value_name = "SUITE",
+        num_args = 0..=1,
+        default_missing_value = Suite::AesCm128HmacSha1_80.name(),
+        conflicts_with = "floor"
+    )]
+    pub srtp: Option<String>,
     /// Write the report to this file as JSON too.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -127,10 +144,11 @@ pub fn run(args: LoadArgs) -> Result<ExitCode, LoadError> {
         floor::serve(args.legs, args.bind)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let codec = api::codec_named(&args.codec)
+    let codec = codecs::codec_named(&args.codec)
         .map_err(|error| LoadError::Argument(format!("--codec {} is not known: {error}", args.codec)))?;
+    let srtp = args.srtp.as_deref().map(suite_named).transpose()?;
     let room_size = validated(&args)?;
-    let encoding = encoding(codec, args.ptime);
+    let encoding = encoding(codec, packet_time(&args, codec)?);
     // Lives as long as the run.
     let reflector = args
         .floor
@@ -146,7 +164,10 @@ pub fn run(args: LoadArgs) -> Result<ExitCode, LoadError> {
             scenario,
         )
     } else {
-        let scenario = Scenario::plan(args.legs, room_size, args.talkers, encoding, args.seed);
+        let scenario = Scenario {
+            srtp,
+            ..Scenario::plan(args.legs, room_size, args.talkers, encoding, args.seed)
+        };
         (Target::Daemon(Api::new(&args.url, args.key.as_deref())), scenario)
     };
     let timing = Timing {
@@ -175,12 +196,6 @@ fn validated(args: &LoadArgs) -> Result<usize, LoadError> {
     if !(1..=LEGS_MAX).contains(&args.legs) {
         return wrong(format!("--legs {} is not within 1 to {LEGS_MAX}", args.legs));
     }
-    if !matches!(args.ptime, 10 | 20 | 30 | 40 | 50 | 60) {
-        return wrong(format!(
-            "--ptime {} is none of 10, 20, 30, 40, 50, 60",
-            args.ptime
-        ));
-    }
     if args.duration == 0 {
         return wrong("--duration 0 leaves nothing to measure; it must be 1 or more".to_owned());
     }
@@ -204,6 +219,29 @@ fn validated(args: &LoadArgs) -> Result<usize, LoadError> {
         ));
     }
     Ok(room_size)
+}
+
+fn suite_named(name: &str) -> Result<Suite, LoadError> {
+    Suite::from_name(name).ok_or_else(|| {
+        let known = Suite::ALL.map(Suite::name).join(", ");
+        LoadError::Argument(format!("--srtp {name} is not known: it is none of {known}"))
+    })
+}
+
+fn packet_time(args: &LoadArgs, codec: Codec) -> Result<u8, LoadError> {
+    let allowed = packet_times(codec);
+    match args.ptime {
+        None => Ok(usual_packet_time(codec)),
+        Some(ptime) if allowed.contains(&ptime) => Ok(ptime),
+        Some(ptime) => {
+            let allowed: Vec<String> = allowed.iter().map(u8::to_string).collect();
+            Err(LoadError::Argument(format!(
+                "--ptime {ptime} is none of {}, which --codec {} can have",
+                allowed.join(", "),
+                args.codec
+            )))
+        }
+    }
 }
 
 /// Turns true on the first Ctrl-C, so that the legs are taken away before the end.
@@ -255,12 +293,28 @@ mod tests {
             ("--legs 5 --rooms 6", "--rooms 6"),
             ("--room-size 0", "--room-size 0"),
             ("--talkers 11", "--talkers 11"),
-            ("--ptime 25", "--ptime 25"),
             ("--duration 0", "--duration 0"),
         ] {
             let error = validated(&args(line)).expect_err(line);
             assert!(error.to_string().starts_with(named), "{error}");
         }
+        for (line, named) in [
+            ("--ptime 25", "--ptime 25"),
+            ("--srtp AES", "--srtp AES is not known"),
+            ("--codec ilbc30 --ptime 20", "--ptime 20 is none of 30, 60,"),
+        ] {
+            let error = run(args(line)).expect_err(line);
+            assert!(error.to_string().starts_with(named), "{error}");
+        }
+        assert_eq!(args("").srtp, None);
+        assert_eq!(
+            args("--srtp --legs 4").srtp.as_deref(),
+            Some("AES_CM_128_HMAC_SHA1_80")
+        );
+        let ilbc = Codec::Ilbc(crate::codec::ilbc::Mode::Ms30);
+        assert_eq!(packet_time(&args(""), Codec::Pcmu).expect("it is good"), 20);
+        assert_eq!(packet_time(&args(""), ilbc).expect("it is good"), 30);
+        assert_eq!(packet_time(&args("--ptime 60"), ilbc).expect("it is good"), 60);
         let error = run(args("--codec g711")).expect_err("there is no such codec");
         assert!(error.to_string().contains("--codec g711"));
     }

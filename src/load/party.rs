@@ -14,9 +14,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::distribution::Distribution;
+use super::keys::Press;
+use super::sdp::EVENT_PAYLOAD_TYPE;
 use super::socket::{Inbox, WallTime};
 use super::stream::{Capture, Captured, Stream};
 use super::track::Track;
+use crate::srtp;
 
 /// All sending happens at multiples of this, so that a thousand parties do not wake the thread a thousand times.
 pub const GRID: Duration = Duration::from_micros(500);
@@ -25,6 +28,9 @@ pub const GRID: Duration = Duration::from_micros(500);
 const IDLE: Duration = Duration::from_millis(5);
 
 const RTP_HEADER_BYTES: usize = 12;
+
+/// The marker bit, which the first packet of a key press bears (RFC 4733 §2.3.1).
+const MARKER: u8 = 0x80;
 
 /// One end of a leg.
 pub struct Party {
@@ -42,10 +48,31 @@ pub struct Party {
     /// Received since measuring began.
     pub stream: Stream,
     pub capture: Option<Capture>,
+    /// Protects what it sends and opens what it receives; plain where it is absent.
+    pub srtp: Option<Srtp>,
+    /// Pressed in place of the track, in the order of time.
+    pub presses: Vec<Press>,
     /// When each burst's first sample was sent, since measuring began.
     pub bursts: Vec<WallTime>,
     /// Received and not RTP of ours: RTCP, or what no one should send.
     pub other_datagrams: u64,
+    /// Received as SRTP that is not authentic, or not new.
+    pub unauthentic: u64,
+}
+
+/// Both halves of an encrypted leg.
+pub struct Srtp {
+    sender: srtp::Sender,
+    receiver: srtp::Receiver,
+}
+
+impl Srtp {
+    pub fn new(terms: &srtp::Terms) -> Srtp {
+        Srtp {
+            sender: srtp::Sender::new(&terms.ours),
+            receiver: srtp::Receiver::new(&terms.theirs, terms.their_mki_bytes),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -79,8 +106,11 @@ impl Party {
             sent: Sent::default(),
             stream: Stream::default(),
             capture: None,
+            srtp: None,
+            presses: Vec::new(),
             bursts: Vec::new(),
             other_datagrams: 0,
+            unauthentic: 0,
         }
     }
 
@@ -89,13 +119,31 @@ impl Party {
     }
 
     fn send(&mut self, packet: &mut Vec<u8>, measuring: bool) {
+        let step = self.track.encoding().packet_clock();
+        let pressed = self
+            .presses
+            .iter()
+            .find_map(|press| press.in_packet(self.next_packet, step));
+        let event = pressed.as_ref().map(|pressed| &pressed.payload[..]);
+        let (second_byte, since) = match &pressed {
+            Some(pressed) if pressed.is_first => (EVENT_PAYLOAD_TYPE | MARKER, 0),
+            Some(pressed) => (EVENT_PAYLOAD_TYPE, pressed.since),
+            None => (self.payload_type, 0),
+        };
         // RFC 3550 §5.1: version 2, no padding, extension or sources.
         packet.clear();
-        packet.extend_from_slice(&[0x80, self.payload_type]);
+        packet.extend_from_slice(&[0x80, second_byte]);
         packet.extend_from_slice(&self.sequence.to_be_bytes());
-        packet.extend_from_slice(&self.timestamp.to_be_bytes());
+        packet.extend_from_slice(&self.timestamp.wrapping_sub(since).to_be_bytes());
         packet.extend_from_slice(&self.ssrc.to_be_bytes());
-        packet.extend_from_slice(self.track.payload(self.next_packet));
+        packet.extend_from_slice(event.unwrap_or_else(|| self.track.payload(self.next_packet)));
+        if let Some(srtp) = &mut self.srtp {
+            let bytes = packet.len();
+            packet.resize(bytes + srtp::OVERHEAD_MAX, 0);
+            // What cannot be protected goes out empty, and is missing at the other end.
+            let bytes = srtp.sender.protect(packet, bytes).unwrap_or(0);
+            packet.truncate(bytes);
+        }
         if measuring && let Some(offset) = self.track.burst_in(self.next_packet) {
             self.bursts.push(WallTime::now().after(offset));
         }
@@ -106,8 +154,6 @@ impl Party {
             }
             Err(_) => self.sent.refused += 1,
         }
-        let encoding = self.track.encoding();
-        let step = encoding.packet_clock();
         self.sequence = self.sequence.wrapping_add(1);
         self.timestamp = self.timestamp.wrapping_add(step);
         self.next_packet += 1;
@@ -118,16 +164,31 @@ impl Party {
             socket,
             stream,
             capture,
+            srtp,
             other_datagrams,
+            unauthentic,
             payload_type,
             ..
         } = self;
         inbox.drain(socket, |at, datagram| {
-            let Some((header, payload)) = rtp(datagram, *payload_type) else {
+            // The header is in the clear.
+            if rtp(datagram, *payload_type).is_none() {
                 *other_datagrams += 1;
                 return;
+            }
+            let datagram_bytes = datagram.len();
+            let opened = match srtp {
+                None => Ok(datagram_bytes),
+                Some(srtp) => srtp.receiver.unprotect(datagram),
             };
-            let gap = stream.arrive(at, header.ssrc, header.sequence, datagram.len());
+            let Some((header, payload)) = opened
+                .ok()
+                .and_then(|bytes| rtp(&datagram[..bytes], *payload_type))
+            else {
+                *unauthentic += 1;
+                return;
+            };
+            let gap = stream.arrive(at, header.ssrc, header.sequence, datagram_bytes);
             if !measuring {
                 return;
             }
@@ -150,6 +211,7 @@ impl Party {
 
     fn restart(&mut self) {
         self.sent = Sent::default();
+        self.unauthentic = 0;
         self.bursts.clear();
         self.stream.restart();
     }
@@ -299,8 +361,10 @@ mod tests {
 
     use super::*;
     use crate::codec::Codec;
+    use crate::load::codecs::encoding;
+    use crate::load::sdp;
     use crate::load::socket;
-    use crate::load::track::encoding;
+    use crate::srtp::Suite;
 
     fn a_second_of_ramp() -> Arc<Track> {
         let sound: Vec<f32> = (0..8_000).map(|n| n as f32 / 8_000.0).collect();
@@ -361,6 +425,72 @@ mod tests {
                 "{sent_at} ns from its arrival"
             );
         }
+    }
+
+    #[test]
+    fn encrypted_parties_hear_each_other_and_a_forger_is_counted() {
+        let track = a_second_of_ramp();
+        let worker = Worker::start(Instant::now()).expect("a thread can be had");
+        let keys = [0, 1].map(|_| sdp::key(Suite::AeadAes128Gcm));
+        for (n, mut party) in pair(&track).into_iter().enumerate() {
+            // The second believes that the first has another key than it has.
+            let theirs = if n == 0 {
+                &keys[1]
+            } else {
+                &sdp::key(Suite::AeadAes128Gcm)
+            };
+            party.srtp = Some(Srtp::new(&srtp::Terms {
+                ours: keys[n].clone(),
+                theirs: theirs.clone(),
+                their_mki_bytes: 0,
+            }));
+            party.capture = Some(Capture::up_to(1 << 20));
+            worker.join(party, Duration::from_millis(10));
+        }
+        worker.measure();
+        thread::sleep(Duration::from_millis(300));
+        let parties = worker.finish().parties;
+        let heard = &parties[0].capture.as_ref().expect("it was asked for").packets;
+        assert!(
+            heard.len() >= 10 && parties[0].unauthentic == 0,
+            "{}",
+            heard.len()
+        );
+        assert_eq!(heard[3].payload[..], *track.payload(3));
+        assert_eq!(parties[0].stream.bytes, parties[0].stream.packets * (172 + 16));
+        assert!(parties[1].stream.packets == 0 && parties[1].unauthentic >= 10);
+    }
+
+    #[test]
+    fn a_pressed_key_takes_the_place_of_sound() {
+        let track = a_second_of_ramp();
+        let [mut party, other] = pair(&track);
+        party.presses = vec![Press {
+            event: 5,
+            first_packet: 1,
+            packets: 1,
+        }];
+        let mut packet = Vec::new();
+        let sent: Vec<Vec<u8>> = (0..6)
+            .map(|_| {
+                party.send(&mut packet, false);
+                packet.clone()
+            })
+            .collect();
+        drop(other);
+        let word = |packet: &[u8]| u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]);
+        let start = word(&sent[0]);
+        let seen: Vec<(u8, u32, usize)> = sent
+            .iter()
+            .map(|packet| (packet[1], word(packet).wrapping_sub(start), packet.len()))
+            .collect();
+        let (event, end) = ((0x80 | 101, 160, 16), (101, 160, 16));
+        assert_eq!(
+            seen,
+            [(0, 0, 172), event, end, end, end, (0, 800, 172)],
+            "an event, its end three times, and sound again"
+        );
+        assert!(sent[2][13] & 0x80 != 0 && sent[1][13] & 0x80 == 0);
     }
 
     #[test]

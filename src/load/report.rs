@@ -30,6 +30,8 @@ pub struct Run {
     /// The daemon's URL, or `floor`.
     pub target: String,
     pub codec: String,
+    /// The suite, where all legs are encrypted.
+    pub srtp: Option<&'static str>,
     pub ptime_ms: u8,
     pub legs_wanted: usize,
     pub legs: usize,
@@ -70,6 +72,8 @@ pub struct Received {
     pub worst_leg_missing: u64,
     /// RTCP, and what nobody should send.
     pub other_datagrams: u64,
+    /// SRTP that is not authentic, or not new.
+    pub unauthentic: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -154,12 +158,13 @@ pub struct Generator {
 const LATENESS_P99_MS_MAX: f64 = 5.0;
 
 impl Report {
-    /// All legs were seated, and each heard something.
+    /// All legs were seated, and each heard something, and nothing that was not for it.
     pub fn is_good(&self) -> bool {
         !self.run.interrupted
             && self.run.legs > 0
             && self.run.legs == self.run.legs_wanted
             && self.received.silent_legs == 0
+            && self.received.unauthentic == 0
     }
 }
 
@@ -176,11 +181,13 @@ impl Display for Report {
         } = self;
         writeln!(
             f,
-            "{} legs of {} wanted at {}, {}, ptime {} ms, {} rooms of {}, {} talkers each, {:.1} s measured{}",
+            "{} legs of {} wanted at {}, {}{}, ptime {} ms, {} rooms of {}, {} talkers each, {:.1} s measured{}",
             run.legs,
             run.legs_wanted,
             run.target,
             run.codec,
+            run.srtp
+                .map_or_else(String::new, |suite| format!(" over SRTP ({suite})")),
             run.ptime_ms,
             run.rooms,
             run.room_size,
@@ -211,6 +218,9 @@ impl Display for Report {
             received.overtaken,
             received.source_changes,
         )?;
+        if received.unauthentic > 0 {
+            writeln!(f, "  not authentic          {:>10}", received.unauthentic)?;
+        }
         writeln!(
             f,
             "                                p50       p99     p99.9       max"
@@ -314,6 +324,7 @@ mod tests {
             run: Run {
                 target: "floor".into(),
                 codec: "pcmu".into(),
+                srtp: None,
                 ptime_ms: 20,
                 legs_wanted: 10,
                 legs: 10,
@@ -363,9 +374,27 @@ mod tests {
         let mut silent = report();
         silent.received.silent_legs = 1;
         assert!(!silent.is_good());
+        let mut forged = report();
+        forged.received.unauthentic = 1;
+        assert!(!forged.is_good());
+        assert!(forged.to_string().contains("not authentic"), "{forged}");
         let mut empty = report();
         (empty.run.legs, empty.run.legs_wanted) = (0, 0);
         assert!(!empty.is_good());
+    }
+
+    #[test]
+    fn codec_and_suite_are_named() {
+        assert!(report().to_string().contains(", pcmu, ptime 20 ms"));
+        let mut encrypted = report();
+        encrypted.run.srtp = Some("AEAD_AES_128_GCM");
+        assert!(
+            encrypted
+                .to_string()
+                .contains(", pcmu over SRTP (AEAD_AES_128_GCM), ptime")
+        );
+        let json = serde_json::to_value(&encrypted).expect("it is plain data");
+        assert_eq!(json["run"]["srtp"], "AEAD_AES_128_GCM");
     }
 
     #[test]

@@ -8,19 +8,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::api::{Api, ApiError};
+use super::api::{Api, ApiError, Seat};
 use super::distribution::Distribution;
 use super::hearing::{DELAY_MAX, Hearing, codec_delay};
-use super::party::{Outcome, Party, Worker};
-use super::probe::{self, Sweep};
+use super::party::{Outcome, Party, Srtp, Worker};
+use super::probe::{Probe, Sweep};
 use super::progress::Progress;
 use super::report::{AddedDelay, Generator, Process, Quantiles, Received, Report, Run, Sent, TickLateness};
 use super::scenario::{Place, Role, Scenario};
 use super::scrape::{Buckets, Scrape, process_cpu, process_memory};
+use super::sdp::Offer;
 use super::socket;
 use super::stream::Capture;
 use super::track::{Repertoire, Track};
-use super::{LoadError, api};
+use super::{LoadError, sdp};
+use crate::srtp::Suite;
 
 /// Calls that ask for legs go out on so many connections.
 const JOINERS: usize = 4;
@@ -117,6 +119,7 @@ pub fn run(
                 Target::Floor { .. } => "floor".to_owned(),
             },
             codec: codec_name.to_owned(),
+            srtp: scenario.srtp.map(Suite::name),
             ptime_ms: scenario.encoding.ptime_ms,
             legs_wanted: scenario.places.len(),
             legs: seated.len(),
@@ -226,27 +229,33 @@ impl Table<'_> {
         let encoding = self.scenario.encoding;
         let local = |error: io::Error| ApiError::Socket(error);
         let socket = socket::bind(self.timing.bind).map_err(local)?;
-        let (call_id, remote, payload_type) = match self.target {
-            Target::Floor { ports, .. } => (String::new(), ports[leg], api::payload_type(encoding.codec)),
+        let seat = match self.target {
+            Target::Floor { ports, .. } => Seat {
+                call_id: String::new(),
+                remote: ports[leg],
+                payload_type: sdp::payload_type(encoding.codec),
+                srtp: None,
+            },
             Target::Daemon(api) => {
                 let room = format!("{run}-{}", place.room);
                 let address = socket.local_addr().map_err(local)?;
-                let seat = api.seat(
-                    &room,
-                    &format!("{run}-leg-{leg}"),
-                    encoding.codec,
-                    encoding.ptime_ms,
-                    address,
-                )?;
-                (seat.call_id, seat.remote, seat.payload_type)
+                let offer = Offer {
+                    codec: encoding.codec,
+                    ptime_ms: encoding.ptime_ms,
+                    key: self.scenario.srtp.map(sdp::key),
+                    has_keys: false,
+                };
+                api.seat(&room, &format!("{run}-leg-{leg}"), &offer, address)?
             }
         };
-        socket.connect(remote).map_err(local)?;
-        self.start(leg, place, socket, payload_type);
-        Ok(Seated { call_id })
+        socket.connect(seat.remote).map_err(local)?;
+        self.start(leg, place, socket, &seat);
+        Ok(Seated {
+            call_id: seat.call_id,
+        })
     }
 
-    fn start(&self, leg: usize, place: &Place, socket: UdpSocket, payload_type: u8) {
+    fn start(&self, leg: usize, place: &Place, socket: UdpSocket, seat: &Seat) {
         let packet_time = Duration::from_millis(u64::from(self.scenario.encoding.ptime_ms));
         // The next moment of this leg's own; its place in the track counts from the epoch.
         let packets = (self.epoch.elapsed().as_nanos() / packet_time.as_nanos()) as usize + 1;
@@ -254,11 +263,12 @@ impl Table<'_> {
         let mut party = Party::new(
             leg,
             socket,
-            payload_type,
+            seat.payload_type,
             track,
             place.first_packet + packets,
             leg as u64,
         );
+        party.srtp = seat.srtp.as_ref().map(Srtp::new);
         if place.captures {
             let captures = self.scenario.places.iter().filter(|place| place.captures).count();
             party.capture = Some(Capture::up_to(CAPTURE_BYTES / captures));
@@ -413,6 +423,7 @@ fn figures(outcomes: &[Outcome], measured: Duration, ptime_ms: u8) -> (Sent, Rec
         received.silent_legs += u64::from(stream.packets == 0);
         received.worst_leg_missing = received.worst_leg_missing.max(stream.missing());
         received.other_datagrams += party.other_datagrams;
+        received.unauthentic += party.unauthentic;
     }
     let expected = received.packets + received.missing;
     received.missing_share = if expected == 0 {
@@ -444,7 +455,7 @@ fn added_delay(scenario: &Scenario, tracks: &Tracks, outcomes: &[Outcome]) -> Re
             if place.room != scenario.places[hearer.leg].room || (talker.leg == hearer.leg && !floor) {
                 continue;
             }
-            let burst = probe::burst(codec.rate(), sweep);
+            let probe = Probe::new(codec, sweep);
             report.streams += 1;
             for sent_at in &talker.bursts {
                 // A burst whose time to be heard was cut off by the end of the run says nothing.
@@ -452,7 +463,7 @@ fn added_delay(scenario: &Scenario, tracks: &Tracks, outcomes: &[Outcome]) -> Re
                     continue;
                 }
                 report.bursts_sent += 1;
-                if let Some(delay) = hearing.burst_delay(*sent_at, &burst) {
+                if let Some(delay) = hearing.burst_delay(*sent_at, &probe) {
                     report.bursts_heard += 1;
                     delays.record(delay);
                 }
@@ -470,8 +481,8 @@ mod tests {
 
     use super::*;
     use crate::codec::Codec;
+    use crate::load::codecs::encoding;
     use crate::load::floor;
-    use crate::load::track::encoding;
 
     #[test]
     fn a_run_on_the_floor_hears_every_leg_and_measures_the_wait_for_the_tick() {

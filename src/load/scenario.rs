@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::party::GRID;
 use super::probe::Sweep;
 use crate::codec::Encoding;
+use crate::srtp::Suite;
 
 /// In so many rooms, evenly chosen, bursts are sent and listened for: enough to see every phase of a tick, and few
 /// enough that capturing what is heard costs nothing.
@@ -39,6 +40,8 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scenario {
     pub encoding: Encoding,
+    /// Every leg's, where all are encrypted.
+    pub srtp: Option<Suite>,
     pub room_size: usize,
     pub talkers: usize,
     pub places: Vec<Place>,
@@ -67,9 +70,8 @@ impl Scenario {
                     } else {
                         seat < PROBING_TALKERS_MAX
                     };
-                // Whole seconds, so that the two sweeps of a room stay half a period apart.
-                let packets_per_second = 1_000 / usize::from(encoding.ptime_ms);
-                let first_packet = chance.usize(0..1_000) * packets_per_second;
+                // Whole seconds of whole packets, so that the two sweeps of a room stay half a period apart.
+                let first_packet = chance.usize(0..1_000) * (3_000 / usize::from(encoding.ptime_ms));
                 Place {
                     room,
                     role,
@@ -86,6 +88,7 @@ impl Scenario {
         );
         Scenario {
             encoding,
+            srtp: None,
             room_size,
             talkers,
             places,
@@ -143,7 +146,7 @@ fn spread(places: &mut [Place], packet_time: Duration, chance: &mut fastrand::Rn
 mod tests {
     use super::*;
     use crate::codec::Codec;
-    use crate::load::track::encoding;
+    use crate::load::codecs::encoding;
 
     fn plan(legs: usize, room_size: usize, talkers: usize) -> Scenario {
         Scenario::plan(legs, room_size, talkers, encoding(Codec::Pcmu, 20), 1)

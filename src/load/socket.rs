@@ -163,12 +163,12 @@ impl Inbox {
 
     /// Hands over every datagram that waits in `socket`, with the time it arrived. Errors of the peer's port (it is
     /// closed once the leg ended) count as nothing there.
-    pub fn drain(&mut self, socket: &UdpSocket, mut arrived: impl FnMut(WallTime, &[u8])) {
+    pub fn drain(&mut self, socket: &UdpSocket, mut arrived: impl FnMut(WallTime, &mut [u8])) {
         loop {
             let mut lengths = [(0, None); BATCH];
             let count = self.receive(socket, &mut lengths);
-            for (datagram, (bytes, at)) in self.datagrams.iter().zip(&lengths[..count]) {
-                arrived(at.unwrap_or_else(WallTime::now), &datagram[..*bytes]);
+            for (datagram, (bytes, at)) in self.datagrams.iter_mut().zip(&lengths[..count]) {
+                arrived(at.unwrap_or_else(WallTime::now), &mut datagram[..*bytes]);
             }
             if count < BATCH {
                 return;

@@ -1,4 +1,4 @@
-//! The speech that synthetic parties say: six voices made for this project (`assets/speech/make.sh`), carried in
+//! The speech that synthetic parties say: seven voices made for this project (`assets/speech/make.sh`), carried in
 //! the program as Ogg-Opus (RFC 7845) and decoded at the rate that is wanted.
 
 use std::io::Cursor;
@@ -16,7 +16,7 @@ pub struct Voice {
     opus: &'static [u8],
 }
 
-pub const VOICES: [Voice; 6] = [
+pub const VOICES: [Voice; 7] = [
     Voice {
         name: "alma",
         opus: include_bytes!("../../assets/speech/alma.opus"),
@@ -40,6 +40,10 @@ pub const VOICES: [Voice; 6] = [
     Voice {
         name: "fay",
         opus: include_bytes!("../../assets/speech/fay.opus"),
+    },
+    Voice {
+        name: "gus",
+        opus: include_bytes!("../../assets/speech/gus.opus"),
     },
 ];
 

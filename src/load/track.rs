@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use super::probe::{self, Sweep};
+use super::probe::{Probe, Sweep};
 use super::speech::{SpeechError, VOICES};
-use crate::codec::{Codec, CodecError, Encoder, Encoding, PAYLOAD_BYTES_MAX};
+use crate::codec::{CodecError, Encoder, Encoding, PAYLOAD_BYTES_MAX};
 use crate::frame::Rate;
 
 /// Each probing talker sends a burst this often.
@@ -35,15 +35,22 @@ impl Track {
     pub fn encode(sound: &[f32], encoding: Encoding, burst_starts: &[usize]) -> Result<Track, CodecError> {
         let mut encoder = Encoder::new(encoding)?;
         let packets: Vec<&[f32]> = sound.chunks_exact(encoding.samples()).collect();
-        let mut payload = [0; PAYLOAD_BYTES_MAX];
-        for sound in &packets[packets.len().saturating_sub(PRE_ROLL_PACKETS)..] {
-            encoder.encode(sound, &mut payload);
-        }
+        let frame_samples = encoder.frame_samples();
+        let mut frame = [0; PAYLOAD_BYTES_MAX];
+        let mut packet = |sound: &[f32], payloads: &mut Vec<u8>| {
+            for sound in sound.chunks_exact(frame_samples) {
+                let bytes = encoder.encode(sound, &mut frame).bytes();
+                payloads.extend_from_slice(&frame[..bytes]);
+            }
+        };
         let mut payloads = Vec::new();
+        for sound in &packets[packets.len().saturating_sub(PRE_ROLL_PACKETS)..] {
+            packet(sound, &mut payloads);
+        }
+        payloads.clear();
         let mut ends = Vec::with_capacity(packets.len());
         for sound in &packets {
-            let bytes = encoder.encode(sound, &mut payload).bytes();
-            payloads.extend_from_slice(&payload[..bytes]);
+            packet(sound, &mut payloads);
             ends.push(payloads.len());
         }
         let bursts = burst_starts
@@ -89,22 +96,6 @@ impl Track {
     }
 }
 
-/// How synthetic parties encode: what softphones and gateways commonly do.
-pub fn encoding(codec: Codec, ptime_ms: u8) -> Encoding {
-    let bitrate = match codec.rate() {
-        Rate::Hz48000 => 32_000,
-        _ => 24_000,
-    };
-    Encoding {
-        codec,
-        ptime_ms,
-        bitrate,
-        complexity: 5,
-        dtx: false,
-        loss_percent: 0,
-    }
-}
-
 /// Everything a party of `mixminus load` can have to say, encoded once and shared by all of them.
 #[derive(Debug)]
 pub struct Repertoire {
@@ -124,8 +115,9 @@ impl Repertoire {
         let mut chance = fastrand::Rng::with_seed(seed);
         let speech = all_voices(rate)?;
         let half = rate.samples(PROBE_PERIOD / 2);
-        let (up, up_starts) = with_bursts(&speech, rate, Sweep::Up, 0, &mut chance);
-        let (down, down_starts) = with_bursts(&speech, rate, Sweep::Down, half, &mut chance);
+        let [up, down] = [Sweep::Up, Sweep::Down].map(|sweep| Probe::new(encoding.codec, sweep));
+        let (up, up_starts) = with_bursts(&speech, rate, &up, 0, &mut chance);
+        let (down, down_starts) = with_bursts(&speech, rate, &down, half, &mut chance);
         let noise = noise(rate, Duration::from_secs(6), NOISE_DBFS, &mut chance);
         Ok(Repertoire {
             speech: Track::encode(&speech, encoding, &[])?,
@@ -162,17 +154,17 @@ fn all_voices(rate: Rate) -> Result<Vec<f32>, SpeechError> {
 fn with_bursts(
     speech: &[f32],
     rate: Rate,
-    sweep: Sweep,
+    probe: &Probe,
     after: usize,
     chance: &mut fastrand::Rng,
 ) -> (Vec<f32>, Vec<usize>) {
-    let burst = probe::burst(rate, sweep);
+    let burst = probe.burst();
     let stray = PROBE_STRAY_MS * rate.samples_per_ms();
     let mut marked = speech.to_vec();
     let mut starts = Vec::new();
     for period in (0..speech.len()).step_by(rate.samples(PROBE_PERIOD)) {
         let start = period + after + chance.usize(0..=2 * stray);
-        marked[start..start + burst.len()].copy_from_slice(&burst);
+        marked[start..start + burst.len()].copy_from_slice(burst);
         starts.push(start);
     }
     (marked, starts)
@@ -181,7 +173,8 @@ fn with_bursts(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::{Decoder, PAYLOAD_SAMPLES_MAX};
+    use crate::codec::{Codec, Decoder, PAYLOAD_SAMPLES_MAX};
+    use crate::load::codecs::encoding;
 
     #[test]
     fn a_track_goes_round() {

@@ -28,7 +28,7 @@ const REMEMBERED_BYTES_MAX: usize = 16 << 20;
 /// What a place takes beside its texts.
 const PLACE_BYTES: usize = 256;
 const KEY_BYTES_MAX: usize = 255;
-/// Answers to POSTs are a leg or a recording.
+/// Answers to POSTs are a leg, a recording or what digits are sent.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
 /// Who asked, where, under which key.

@@ -10,6 +10,7 @@ use super::App;
 use super::body::BodyFields;
 use super::errors::Failure;
 use super::paths::Call;
+use crate::control::digits::SendDigits;
 use crate::control::requests::{ChangeLeg, CreateLeg};
 use crate::control::views::Page;
 
@@ -42,6 +43,16 @@ pub async fn change(
     let change = ChangeLeg::parse(fields)?;
     let leg = done(async move { app.service.change_leg(&call, change, None).await }).await?;
     Ok(Json(leg).into_response())
+}
+
+pub async fn send_digits(
+    State(app): State<App>,
+    Call(call): Call,
+    BodyFields(fields): BodyFields,
+) -> Result<Response, Failure> {
+    let sent = SendDigits::parse(fields)?;
+    let sending = done(async move { app.service.send_digits(&call, sent).await }).await?;
+    Ok((StatusCode::ACCEPTED, Json(sending)).into_response())
 }
 
 pub async fn end(State(app): State<App>, Call(call): Call) -> Result<StatusCode, Failure> {

@@ -68,6 +68,7 @@ pub fn router(app: App) -> Router {
             "/legs/{callId}",
             get(legs::one).patch(legs::change).delete(legs::end),
         )
+        .route("/legs/{callId}/dtmf", post(legs::send_digits))
         .route("/conferences", get(conferences::list))
         .route("/recordings", get(recordings::list))
         .route("/recordings/{recordingId}", get(recordings::one))

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Map;
 use tokio::sync::oneshot;
 
+use super::settings::{differences, factor, settings_after};
 use super::{Inner, Service, locked};
+use crate::control::digits::PendingDigits;
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::negotiation::Negotiation;
 use crate::control::refusal::{INTERNAL, Refusal};
@@ -18,12 +20,8 @@ use crate::driver::Command;
 use crate::driver::ports::{PortsError, Sockets};
 use crate::engine;
 use crate::id::{LegId, RoomId};
-use crate::leg::{DEFAULT_MAX_DELAY, Hold, Identity, Leg, LegChange, LegMedia, LegReport, LegSettings};
+use crate::leg::{DEFAULT_MAX_DELAY, Identity, Leg, LegChange, LegMedia, LegReport, LegSettings};
 use crate::room::{Room, RoomSettings};
-
-/// Changes of a leg that wait to be told until it has joined, some milliseconds as a rule; those beyond are told at
-/// once.
-const UNTOLD_MAX: usize = 64;
 
 /// A leg, and whether the request made it or found it.
 pub struct Created {
@@ -157,7 +155,7 @@ impl Service {
 
 impl Inner {
     /// Waits until the leg is neither leaving nor moving.
-    async fn settled(&self, call: &CallId) -> Result<(), Refusal> {
+    pub(super) async fn settled(&self, call: &CallId) -> Result<(), Refusal> {
         loop {
             let still = {
                 let mut state = self.state();
@@ -234,7 +232,7 @@ impl Inner {
             gain: factor(request.gain_db),
             music_while_alone: request.music,
             max_delay: request.max_delay.unwrap_or(DEFAULT_MAX_DELAY),
-            ..LegSettings::default()
+            digits: request.digits.unwrap_or_default(),
         };
         let media = LegMedia::new(terms).map_err(no_codec)?;
         let identity = Identity {
@@ -264,6 +262,7 @@ impl Inner {
             motion: None,
             waiting: Vec::new(),
             is_muted_in_recording: false,
+            pending_digits: PendingDigits::default(),
             request,
         };
         Ok((entry, leg, sockets))
@@ -470,28 +469,6 @@ impl Inner {
         Ok(Some(moved))
     }
 
-    fn tell_of_settings(&self, state: &mut State, call: &CallId, before: &LegSettings, after: &LegSettings) {
-        let mut told = Vec::new();
-        if before.muted != after.muted {
-            told.push(if after.muted { "leg.muted" } else { "leg.unmuted" });
-        }
-        if before.hold.is_some() != after.hold.is_some() {
-            told.push(if after.hold.is_some() {
-                "leg.held"
-            } else {
-                "leg.resumed"
-            });
-        }
-        for kind in told {
-            match state.legs.get_mut(call) {
-                Some(leg) if !leg.has_joined && leg.untold.len() < UNTOLD_MAX => {
-                    leg.untold.push((kind, Map::new()));
-                }
-                _ => self.tell_of_leg(state, call, kind, Map::new()),
-            }
-        }
-    }
-
     /// Tells the engine to let a leg go, unless it was told already.
     pub(super) fn let_go(&self, state: &mut State, call: &CallId, reason: &'static str) {
         let Some(leg) = state.legs.get_mut(call) else {
@@ -541,46 +518,7 @@ pub(super) fn millis(duration: Duration) -> u16 {
     u16::try_from(duration.as_millis()).unwrap_or(u16::MAX)
 }
 
-fn settings_after(before: LegSettings, gain_db: f64, change: &ChangeLeg) -> (LegSettings, f64) {
-    let mut after = before;
-    after.muted = change.muted.unwrap_or(before.muted);
-    after.deaf = change.deaf.unwrap_or(before.deaf);
-    let gain_db = change.gain_db.unwrap_or(gain_db);
-    after.gain = factor(gain_db);
-    match (change.onhold, before.hold) {
-        (Some(true), held) | (None, held @ Some(_)) => {
-            let music = change.music.unwrap_or(held.and_then(|hold| hold.music));
-            after.hold = Some(Hold { music });
-        }
-        (Some(false), _) | (None, None) => {
-            after.hold = None;
-            after.music_while_alone = change.music.unwrap_or(before.music_while_alone);
-        }
-    }
-    (after, gain_db)
-}
-
-/// The commands that lead from one to the other.
-fn differences(before: &LegSettings, after: &LegSettings) -> impl Iterator<Item = LegChange> {
-    [
-        (before.muted != after.muted).then_some(LegChange::Muted(after.muted)),
-        (before.deaf != after.deaf).then_some(LegChange::Deaf(after.deaf)),
-        (before.hold != after.hold).then_some(LegChange::Hold(after.hold)),
-        (before.gain != after.gain).then_some(LegChange::Gain(after.gain)),
-        (before.music_while_alone != after.music_while_alone)
-            .then_some(LegChange::MusicWhileAlone(after.music_while_alone)),
-        (before.max_delay != after.max_delay).then_some(LegChange::MaxDelayMs(millis(after.max_delay))),
-    ]
-    .into_iter()
-    .flatten()
-}
-
-/// Decibels as a factor.
-fn factor(gain_db: f64) -> f32 {
-    10f64.powf(gain_db / 20.0) as f32
-}
-
-fn no_such_leg() -> Refusal {
+pub(super) fn no_such_leg() -> Refusal {
     Refusal::not_found("There is no such leg.")
 }
 
@@ -604,70 +542,3 @@ fn no_port(error: PortsError) -> Refusal {
 
 // A request waits no longer for an engine than a client waits for us.
 const _: () = assert!(PATIENCE.as_secs() < 30);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dsp::Music;
-
-    #[test]
-    fn music_is_for_the_hold_of_a_held_leg_and_for_being_alone_otherwise() {
-        let free = LegSettings::default();
-        let ring = ChangeLeg {
-            music: Some(Some(Music::Ring)),
-            ..ChangeLeg::default()
-        };
-        assert_eq!(
-            settings_after(free, 0.0, &ring).0.music_while_alone,
-            Some(Music::Ring)
-        );
-        let hold = ChangeLeg {
-            onhold: Some(true),
-            ..ring.clone()
-        };
-        let held = settings_after(free, 0.0, &hold).0;
-        assert_eq!(
-            held.hold,
-            Some(Hold {
-                music: Some(Music::Ring)
-            })
-        );
-        assert_eq!(held.music_while_alone, None);
-        // A second hold that says nothing of music keeps it; one that clears it is silent.
-        let again = ChangeLeg {
-            onhold: Some(true),
-            ..ChangeLeg::default()
-        };
-        assert_eq!(settings_after(held, 0.0, &again).0, held);
-        let silent = ChangeLeg {
-            music: Some(None),
-            ..again
-        };
-        assert_eq!(
-            settings_after(held, 0.0, &silent).0.hold,
-            Some(Hold { music: None })
-        );
-        let resume = ChangeLeg {
-            onhold: Some(false),
-            ..ChangeLeg::default()
-        };
-        assert_eq!(settings_after(held, 0.0, &resume).0, free);
-    }
-
-    #[test]
-    fn only_what_differs_is_sent() {
-        let before = LegSettings::default();
-        let change = ChangeLeg {
-            muted: Some(true),
-            deaf: Some(false),
-            gain_db: Some(6.0),
-            ..ChangeLeg::default()
-        };
-        let (after, gain_db) = settings_after(before, 0.0, &change);
-        let sent: Vec<LegChange> = differences(&before, &after).collect();
-        assert_eq!(sent.len(), 2);
-        assert_eq!(sent[0], LegChange::Muted(true));
-        assert!(matches!(sent[1], LegChange::Gain(gain) if (gain - 1.995).abs() < 0.001));
-        assert_eq!(gain_db, 6.0);
-    }
-}

@@ -8,11 +8,13 @@
 //! never held across an await. A request either is done or leaves nothing behind: the first command of a group may be
 //! refused by a full queue, the rest then waits in the outbox and cannot be lost.
 
+mod digits;
 mod figures;
 mod legs;
 mod pump;
 mod recordings;
 mod rooms;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +41,10 @@ use crate::driver::{self, Driver, DriverConfig, DriverError};
 use crate::engine::EngineStats;
 use crate::leg::LegReport;
 use crate::record::{Recorder, RecordingStatus};
+
+/// Changes of a leg that wait to be told until it has joined, some milliseconds as a rule; those beyond are told at
+/// once.
+const UNTOLD_MAX: usize = 64;
 
 /// Changes of recordings that may wait for the pump: more than can run at once, each with its few states.
 const RECORDING_NEWS_MAX: usize = 8_192;
@@ -211,6 +217,22 @@ impl Inner {
             fields.insert("custom".into(), custom.clone());
         }
         self.tell(&leg.place.conference, Some(call), kind, fields);
+    }
+
+    /// Tells of a leg, after it has told that it joined.
+    fn tell_once_joined(
+        &self,
+        state: &mut State,
+        call: &CallId,
+        kind: &'static str,
+        fields: Map<String, Value>,
+    ) {
+        match state.legs.get_mut(call) {
+            Some(leg) if !leg.has_joined && leg.untold.len() < UNTOLD_MAX => {
+                leg.untold.push((kind, fields));
+            }
+            _ => self.tell_of_leg(state, call, kind, fields),
+        }
     }
 
     /// Waits for what an engine was asked for.

@@ -101,7 +101,7 @@ impl Inner {
                 returned.push(room_state);
             }
             engine::Event::Talking { leg, on, .. } => self.talking(state, engine, leg, on),
-            engine::Event::Digits { .. } => {}
+            engine::Event::Digits { leg, digits, .. } => self.pressed(state, engine, leg, digits),
             engine::Event::Renegotiated { before, .. } => returned.push(before),
             engine::Event::Recording { slot, on, tick, .. } => {
                 if !on {
@@ -189,12 +189,8 @@ impl Inner {
         };
         if let Some(leg) = state.legs.get_mut(&call) {
             leg.is_contributing = on;
-            self.tell_of_leg(
-                state,
-                &call,
-                "leg.talking",
-                Map::from_iter([("on".to_owned(), on.into())]),
-            );
+            let fields = Map::from_iter([("on".to_owned(), on.into())]);
+            self.tell_once_joined(state, &call, "leg.talking", fields);
         }
     }
 

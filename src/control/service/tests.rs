@@ -9,6 +9,9 @@ use crate::control::fields::Fields;
 use crate::control::requests::{ChangeLeg, CreateLeg};
 use crate::control::views::Page;
 use crate::driver::Event;
+use crate::dtmf::{Digit, Digits};
+use crate::engine;
+use crate::time::Tick;
 
 /// A service that nobody pumps yet.
 struct Unheard {
@@ -107,6 +110,61 @@ async fn a_leg_on_its_way_into_a_room_that_is_cleared_leaves_as_it_arrives() {
         }
     }
     std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[tokio::test]
+async fn keys_pressed_before_a_leg_is_told_to_have_joined_are_told_after() {
+    let unheard = Unheard::start("digits");
+    unheard.leg("r", "a").await.unwrap();
+    let inner = &unheard.service.inner;
+    let call = CallId::parse("a").unwrap();
+    let place = inner.state().legs[&call].place.clone();
+    let hear = |event| {
+        inner.hear(
+            &mut inner.state(),
+            place.engine,
+            Event::Engine(event),
+            &mut Vec::new(),
+        )
+    };
+    let (leg, tick) = (place.slot, Tick(7));
+    let press = |keys: &str| {
+        let mut digits = Digits::new();
+        assert!(
+            keys.chars()
+                .all(|key| digits.push(Digit::from_char(key).unwrap()))
+        );
+        engine::Event::Digits { leg, digits, tick }
+    };
+    hear(press("1"));
+    hear(engine::Event::Talking { leg, on: true, tick });
+    hear(engine::Event::Joined { leg, tick });
+    let detect = json!({ "conferenceDtmfOptions": { "mode": "detect", "maxDigits": 4 } });
+    let change = ChangeLeg::parse(Fields::parse(detect.to_string().as_bytes()).unwrap()).unwrap();
+    unheard.service.change_leg(&call, change, None).await.unwrap();
+    hear(press("23*A"));
+    hear(press(""));
+    let mut events = unheard.service.events().reader(Some(room("r")), Some(0));
+    let told: Vec<(&str, serde_json::Value)> = events
+        .next()
+        .await
+        .iter()
+        .map(|message| (message.kind, serde_json::from_str(&message.json).unwrap()))
+        .map(|(kind, event): (_, serde_json::Value)| (kind, json!([event["digits"], event["mode"]])))
+        .collect();
+    let none = json!([null, null]);
+    assert_eq!(
+        told,
+        [
+            ("room.started", none.clone()),
+            ("leg.joined", none.clone()),
+            ("leg.digits", json!(["1", "ignore"])),
+            ("leg.talking", none),
+            ("leg.digits", json!(["23*A", "detect"])),
+            ("leg.digits", json!(["", "detect"])),
+        ]
+    );
+    std::fs::remove_dir_all(&unheard.dir).unwrap();
 }
 
 #[tokio::test]
