@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::codec::Codec;
 use crate::config::Config;
-use crate::control::refusal::Refusal;
+use crate::control::refusal::{INTERNAL, Refusal};
 use crate::control::requests::CreateLeg;
 use crate::driver::ports::Family;
-use crate::leg::{Format, MediaTerms};
-use crate::sdp::{self, Agreed, Codecs, LocalMedia, Order, SdpError};
+use crate::leg::{Companion, Format, MediaTerms};
+use crate::sdp::{self, Agreed, Codecs, LocalMedia, Order, SdpError, SdpText};
+use crate::srtp::{MasterKey, Suite};
 
 /// What has been said so far.
 #[derive(Debug, Clone)]
@@ -17,7 +18,7 @@ pub struct Negotiation {
     /// Send to where packets come from, once that address has shown a stream.
     symmetric: bool,
     /// Our answer, or our offer.
-    pub ours: String,
+    pub ours: SdpText,
     /// `None` while our offer waits for its answer.
     agreed: Option<Agreed>,
 }
@@ -80,6 +81,8 @@ impl Negotiation {
             ptime_ms: request.offer_ptime_ms,
             opus_bitrate: config.opus.bitrate,
             opus_complexity: config.opus.complexity,
+            keys: keys(None)?,
+            srtp_offer: request.offer_srtp,
         };
         match &request.sdp {
             Some(offer) => {
@@ -89,14 +92,14 @@ impl Negotiation {
                     Negotiation {
                         local,
                         symmetric: request.symmetric,
-                        ours,
+                        ours: ours.into(),
                         agreed: Some(agreed),
                     },
                     terms,
                 ))
             }
             None => {
-                let ours = sdp::offer(&local);
+                let ours = sdp::offer(&local).into();
                 Ok((
                     Negotiation {
                         local,
@@ -113,13 +116,15 @@ impl Negotiation {
     /// The remote's next word: the answer to our offer, or a new offer, which is answered at once.
     pub fn go_on(&self, remote: &str) -> Result<(Negotiation, MediaTerms), Refusal> {
         let mut next = self.clone();
-        let agreed = if self.agreed.is_none() {
-            sdp::accept(&self.local, remote).map_err(refused)?
-        } else {
-            next.local.session_version += 1;
-            let (ours, agreed) = sdp::answer(remote, &next.local).map_err(refused)?;
-            next.ours = ours;
-            agreed
+        let agreed = match &self.agreed {
+            None => sdp::accept(&self.local, remote).map_err(refused)?,
+            Some(before) => {
+                next.local.session_version += 1;
+                next.local.keys = keys(before.srtp.as_ref().map(|terms| &terms.ours))?;
+                let (ours, agreed) = sdp::answer(remote, &next.local).map_err(refused)?;
+                next.ours = ours.into();
+                agreed
+            }
         };
         let reachable = agreed
             .remote
@@ -173,10 +178,39 @@ fn terms(agreed: &Agreed, symmetric: bool) -> MediaTerms {
                 receive_as: format.payload_type_receive,
                 send_as: format.payload_type_send,
                 encoding: format.encoding,
-                fec: false,
+                fec: format.fec,
             })
             .collect(),
-        ..MediaTerms::nothing()
+        comfort_noise: agreed.comfort_noise.iter().map(companion).collect(),
+        telephone_events: agreed.telephone_events.iter().map(companion).collect(),
+        srtp: agreed.srtp.clone(),
+    }
+}
+
+/// A key for each suite: the one in use goes on, the others are new. A key that came back after another would meet the
+/// indices of its packets again.
+fn keys(in_use: Option<&MasterKey>) -> Result<Vec<MasterKey>, Refusal> {
+    let key = |suite| match in_use {
+        Some(key) if key.suite() == suite => Ok(key.clone()),
+        _ => fresh_key(suite),
+    };
+    sdp::SUITES.into_iter().map(key).collect()
+}
+
+fn fresh_key(suite: Suite) -> Result<MasterKey, Refusal> {
+    let mut bytes = vec![0; suite.master_bytes()];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        tracing::error!(%error, "the system gives no random numbers");
+        Refusal::new(INTERNAL, "The system gives no random numbers for a key.")
+    })?;
+    Ok(MasterKey::new(suite, &bytes).expect("as long as its suite wants it"))
+}
+
+fn companion(agreed: &sdp::Companion) -> Companion {
+    Companion {
+        receive_as: agreed.payload_type_receive,
+        send_as: agreed.payload_type_send,
+        clock_hz: agreed.clock_hz,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::control::refusal::Refusal;
 use crate::dsp::Music;
 use crate::frame::Rate;
 use crate::record::Destination;
-use crate::sdp::Codecs;
+use crate::sdp::{Codecs, SdpText, SrtpOffer};
 
 const CLI_CHARS_MAX: usize = 256;
 /// A longer description is refused where it is parsed; this only bounds the string.
@@ -32,7 +32,7 @@ pub struct CreateLeg {
     pub call: Option<CallId>,
     pub cli: Option<String>,
     /// The remote's offer; without it the offer is ours.
-    pub sdp: Option<String>,
+    pub sdp: Option<SdpText>,
     pub muted: bool,
     pub deaf: bool,
     pub gain_db: f64,
@@ -45,6 +45,7 @@ pub struct CreateLeg {
     pub codecs: Option<Codecs>,
     /// Packet time of our own offer, in milliseconds.
     pub offer_ptime_ms: u8,
+    pub offer_srtp: SrtpOffer,
     /// `false`: a remote that sends from another port than it listens on is still sent to where its SDP says.
     pub symmetric: bool,
     pub custom: Option<Value>,
@@ -72,12 +73,13 @@ impl CreateLeg {
             _ => None,
         };
         let advertise = f.text("advertise", 64)?.map(|text| address(&text)).transpose()?;
+        let (offer_ptime_ms, offer_srtp) = offer(f)?;
         let codecs = f.texts("codecs", 16)?.map(|names| codecs(&names)).transpose()?;
         let request = CreateLeg {
             conference,
             call,
             cli: f.text("cli", CLI_CHARS_MAX)?,
-            sdp: f.text("sdp", SDP_CHARS_MAX)?,
+            sdp: f.text("sdp", SDP_CHARS_MAX)?.map(SdpText::from),
             muted: f.flag("muted")?.unwrap_or(false),
             deaf: f.flag("deaf")?.unwrap_or(false),
             gain_db: f.decimal("gainDb", GAIN_DB)?.unwrap_or(0.0),
@@ -87,7 +89,8 @@ impl CreateLeg {
             max_delay: max_delay(f)?,
             advertise,
             codecs,
-            offer_ptime_ms: offer_ptime_ms(f)?,
+            offer_ptime_ms,
+            offer_srtp,
             symmetric: f.flag("symmetric")?.unwrap_or(true),
             custom: f.any("custom", CUSTOM_BYTES_MAX)?,
         };
@@ -100,7 +103,7 @@ impl CreateLeg {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ChangeLeg {
     /// Our offer's answer, or a new offer.
-    pub sdp: Option<String>,
+    pub sdp: Option<SdpText>,
     pub conference: Option<ConferenceId>,
     pub muted: Option<bool>,
     pub deaf: Option<bool>,
@@ -114,7 +117,7 @@ impl ChangeLeg {
     pub fn parse(mut fields: Fields) -> Result<ChangeLeg, Refusal> {
         let f = &mut fields;
         let change = ChangeLeg {
-            sdp: f.text("sdp", SDP_CHARS_MAX)?,
+            sdp: f.text("sdp", SDP_CHARS_MAX)?.map(SdpText::from),
             conference: conference_id(f)?,
             muted: f.flag("muted")?,
             deaf: f.flag("deaf")?,
@@ -304,19 +307,23 @@ fn codecs(names: &[String]) -> Result<Codecs, Refusal> {
         .map_err(|error| Refusal::bad(format!("`codecs`: {error}.")))
 }
 
-fn offer_ptime_ms(fields: &mut Fields) -> Result<u8, Refusal> {
+/// The packet time in milliseconds, and the encryption, that our own offer asks for.
+fn offer(fields: &mut Fields) -> Result<(u8, SrtpOffer), Refusal> {
     let Some(mut offer) = fields.object("offer")? else {
-        return Ok(20);
+        return Ok((20, SrtpOffer::Off));
     };
-    offer.word("srtp", "off (sdes and dtls are not available yet)", |word| {
-        (word == "off").then_some(())
+    let allowed = "off or sdes (dtls is not available yet)";
+    let srtp = offer.word("srtp", allowed, |word| match word {
+        "off" => Some(SrtpOffer::Off),
+        "sdes" => Some(SrtpOffer::Sdes),
+        _ => None,
     })?;
     let ptime_ms = offer.whole("ptimeMs", 10..=60)?.unwrap_or(20);
     if !ptime_ms.is_multiple_of(10) {
         return Err(offer.wrong("ptimeMs", "10, 20, 30, 40, 50 or 60"));
     }
     offer.finish()?;
-    Ok(ptime_ms as u8)
+    Ok((ptime_ms as u8, srtp.unwrap_or_default()))
 }
 
 /// Digits are left alone until they can be sent on or collected.
@@ -360,7 +367,7 @@ mod tests {
                 "startOnEnter":true,"endOnExit":true,"record":true,"recordingOptions":{"format":"wav","tracks":"mix",
                 "sampleRate":8000,"notificationEvents":false,"transcriptionOptions":{"enabled":true}},
                 "conferenceDtmfOptions":{"mode":"ignore","maxDigits":2,"timoutMills":10},"maxDelayMs":200,
-                "advertise":"192.0.2.1","codecs":["PCMA"],"offer":{"srtp":"off","ptimeMs":30},"symmetric":false,
+                "advertise":"192.0.2.1","codecs":["PCMA"],"offer":{"srtp":"sdes","ptimeMs":30},"symmetric":false,
                 "custom":{"any":[1]}}"#,
         )
         .unwrap();
@@ -369,6 +376,7 @@ mod tests {
             (leg.gain_db, leg.offer_ptime_ms, leg.music),
             (-6.0, 30, Some(Music::Music2))
         );
+        assert_eq!(leg.offer_srtp, SrtpOffer::Sdes);
         let record = leg.record.unwrap();
         assert_eq!((record.rate, record.notes.len()), (Rate::Hz8000, 1));
     }
@@ -392,7 +400,10 @@ mod tests {
                 "`conferenceDtmfOptions.mode` must be ignore",
             ),
             (r#""conferenceDtmfOptions":{"x":1}"#, "`conferenceDtmfOptions.x`"),
-            (r#""offer":{"srtp":"sdes"}"#, "`offer.srtp` must be off"),
+            (
+                r#""offer":{"srtp":"dtls"}"#,
+                "`offer.srtp` must be off or sdes (dtls is not available yet).",
+            ),
             (r#""offer":{"ptimeMs":25}"#, "`offer.ptimeMs`"),
             (r#""advertise":"0.0.0.0""#, "`advertise`"),
             (r#""codecs":["none"]"#, "`codecs`"),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::control::events::timestamp;
@@ -11,6 +11,7 @@ use crate::control::negotiation::registered_name;
 use crate::control::quality::mos;
 use crate::control::state::{LegEntry, RoomEntry, State};
 use crate::leg::{Dropped, LegReport};
+use crate::sdp::SdpText;
 
 /// A page of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +56,8 @@ pub struct LegView {
     pub conference_id: String,
     /// `offered` while our offer waits for its answer, then `connected`; `leaving` or `moving` on the way out.
     pub state: &'static str,
-    pub sdp: String,
+    #[serde(serialize_with = "plainly")]
+    pub sdp: SdpText,
     /// What we send; `None` while nothing is agreed.
     pub codec: Option<String>,
     pub cli: Option<String>,
@@ -114,6 +116,11 @@ impl LegView {
         self.media.extend(figures(report));
         self
     }
+}
+
+/// The reply to whoever owns the leg is where our description goes, with its keys.
+fn plainly<S: Serializer>(text: &SdpText, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
 }
 
 /// The engine and the port that a leg lives on, and where its SDP says it is sent to.

@@ -43,8 +43,16 @@ pub enum SdpError {
     #[error("the audio has no address: neither its m-line nor the session has a c= line")]
     NoConnection,
 
-    #[error("the transport {offered} is not supported; supported are {}", PROTOCOLS.join(" and "))]
+    #[error("the transport {offered} is not supported; supported are {}", PROTOCOLS.join(", "))]
     UnsupportedProtocol { offered: String },
+
+    /// RFC 4568: a transport that needs SRTP needs a key.
+    #[error("the media has to be encrypted, and no a=crypto line can be used: {reasons}")]
+    NoUsableCrypto { reasons: String },
+
+    /// RFC 3264 §6.1: the answer's transport is that of the offer.
+    #[error("the answer's transport is RTP/SAVP, and our offer's is not")]
+    AnswerNeedsSrtp,
 
     #[error("no common codec: offered were {offered}; supported are {supported}")]
     NoCommonCodec { offered: String, supported: String },
@@ -53,9 +61,9 @@ pub enum SdpError {
     #[error("the answer has {count} m-lines; our offer has 1, and the answer must have as many")]
     AnswerMediaCount { count: usize },
 
-    #[error("the codec {name} is not known; supported are {supported}")]
+    #[error("the codec {name} is not known; supported are {supported}, CN, telephone-event")]
     UnknownCodec { name: String, supported: String },
 
-    #[error("the list of codecs is empty; supported are {supported}")]
+    #[error("the list of codecs names no codec; supported are {supported}")]
     NoCodecs { supported: String },
 }

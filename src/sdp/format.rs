@@ -1,34 +1,33 @@
-//! The codecs as SDP names them: payload types, encoding names, clock rates and the parameters of
-//! Opus (RFC 3551, RFC 7587).
+//! The codecs as SDP names and numbers them (RFC 3551), what goes along with them, and how sentences list them.
 
 use super::SdpError;
+use super::companion::Kind;
+use super::parameters::common_codec;
 use super::session::Payload;
+use crate::codec::ilbc::Mode;
 use crate::codec::{Codec, Encoding};
 use crate::frame::Rate;
 
 /// The most formats one agreement holds: one for each codec (and rate) there is.
 pub const FORMATS_MAX: usize = SUPPORTED.len();
 
-/// Every codec there is, in the order of our own offers.
-const SUPPORTED: [Codec; 6] = [
+/// Every codec there is, in the order of our own offers: what sounds best first, and of what sounds alike the cheaper;
+/// linear sound last, which few networks carry.
+const SUPPORTED: [Codec; 9] = [
     Codec::Opus(Rate::Hz48000),
+    Codec::G722,
     Codec::Pcmu,
     Codec::Pcma,
+    Codec::Ilbc(Mode::Ms20),
+    Codec::G729,
     Codec::L16(Rate::Hz48000),
     Codec::L16(Rate::Hz16000),
     Codec::L16(Rate::Hz8000),
 ];
 
-/// RFC 3551 §3: payload types from here on mean what an `rtpmap` says.
-const DYNAMIC_MIN: u8 = 96;
-
 /// Names and lists in sentences are cut here.
 const SHOWN_NAME_BYTES: usize = 24;
 const SHOWN_NAMES: usize = 8;
-
-/// Bits per second Opus takes (RFC 7587 §3.1.1, §6.1).
-const OPUS_BITRATE_MIN: u32 = 6_000;
-const OPUS_BITRATE_MAX: u32 = 510_000;
 
 /// One agreed payload type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,21 +37,32 @@ pub struct Format {
     /// The payload type in packets we send; each side numbers what it receives (RFC 3264 §6.1).
     pub payload_type_send: u8,
     /// What we send. What arrives has the same codec, and any packet time. Bit rate and complexity are 0
-    /// where the codec has none.
+    /// where the codec has none; no loss is known yet.
     pub encoding: Encoding,
+    /// The remote makes use of in-band FEC, so what we send may carry it. Opus only.
+    pub fec: bool,
 }
 
-/// The codecs one leg may use, the preferred one first: at least one, none twice.
+/// The codecs one leg may use, the preferred one first: at least one, none twice; and what may go along with them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Codecs(Vec<Codec>);
+pub struct Codecs {
+    codecs: Vec<Codec>,
+    comfort_noise: bool,
+    telephone_events: bool,
+}
 
 impl Codecs {
     /// All there are.
     pub fn supported() -> Codecs {
-        Codecs(SUPPORTED.to_vec())
+        Codecs {
+            codecs: SUPPORTED.to_vec(),
+            comfort_noise: true,
+            telephone_events: true,
+        }
     }
 
-    /// These, in this order; an Opus of a lower rate plays and captures no more than that.
+    /// These, in this order, with comfort noise and telephone events; an Opus of a lower rate plays and captures no
+    /// more than that.
     pub fn new(codecs: impl IntoIterator<Item = Codec>) -> Result<Codecs, SdpError> {
         let mut distinct: Vec<Codec> = Vec::with_capacity(FORMATS_MAX);
         for codec in codecs {
@@ -68,16 +78,25 @@ impl Codecs {
                 supported: shown_codecs(&SUPPORTED),
             });
         }
-        Ok(Codecs(distinct))
+        Ok(Codecs {
+            codecs: distinct,
+            ..Codecs::supported()
+        })
     }
 
     /// The codecs of an allow-list, in its order.
     ///
     /// A name is the registered one, alone or with its clock rate (`opus`, `PCMA/8000`, `opus/48000/2`),
-    /// in any case; `L16` alone means all its rates.
+    /// in any case; `L16` alone means all its rates. `CN` and `telephone-event` are allowed when both or neither are
+    /// listed, else only the one that is.
     pub fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Codecs, SdpError> {
         let mut codecs = Vec::new();
+        let mut companions = Vec::new();
         for name in names {
+            if let Some(kind) = Kind::named(name) {
+                companions.push(kind);
+                continue;
+            }
             let known = codecs.len();
             codecs.extend(SUPPORTED.iter().filter(|codec| is_name_of(name, **codec)));
             if codecs.len() == known {
@@ -87,29 +106,39 @@ impl Codecs {
                 });
             }
         }
-        Codecs::new(codecs)
+        let allows = |kind| companions.is_empty() || companions.contains(&kind);
+        Ok(Codecs {
+            comfort_noise: allows(Kind::ComfortNoise),
+            telephone_events: allows(Kind::TelephoneEvent),
+            ..Codecs::new(codecs)?
+        })
     }
 
     pub fn as_slice(&self) -> &[Codec] {
-        &self.0
+        &self.codecs
     }
 
-    /// The payload types of our own offer: the static one, or the next free dynamic one.
-    pub(super) fn numbered(&self) -> impl Iterator<Item = (u8, Codec)> {
-        let mut dynamic = DYNAMIC_MIN;
-        self.0.iter().map(move |codec| {
-            let number = match codec {
-                Codec::Pcmu => 0,
-                Codec::Pcma => 8,
-                Codec::G722 => 9,
-                Codec::G729 => 18,
-                Codec::Ilbc(_) | Codec::L16(_) | Codec::Opus(_) => {
-                    dynamic += 1;
-                    dynamic - 1
-                }
-            };
-            (number, *codec)
-        })
+    pub(super) fn allows(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::ComfortNoise => self.comfort_noise,
+            Kind::TelephoneEvent => self.telephone_events,
+        }
+    }
+}
+
+/// The payload type of a codec in our own offers. Each has one of its own, so that no number ever changes its meaning
+/// within a call (RFC 3264 §8.3.2).
+pub(super) const fn own_number(codec: Codec) -> u8 {
+    match codec {
+        Codec::Pcmu => 0,
+        Codec::Pcma => 8,
+        Codec::G722 => 9,
+        Codec::G729 => 18,
+        Codec::Opus(_) => 96,
+        Codec::Ilbc(_) => 97,
+        Codec::L16(Rate::Hz48000) => 98,
+        Codec::L16(Rate::Hz16000) => 99,
+        Codec::L16(Rate::Hz8000) => 100,
     }
 }
 
@@ -119,88 +148,6 @@ fn is_name_of(name: &str, codec: Codec) -> bool {
     [codec.name(), registered, without_channels]
         .iter()
         .any(|known| known.eq_ignore_ascii_case(name))
-}
-
-/// What a payload type of the remote side is, were it agreed to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Described {
-    pub codec: Codec,
-    /// Opus: the most bits per second the remote wants, where it says so.
-    pub bitrate_max: Option<u32>,
-}
-
-impl Described {
-    /// A codec without parameters.
-    pub const fn plain(codec: Codec) -> Described {
-        Described {
-            codec,
-            bitrate_max: None,
-        }
-    }
-
-    /// What `payload` is; `None` when it is nothing we speak.
-    pub fn new(payload: &Payload) -> Option<Described> {
-        let Some(encoding) = payload.encoding else {
-            return match payload.number {
-                0 => Some(Described::plain(Codec::Pcmu)),
-                8 => Some(Described::plain(Codec::Pcma)),
-                _ => None,
-            };
-        };
-        let name = |name: &str| encoding.name.eq_ignore_ascii_case(name);
-        match (encoding.clock_hz, encoding.channels) {
-            (8_000, 1) if name("PCMU") => Some(Described::plain(Codec::Pcmu)),
-            (8_000, 1) if name("PCMA") => Some(Described::plain(Codec::Pcma)),
-            (hz, 1) if name("L16") => Rate::from_hz(hz).map(Codec::L16).map(Described::plain),
-            // RFC 7587 §7: always /2, whatever is sent; there are senders that leave it out.
-            (48_000, 1 | 2) if name("opus") => Some(Described::opus(payload.parameters)),
-            _ => None,
-        }
-    }
-
-    /// RFC 7587 §6.1. What a remote does not play need not be sent; one that only says what it captures
-    /// is taken to play no more than that. Parameters that are not numbers count as absent.
-    fn opus(parameters: &str) -> Described {
-        let rate_hz = parameter(parameters, "maxplaybackrate")
-            .or_else(|| parameter(parameters, "sprop-maxcapturerate"));
-        let rate = match rate_hz {
-            Some(..=8_000) => Rate::Hz8000,
-            Some(..=16_000) => Rate::Hz16000,
-            _ => Rate::Hz48000,
-        };
-        let bitrate_max = parameter(parameters, "maxaveragebitrate")
-            .map(|bitrate| bitrate.clamp(OPUS_BITRATE_MIN, OPUS_BITRATE_MAX));
-        Described {
-            codec: Codec::Opus(rate),
-            bitrate_max,
-        }
-    }
-}
-
-/// The codec two sides can use together; for Opus at the lower rate.
-pub(super) fn common_codec(ours: Codec, theirs: Codec) -> Option<Codec> {
-    match (ours, theirs) {
-        (Codec::Opus(ours), Codec::Opus(theirs)) => Some(Codec::Opus(ours.min(theirs))),
-        _ => (ours == theirs).then_some(ours),
-    }
-}
-
-/// Bits per second of Opus for speech where nothing else is configured or asked.
-pub const fn opus_bitrate_default(rate: Rate) -> u32 {
-    match rate {
-        Rate::Hz8000 => 16_000,
-        Rate::Hz16000 => 24_000,
-        Rate::Hz48000 => 32_000,
-    }
-}
-
-/// The bit rate to send with: what is configured (or the default), no more than the remote wants.
-pub(super) fn bitrate(codec: Codec, configured: Option<u32>, remote_max: Option<u32>) -> u32 {
-    let Codec::Opus(rate) = codec else { return 0 };
-    let wanted = configured
-        .unwrap_or(opus_bitrate_default(rate))
-        .clamp(OPUS_BITRATE_MIN, OPUS_BITRATE_MAX);
-    wanted.min(remote_max.unwrap_or(OPUS_BITRATE_MAX))
 }
 
 /// The value of an `rtpmap`, without the number.
@@ -216,28 +163,6 @@ pub(super) const fn encoding_name(codec: Codec) -> &'static str {
         Codec::L16(Rate::Hz48000) => "L16/48000",
         Codec::Opus(_) => "opus/48000/2",
     }
-}
-
-/// The value of our own `fmtp`, without the number: what we play and capture.
-pub(super) fn parameters(codec: Codec) -> Option<String> {
-    match codec {
-        Codec::Opus(rate) => {
-            let hz = rate.hz();
-            Some(format!("maxplaybackrate={hz};sprop-maxcapturerate={hz};stereo=0"))
-        }
-        Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::G729 | Codec::Ilbc(_) | Codec::L16(_) => None,
-    }
-}
-
-/// The number that `name` has in `a=1;b=2`.
-fn parameter(parameters: &str, name: &str) -> Option<u32> {
-    parameters.split(';').find_map(|parameter| {
-        let (key, value) = parameter.split_once('=')?;
-        key.trim_ascii()
-            .eq_ignore_ascii_case(name)
-            .then(|| value.trim_ascii().parse().ok())
-            .flatten()
-    })
 }
 
 /// The codecs in a sentence: `opus/48000/2, PCMU/8000`.

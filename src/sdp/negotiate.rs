@@ -4,16 +4,20 @@
 //! re-offer in the same call uses the same functions with a higher `session_version`. The audio agreed on is the
 //! first audio m-line whose transport we speak; all others are refused with port 0 in their place.
 
-use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use super::format::{
-    Described, bitrate, common_codec, encoding_name, parameters, shown_codecs, shown_name, shown_payloads,
-};
+use super::companion::{Companion, Kind};
+use super::crypto::{self, Selection};
+use super::explain::explain;
+use super::format::{own_number, shown_codecs, shown_name, shown_payloads};
+use super::parameters::{Described, bitrate, common_codec, pauses_by_itself};
 use super::session::{Direction, Family, Media, Payload, Session};
+use super::write::{Audio, write_audio, write_refused, write_session};
 use super::{Codecs, Format, SdpError};
+use crate::codec::ilbc::Mode;
 use crate::codec::{Codec, Encoding};
 use crate::frame::Rate;
+use crate::srtp::{MasterKey, Terms};
 
 /// What a remote gets that asks for no packet time (RFC 3551 §4.5, table 1).
 const PTIME_MS_DEFAULT: u8 = 20;
@@ -39,6 +43,19 @@ pub struct LocalMedia {
     pub opus_bitrate: Option<u32>,
     /// Opus: 0 (cheapest) to 10.
     pub opus_complexity: u8,
+    /// A key for each suite we speak, in the order of our own offers. One that is in use stays as it is for the rest of
+    /// the call; the others may be new each time.
+    pub keys: Vec<MasterKey>,
+    pub srtp_offer: SrtpOffer,
+}
+
+/// Whether our own offers are for SRTP, and how its keys are agreed. What a remote offers is answered either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SrtpOffer {
+    #[default]
+    Off,
+    /// With `a=crypto` lines on `RTP/SAVP` (RFC 4568).
+    Sdes,
 }
 
 /// Whose preference decides which common codec comes first.
@@ -66,13 +83,19 @@ pub struct Agreed {
     pub direction: Direction,
     /// What may arrive, each codec once; the first is what we send. Never empty, at most [`super::FORMATS_MAX`].
     pub formats: Vec<Format>,
+    /// At most one for each clock rate.
+    pub comfort_noise: Vec<Companion>,
+    /// At most one for each clock rate.
+    pub telephone_events: Vec<Companion>,
+    /// The keys, where the media is encrypted.
+    pub srtp: Option<Terms>,
     /// A sentence for each choice that was made.
     pub negotiation: Vec<String>,
 }
 
 /// Which side of the exchange we are on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(super) enum Role {
     Offerer,
     Answerer,
 }
@@ -89,13 +112,37 @@ pub fn offered_family(offer: &str) -> Option<Family> {
 pub fn answer(offer: &str, local: &LocalMedia) -> Result<(String, Agreed), SdpError> {
     let session = Session::parse(offer)?;
     let audio = session.usable_audio()?;
-    let mut agreed = agree(&session.media[audio], local, Role::Answerer)?;
+    let crypto = Selection::of_offer(&session.media[audio].crypto, &local.keys);
+    let mut agreed = agree(&session.media[audio], &crypto, local, Role::Answerer)?;
 
     let mut text = String::new();
     write_session(&mut text, local, session.timing);
     for (index, media) in session.media.iter().enumerate() {
         if index == audio {
-            write_answered_audio(&mut text, local, media.protocol, &agreed);
+            let lines = Audio {
+                protocol: media.protocol,
+                codecs: agreed
+                    .formats
+                    .iter()
+                    .map(|format| {
+                        let Encoding { codec, dtx, .. } = format.encoding;
+                        (format.payload_type_receive, codec, dtx)
+                    })
+                    .collect(),
+                comfort_noise: &agreed.comfort_noise,
+                telephone_events: &agreed.telephone_events,
+                // RFC 4568 §5.1.2: the tag and the suite of the line that is used, with our key.
+                crypto: agreed
+                    .srtp
+                    .iter()
+                    .zip(&crypto.line)
+                    .map(|(terms, line)| crypto::written(line.tag, line.suite_name, &terms.ours))
+                    .collect(),
+                ptime_ms: agreed.formats[0].encoding.ptime_ms,
+                rtcp_mux: agreed.rtcp_mux,
+                direction: agreed.direction,
+            };
+            write_audio(&mut text, local.rtp_port, &lines);
         } else {
             write_refused(&mut text, media);
             let kind = shown_name(media.kind);
@@ -110,11 +157,31 @@ pub fn answer(offer: &str, local: &LocalMedia) -> Result<(String, Agreed), SdpEr
 
 /// Our own offer, with rtcp-mux, sending and receiving.
 pub fn offer(local: &LocalMedia) -> String {
+    let codecs = ours(local, Role::Offerer);
+    let offered = |kind: Kind| match local.codecs.allows(kind) {
+        true => kind.offered(&codecs),
+        false => Vec::new(),
+    };
     let mut text = String::new();
     write_session(&mut text, local, (0, 0));
-    let lines: Vec<(u8, Codec)> = local.codecs.numbered().collect();
-    write_audio(&mut text, "RTP/AVP", local.rtp_port, &lines);
-    write_attributes(&mut text, local.ptime_ms, true, Direction::SendReceive);
+    let (protocol, crypto) = match local.srtp_offer {
+        SrtpOffer::Off => ("RTP/AVP", Vec::new()),
+        SrtpOffer::Sdes => ("RTP/SAVP", crypto::offered(&local.keys)),
+    };
+    let lines = Audio {
+        protocol,
+        codecs: codecs
+            .iter()
+            .map(|codec| (own_number(*codec), *codec, true))
+            .collect(),
+        comfort_noise: &offered(Kind::ComfortNoise),
+        telephone_events: &offered(Kind::TelephoneEvent),
+        crypto,
+        ptime_ms: local.ptime_ms,
+        rtcp_mux: true,
+        direction: Direction::SendReceive,
+    };
+    write_audio(&mut text, local.rtp_port, &lines);
     text
 }
 
@@ -127,39 +194,58 @@ pub fn accept(local: &LocalMedia, answer: &str) -> Result<Agreed, SdpError> {
         });
     }
     let audio = session.usable_audio()?;
-    agree(&session.media[audio], local, Role::Offerer)
+    let audio = &session.media[audio];
+    let crypto = match local.srtp_offer {
+        SrtpOffer::Off => Selection::default(),
+        SrtpOffer::Sdes => Selection::of_answer(&audio.crypto, &local.keys),
+    };
+    agree(audio, &crypto, local, Role::Offerer)
 }
 
 /// One codec both sides have.
-struct Common {
-    receive: u8,
-    send: u8,
+pub(super) struct Common {
+    pub receive: u8,
+    pub send: u8,
     /// Where the codec stands in our list.
     preference: usize,
-    codec: Codec,
-    theirs: Described,
+    pub codec: Codec,
+    /// As in our list.
+    pub ours: Codec,
+    pub theirs: Described,
 }
 
-fn agree(audio: &Media, local: &LocalMedia, role: Role) -> Result<Agreed, SdpError> {
+fn agree(audio: &Media, crypto: &Selection, local: &LocalMedia, role: Role) -> Result<Agreed, SdpError> {
     let address = audio.address.ok_or(SdpError::NoConnection)?;
+    let srtp = srtp(audio, crypto, local, role)?;
     let common = common_formats(audio, local, role);
-    let Some(first) = common.first() else {
+    if common.is_empty() {
         return Err(SdpError::NoCommonCodec {
             offered: shown_payloads(audio.payloads.iter()),
             supported: shown_codecs(local.codecs.as_slice()),
         });
-    };
+    }
+    let codecs: Vec<Codec> = common.iter().map(|common| common.codec).collect();
+    let comfort_noise = common_companions(Kind::ComfortNoise, &codecs, audio, local, role);
+    let telephone_events = common_companions(Kind::TelephoneEvent, &codecs, audio, local, role);
 
     let formats: Vec<Format> = common
         .iter()
         .map(|common| Format {
             payload_type_receive: common.receive,
             payload_type_send: common.send,
-            encoding: encoding(common, audio, local, role),
+            encoding: encoding(common, &comfort_noise, audio, local, role),
+            fec: common.theirs.fec,
         })
         .collect();
     let held = address.is_unspecified();
-    let rtcp_mux = audio.rtcp_mux && formats.iter().all(distinct_from_rtcp);
+    let numbers = formats
+        .iter()
+        .map(|format| (format.payload_type_receive, format.payload_type_send));
+    let companions = comfort_noise
+        .iter()
+        .chain(&telephone_events)
+        .map(|companion| (companion.payload_type_receive, companion.payload_type_send));
+    let rtcp_mux = audio.rtcp_mux && numbers.chain(companions).all(distinct_from_rtcp);
     let remote = (!held).then(|| SocketAddr::new(address, audio.port));
     let mut agreed = Agreed {
         remote,
@@ -172,40 +258,58 @@ fn agree(audio: &Media, local: &LocalMedia, role: Role) -> Result<Agreed, SdpErr
         rtcp_mux,
         direction: Direction::new(audio.direction.receives() && !held, audio.direction.sends()),
         formats,
+        comfort_noise,
+        telephone_events,
+        srtp,
         negotiation: Vec::new(),
     };
-    agreed.negotiation = explain(&agreed, audio, local, role, first);
+    agreed.negotiation = explain(&agreed, audio, crypto, local, role, &common);
     Ok(agreed)
+}
+
+/// Our codecs, as we offer them or hold them against an offer.
+fn ours(local: &LocalMedia, role: Role) -> Vec<Codec> {
+    local
+        .codecs
+        .as_slice()
+        .iter()
+        .map(|codec| match (*codec, role, local.ptime_ms) {
+            // Then one frame makes the packet that our offer asks for.
+            (Codec::Ilbc(_), Role::Offerer, 30) => Codec::Ilbc(Mode::Ms30),
+            (codec, ..) => codec,
+        })
+        .collect()
 }
 
 /// The codecs both sides have, each once, the preferred one first.
 fn common_formats(audio: &Media, local: &LocalMedia, role: Role) -> Vec<Common> {
-    let ours: Vec<(u8, Codec)> = local.codecs.numbered().collect();
+    let ours = ours(local, role);
     let mut common: Vec<Common> = Vec::with_capacity(ours.len());
     for payload in &audio.payloads {
         let Some(theirs) = describe(payload, &ours, role) else {
             continue;
         };
-        let found = ours.iter().enumerate().find_map(|(preference, (number, codec))| {
-            Some((preference, *number, common_codec(*codec, theirs.codec)?))
-        });
-        let Some((preference, number, codec)) = found else {
+        let found = ours
+            .iter()
+            .enumerate()
+            .find_map(|(preference, ours)| Some((preference, *ours, common_codec(*ours, theirs.codec)?)));
+        let Some((preference, ours, codec)) = found else {
             continue;
         };
         // A codec offered twice is one codec; the offerer prefers the first.
         if common.iter().any(|earlier| earlier.preference == preference) {
             continue;
         }
-        let receive = if role == Role::Offerer {
-            number
-        } else {
-            payload.number
+        let receive = match role {
+            Role::Offerer => own_number(ours),
+            Role::Answerer => payload.number,
         };
         common.push(Common {
             receive,
             send: payload.number,
             preference,
             codec,
+            ours,
             theirs,
         });
     }
@@ -216,43 +320,142 @@ fn common_formats(audio: &Media, local: &LocalMedia, role: Role) -> Vec<Common> 
 }
 
 /// There are answers that leave out the `rtpmap` of a number our offer has defined.
-fn describe(payload: &Payload, ours: &[(u8, Codec)], role: Role) -> Option<Described> {
+fn describe(payload: &Payload, ours: &[Codec], role: Role) -> Option<Described> {
     let as_offered = || {
-        let (_, codec) = ours.iter().find(|(number, _)| *number == payload.number)?;
-        (role == Role::Offerer && payload.encoding.is_none()).then_some(Described::plain(*codec))
+        let codec = ours.iter().find(|codec| own_number(**codec) == payload.number)?;
+        (role == Role::Offerer && payload.encoding.is_none())
+            .then(|| Described::with_parameters(*codec, payload.parameters))
     };
     Described::new(payload).or_else(as_offered)
 }
 
-fn encoding(common: &Common, audio: &Media, local: &LocalMedia, role: Role) -> Encoding {
-    let is_opus = matches!(common.codec, Codec::Opus(_));
+/// What goes along with the agreed codecs: at most one for each clock, the one the remote names first.
+fn common_companions(
+    kind: Kind,
+    codecs: &[Codec],
+    audio: &Media,
+    local: &LocalMedia,
+    role: Role,
+) -> Vec<Companion> {
+    let mut common: Vec<Companion> = Vec::new();
+    if !local.codecs.allows(kind) {
+        return common;
+    }
+    let offered = match role {
+        Role::Offerer => kind.offered(&ours(local, role)),
+        Role::Answerer => Vec::new(),
+    };
+    let as_offered = |payload: &Payload| {
+        let same = |companion: &&Companion| companion.payload_type_receive == payload.number;
+        let companion = offered.iter().find(same)?;
+        payload.encoding.is_none().then_some((kind, companion.clock_hz))
+    };
+    for payload in &audio.payloads {
+        let Some((found, clock_hz)) = Kind::of(payload).or_else(|| as_offered(payload)) else {
+            continue;
+        };
+        let is_taken = common.iter().any(|earlier| earlier.clock_hz == clock_hz);
+        if found != kind || is_taken || !kind.has_use(codecs, clock_hz) {
+            continue;
+        }
+        let own = offered.iter().find(|companion| companion.clock_hz == clock_hz);
+        common.push(Companion {
+            payload_type_receive: own.map_or(payload.number, |own| own.payload_type_receive),
+            payload_type_send: payload.number,
+            clock_hz,
+        });
+    }
+    common
+}
+
+fn encoding(
+    common: &Common,
+    comfort_noise: &[Companion],
+    audio: &Media,
+    local: &LocalMedia,
+    role: Role,
+) -> Encoding {
+    let codec = common.codec;
+    let has_noise = comfort_noise
+        .iter()
+        .any(|companion| companion.clock_hz == codec.clock_hz());
     Encoding {
-        codec: common.codec,
-        ptime_ms: ptime_ms(common.codec, audio, local, role),
-        bitrate: bitrate(common.codec, local.opus_bitrate, common.theirs.bitrate_max),
-        complexity: if is_opus { local.opus_complexity } else { 0 },
-        dtx: false,
+        codec,
+        ptime_ms: ptime_ms(codec, audio, local, role),
+        bitrate: bitrate(codec, local.opus_bitrate, common.theirs.bitrate_max),
+        complexity: if matches!(codec, Codec::Opus(_)) {
+            local.opus_complexity
+        } else {
+            0
+        },
+        dtx: if pauses_by_itself(codec) {
+            common.theirs.dtx
+        } else {
+            has_noise
+        },
         loss_percent: 0,
     }
 }
 
-/// The packet time to send with: what the remote asks for, to the nearest 10 ms, within its `maxptime`.
+/// The packet time to send with: what the remote asks for, to the nearest whole number of frames, within its
+/// `maxptime`.
 fn ptime_ms(codec: Codec, audio: &Media, local: &LocalMedia, role: Role) -> u8 {
+    let frame_ms = frame_ms(codec);
     let wanted = match (audio.ptime_ms, codec, role) {
-        (Some(asked), ..) => asked.saturating_add(5) / 10 * 10,
+        (Some(asked), ..) => asked,
         (None, Codec::L16(Rate::Hz48000), _) => PTIME_MS_DEFAULT_L16_48K.into(),
         // An answer that names no other packet time has taken ours.
         (None, _, Role::Offerer) => local.ptime_ms.into(),
+        (None, Codec::Ilbc(_), Role::Answerer) => frame_ms,
         (None, _, Role::Answerer) => PTIME_MS_DEFAULT.into(),
     };
-    let most = audio.maxptime_ms.map_or(60, |maxptime| maxptime / 10 * 10);
-    wanted.min(most).clamp(10, 60) as u8
+    let whole = wanted.saturating_add(frame_ms / 2) / frame_ms * frame_ms;
+    let most = audio
+        .maxptime_ms
+        .map_or(60, |maxptime| maxptime / frame_ms * frame_ms);
+    whole.min(most).clamp(frame_ms, 60) as u8
+}
+
+/// Of which a packet holds a whole number.
+pub(super) const fn frame_ms(codec: Codec) -> u32 {
+    match codec {
+        Codec::Ilbc(mode) => mode.ms() as u32,
+        _ => 10,
+    }
+}
+
+/// The keys of both sides, where they have a suite in common; an error where they need one.
+fn srtp(
+    audio: &Media,
+    crypto: &Selection,
+    local: &LocalMedia,
+    role: Role,
+) -> Result<Option<Terms>, SdpError> {
+    let is_needed = match (role, local.srtp_offer) {
+        (Role::Answerer, _) => audio.needs_srtp(),
+        (Role::Offerer, SrtpOffer::Sdes) => true,
+        (Role::Offerer, SrtpOffer::Off) if audio.needs_srtp() => return Err(SdpError::AnswerNeedsSrtp),
+        (Role::Offerer, SrtpOffer::Off) => false,
+    };
+    let terms = crypto.line.as_ref().and_then(|line| {
+        Some(Terms {
+            ours: crypto::key_for(&local.keys, line.key.suite())?.clone(),
+            theirs: line.key.clone(),
+            their_mki_bytes: line.mki_bytes,
+        })
+    });
+    if is_needed && terms.is_none() {
+        return Err(SdpError::NoUsableCrypto {
+            reasons: crypto.reasons(),
+        });
+    }
+    Ok(terms)
 }
 
 /// RFC 5761 §4: the marker bit makes these payload types look like RTCP.
-fn distinct_from_rtcp(format: &Format) -> bool {
+fn distinct_from_rtcp((receive, send): (u8, u8)) -> bool {
     let distinct = |number| !(64..=95).contains(&number);
-    distinct(format.payload_type_receive) && distinct(format.payload_type_send)
+    distinct(receive) && distinct(send)
 }
 
 /// RFC 3605 where the remote says it, else the port after RTP's (RFC 3550 §11).
@@ -262,174 +465,4 @@ fn rtcp_address(audio: &Media, address: IpAddr) -> Option<SocketAddr> {
         None => (audio.port.checked_add(1)?, address),
     };
     (!address.is_unspecified()).then(|| SocketAddr::new(address, port))
-}
-
-/// Why the agreement is what it is.
-fn explain(agreed: &Agreed, audio: &Media, local: &LocalMedia, role: Role, first: &Common) -> Vec<String> {
-    let mut sentences = Vec::new();
-    let encoding = agreed.formats[0].encoding;
-    let name = encoding_name(encoding.codec);
-    let chosen = match (local.order, role) {
-        (Order::OursFirst, _) => "the first of our codecs that the remote has",
-        (Order::OffererFirst, Role::Answerer) => "the first of the offer that we have",
-        (Order::OffererFirst, Role::Offerer) => "the first of the answer",
-    };
-    sentences.push(format!(
-        "We send {name} as payload type {}: it is {chosen}.",
-        first.send
-    ));
-    if agreed.formats.len() > 1 {
-        let others: Vec<Codec> = agreed.formats[1..]
-            .iter()
-            .map(|format| format.encoding.codec)
-            .collect();
-        sentences.push(format!("May also arrive: {}.", shown_codecs(&others)));
-    }
-    let left_out: Vec<&Payload> = audio
-        .payloads
-        .iter()
-        .filter(|payload| {
-            agreed
-                .formats
-                .iter()
-                .all(|format| format.payload_type_send != payload.number)
-        })
-        .collect();
-    if !left_out.is_empty() {
-        let left_out = shown_payloads(left_out.into_iter());
-        sentences.push(format!(
-            "Left out: {left_out} (not supported, not allowed for this leg, or a repetition)."
-        ));
-    }
-    if let Codec::Opus(rate) = encoding.codec {
-        sentences.push(explain_opus(rate, encoding.bitrate, first.theirs));
-    }
-    sentences.push(explain_ptime(encoding.ptime_ms, audio));
-    sentences.push(explain_rtcp(agreed, audio));
-    if agreed.remote.is_none() {
-        sentences
-            .push("The remote has no address (unspecified c= line), so nothing is sent to it.".to_owned());
-    } else if agreed.direction != Direction::SendReceive {
-        let (theirs, ours) = (audio.direction.name(), agreed.direction.name());
-        sentences.push(format!("The remote is {theirs}, so we are {ours}."));
-    }
-    sentences
-}
-
-fn explain_opus(rate: Rate, bitrate: u32, theirs: Described) -> String {
-    let why = match theirs.codec {
-        Codec::Opus(limit) if limit == rate && rate != Rate::Hz48000 => "the remote has use for no more",
-        _ if rate != Rate::Hz48000 => "our list of codecs allows no more",
-        _ => "neither side asks for less",
-    };
-    let capped = if theirs.bitrate_max == Some(bitrate) {
-        " (the remote's maxaveragebitrate)"
-    } else {
-        ""
-    };
-    format!(
-        "Opus works at {} Hz, {why}, with {bitrate} bit/s{capped}.",
-        rate.hz()
-    )
-}
-
-fn explain_ptime(ptime_ms: u8, audio: &Media) -> String {
-    let why = match (audio.ptime_ms, audio.maxptime_ms) {
-        (Some(asked), _) if asked == u32::from(ptime_ms) => "as the remote asks".to_owned(),
-        (_, Some(most)) if most < u32::from(ptime_ms) + 10 => {
-            format!("within the remote's maxptime of {most} ms")
-        }
-        (Some(asked), _) => format!("nearest to the {asked} ms the remote asks for"),
-        (None, _) => "the remote asks for nothing else".to_owned(),
-    };
-    format!("Each packet we send holds {ptime_ms} ms: {why}.")
-}
-
-fn explain_rtcp(agreed: &Agreed, audio: &Media) -> String {
-    match (agreed.rtcp_mux, agreed.remote_rtcp) {
-        (true, _) => "RTCP shares the RTP port, as both sides say (rtcp-mux).".to_owned(),
-        (false, _) if audio.rtcp_mux => {
-            "RTCP has its own port: payload types from 64 to 95 do not go with rtcp-mux.".to_owned()
-        }
-        (false, Some(address)) => {
-            let why = if audio.rtcp.is_some() {
-                "as a=rtcp says"
-            } else {
-                "the one after RTP"
-            };
-            format!(
-                "RTCP goes to port {}, {why}: the remote does not say rtcp-mux.",
-                address.port()
-            )
-        }
-        (false, None) => "No RTCP is sent: the remote names no place for it.".to_owned(),
-    }
-}
-
-fn write_session(text: &mut String, local: &LocalMedia, (start, stop): (u64, u64)) {
-    let (id, version) = (local.session_id, local.session_version);
-    let (family, address) = (Family::of(local.address).name(), local.address);
-    line(text, format_args!("v=0"));
-    line(
-        text,
-        format_args!("o=mixminus {id} {version} IN {family} {address}"),
-    );
-    line(text, format_args!("s=-"));
-    line(text, format_args!("c=IN {family} {address}"));
-    line(text, format_args!("t={start} {stop}"));
-}
-
-fn write_answered_audio(text: &mut String, local: &LocalMedia, protocol: &str, agreed: &Agreed) {
-    let lines: Vec<(u8, Codec)> = agreed
-        .formats
-        .iter()
-        .map(|format| (format.payload_type_receive, format.encoding.codec))
-        .collect();
-    write_audio(text, protocol, local.rtp_port, &lines);
-    write_attributes(
-        text,
-        agreed.formats[0].encoding.ptime_ms,
-        agreed.rtcp_mux,
-        agreed.direction,
-    );
-}
-
-fn write_audio(text: &mut String, protocol: &str, port: u16, codecs: &[(u8, Codec)]) {
-    let numbers: Vec<String> = codecs.iter().map(|(number, _)| number.to_string()).collect();
-    line(
-        text,
-        format_args!("m=audio {port} {protocol} {}", numbers.join(" ")),
-    );
-    for (number, codec) in codecs {
-        line(text, format_args!("a=rtpmap:{number} {}", encoding_name(*codec)));
-        if let Some(parameters) = parameters(*codec) {
-            line(text, format_args!("a=fmtp:{number} {parameters}"));
-        }
-    }
-}
-
-fn write_attributes(text: &mut String, ptime_ms: u8, rtcp_mux: bool, direction: Direction) {
-    line(text, format_args!("a=ptime:{ptime_ms}"));
-    if rtcp_mux {
-        line(text, format_args!("a=rtcp-mux"));
-    }
-    line(text, format_args!("a={}", direction.name()));
-}
-
-/// RFC 3264 §6: port 0, with the kind, transport and formats of the offer; the formats mean nothing, but one
-/// must be there.
-fn write_refused(text: &mut String, media: &Media) {
-    let formats = if media.formats.is_empty() {
-        "0".to_owned()
-    } else {
-        media.formats.join(" ")
-    };
-    line(
-        text,
-        format_args!("m={} 0 {} {formats}", media.kind, media.protocol),
-    );
-}
-
-fn line(text: &mut String, content: std::fmt::Arguments) {
-    write!(text, "{content}\r\n").expect("writing to a String does not fail");
 }

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use super::SdpError;
+use super::crypto::{CryptoLine, Selection};
 
 /// The longest SDP read, in bytes.
 pub(super) const BYTES_MAX: usize = 64 * 1024;
@@ -16,7 +17,7 @@ pub(super) const MEDIA_MAX: usize = 16;
 /// The most formats on one m-line.
 pub(super) const FORMATS_PER_MEDIA_MAX: usize = 64;
 /// The transports an audio m-line may ask for.
-pub(super) const PROTOCOLS: [&str; 2] = ["RTP/AVP", "RTP/AVPF"];
+pub(super) const PROTOCOLS: [&str; 4] = ["RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF"];
 
 /// The longest name, transport or format a refusal has to repeat, in bytes.
 const TOKEN_BYTES_MAX: usize = 64;
@@ -58,6 +59,8 @@ pub struct Media<'a> {
     pub rtcp: Option<(u16, Option<IpAddr>)>,
     /// RFC 5761: RTCP may share the RTP port.
     pub rtcp_mux: bool,
+    /// The `a=crypto` lines (RFC 4568), in their order.
+    pub crypto: Vec<CryptoLine<'a>>,
 }
 
 /// One RTP payload type of an audio m-line.
@@ -135,7 +138,8 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    /// Which m-line the call can use: the first audio one that is not refused and whose transport we speak.
+    /// Which m-line the call can use: the first audio one that is not refused and whose transport we speak, with a key
+    /// where it needs one.
     pub fn usable_audio(&self) -> Result<usize, SdpError> {
         let mut problem = SdpError::NoAudio;
         for (index, media) in self
@@ -148,12 +152,14 @@ impl<'a> Session<'a> {
                 if problem == SdpError::NoAudio {
                     problem = SdpError::AudioRefused;
                 }
-            } else if !PROTOCOLS.contains(&media.protocol) {
-                problem = SdpError::UnsupportedProtocol {
-                    offered: media.protocol.to_owned(),
-                };
-            } else {
-                return Ok(index);
+                continue;
+            }
+            match media.check_transport() {
+                Ok(()) => return Ok(index),
+                Err(unusable) if matches!(problem, SdpError::NoAudio | SdpError::AudioRefused) => {
+                    problem = unusable;
+                }
+                Err(_) => {}
             }
         }
         Err(problem)
@@ -213,6 +219,7 @@ impl<'a> Media<'a> {
             maxptime_ms: None,
             rtcp: None,
             rtcp_mux: false,
+            crypto: Vec::new(),
         })
     }
 
@@ -248,9 +255,33 @@ impl<'a> Media<'a> {
             "maxptime" => self.maxptime_ms = parse_milliseconds(line, "maxptime", value)?,
             "rtcp" => self.rtcp = Some(parse_rtcp(line, value)?),
             "rtcp-mux" => self.rtcp_mux = true,
+            "crypto" => self.crypto.push(CryptoLine(value)),
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether packets must be SRTP. Otherwise they are where both sides have a key.
+    pub(super) fn needs_srtp(&self) -> bool {
+        self.protocol.contains("/SAVP")
+    }
+
+    fn check_transport(&self) -> Result<(), SdpError> {
+        if !PROTOCOLS.contains(&self.protocol) {
+            return Err(SdpError::UnsupportedProtocol {
+                offered: self.protocol.to_owned(),
+            });
+        }
+        let selection = match self.needs_srtp() {
+            true => Selection::of_all(&self.crypto),
+            false => return Ok(()),
+        };
+        match selection.line {
+            Some(_) => Ok(()),
+            None => Err(SdpError::NoUsableCrypto {
+                reasons: selection.reasons(),
+            }),
+        }
     }
 
     fn payload_mut(&mut self, number: u8) -> Option<&mut Payload<'a>> {

@@ -12,16 +12,20 @@ use mixminus::dtmf::{BadEvent, EVENT_BYTES, EventPacket, EventPayload, EventRece
 use mixminus::frame::Rate;
 use mixminus::rtp::packet::{Extension, HEADER_BYTES, Header, Packet};
 use mixminus::rtp::rtcp::{self, Blocks, ReportBlock, Rtcp};
-use mixminus::sdp::{self, Agreed, Codecs, FORMATS_MAX, LocalMedia, Order, SdpError, Session};
+use mixminus::sdp::{self, Agreed, Codecs, FORMATS_MAX, LocalMedia, Order, SdpError, Session, SrtpOffer};
 use mixminus::srtp::{MasterKey, RTCP_OVERHEAD_MAX, Receiver, Sender, Suite};
 use mixminus::time::Time;
+
+/// Of each suite the front of it.
+const OUR_KEY: &[u8] = b"the key of the fuzz targets, which is no secret";
 
 /// A session description: as an offer to answer and as the answer to an offer of ours.
 pub fn sdp(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
-    let local = local_media();
+    let local = local_media(SrtpOffer::Off);
+    let mut said = String::new();
 
     match sdp::answer(text, &local) {
         Ok((answer, agreed)) => {
@@ -39,16 +43,49 @@ pub fn sdp(bytes: &[u8]) {
                 "one m-line is used"
             );
             assert_eq!(sdp::offered_family(text), Some(agreed.remote_family));
+            let lines = answer.matches("\r\na=crypto:").count();
+            assert_eq!(lines, usize::from(agreed.srtp.is_some()), "one key is answered");
+            said += &format!("{agreed:?}");
         }
-        Err(error) => check_refusal(&error),
+        Err(error) => {
+            check_refusal(&error);
+            said += &format!("{error:?} {error}");
+        }
     }
-    match sdp::accept(&local, text) {
-        Ok(agreed) => check_agreement(&agreed),
-        Err(error) => check_refusal(&error),
+    for srtp_offer in [SrtpOffer::Off, SrtpOffer::Sdes] {
+        match sdp::accept(&local_media(srtp_offer), text) {
+            Ok(agreed) => {
+                check_agreement(&agreed);
+                assert_eq!(agreed.srtp.is_some(), srtp_offer == SrtpOffer::Sdes);
+                said += &format!("{agreed:?}");
+            }
+            Err(error) => {
+                check_refusal(&error);
+                said += &format!("{error:?} {error}");
+            }
+        }
+    }
+    check_secrecy(text, &said);
+}
+
+/// No key that stands in the text once, and in its place, is in what is said or printed.
+fn check_secrecy(text: &str, said: &str) {
+    const STRETCH_BYTES: usize = 16;
+    let is_key = |stretch: &&str| {
+        stretch.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            && stretch.bytes().any(|byte| byte.is_ascii_lowercase())
+            && stretch.bytes().any(|byte| byte.is_ascii_uppercase())
+            && text.matches(stretch).count() == 1
+    };
+    for (at, inline) in text.match_indices("inline:") {
+        let stretch = text[at + inline.len()..].get(..STRETCH_BYTES);
+        if let Some(key) = stretch.filter(is_key) {
+            assert!(!said.contains(key), "{key:?} in {said:?}");
+        }
     }
 }
 
-fn local_media() -> LocalMedia {
+fn local_media(srtp_offer: SrtpOffer) -> LocalMedia {
     LocalMedia {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         rtp_port: 10_000,
@@ -59,11 +96,29 @@ fn local_media() -> LocalMedia {
         ptime_ms: 20,
         opus_bitrate: None,
         opus_complexity: 5,
+        keys: sdp::SUITES
+            .map(|suite| {
+                MasterKey::new(suite, &OUR_KEY[..suite.master_bytes()]).expect("of the right length")
+            })
+            .to_vec(),
+        srtp_offer,
     }
 }
 
 fn check_agreement(agreed: &Agreed) {
     assert!((1..=FORMATS_MAX).contains(&agreed.formats.len()));
+    assert!(agreed.comfort_noise.len() <= 3 && agreed.telephone_events.len() <= 3);
+    for companion in agreed.comfort_noise.iter().chain(&agreed.telephone_events) {
+        assert!(companion.payload_type_receive <= 127 && companion.payload_type_send <= 127);
+        let mut clocks = agreed
+            .formats
+            .iter()
+            .map(|format| format.encoding.codec.clock_hz());
+        assert!(
+            clocks.any(|clock_hz| clock_hz == companion.clock_hz),
+            "nothing goes alone"
+        );
+    }
     for format in &agreed.formats {
         let encoding = format.encoding;
         assert!(format.payload_type_receive <= 127 && format.payload_type_send <= 127);

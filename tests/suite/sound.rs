@@ -24,7 +24,7 @@ const CODECS: [Codec; 9] = [
 ];
 
 /// What a room may add: playout that settles, the fade of an onset, resampling.
-const ADDED_DB: f32 = 0.3;
+const ADDED_DB: f32 = 0.5;
 
 /// Seconds of each voice.
 const SECONDS: usize = 4;

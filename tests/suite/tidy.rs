@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rtp", &["time"]),
     ("srtp", &["time", "rtp"]),
     ("codec", &["time", "frame"]),
-    ("sdp", &["frame", "codec"]),
+    ("sdp", &["frame", "srtp", "codec"]),
     ("dsp", &["time", "frame"]),
     ("dtmf", &["time", "frame", "dsp"]),
     ("jitter", &["time", "frame", "rtp", "codec", "dsp"]),

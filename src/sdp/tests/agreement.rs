@@ -96,7 +96,7 @@ fn opus_parameters_decide_rate_and_bit_rate() {
             32_000,
         ),
         (
-            "a=fmtp:111 stereo=1; sprop-stereo=1;usedtx=1; useinbandfec=1",
+            "a=fmtp:111 stereo=1; sprop-stereo=1;minptime=10; ptime=40",
             OPUS_48K,
             32_000,
         ),
@@ -145,7 +145,7 @@ fn our_preference_decides_where_it_is_to() {
         ..local()
     };
     let (text, agreed) = answer(sample!("freeswitch"), &leg).unwrap();
-    assert!(text.contains("m=audio 10000 RTP/AVP 8 102\r\n"), "{text}");
+    assert!(text.contains("m=audio 10000 RTP/AVP 8 102 103 101\r\n"), "{text}");
     assert_eq!(agreed.formats[0].encoding.codec, Codec::Pcma);
 
     let offerer_first = LocalMedia {
@@ -153,7 +153,7 @@ fn our_preference_decides_where_it_is_to() {
         ..leg
     };
     let (text, _) = answer(sample!("freeswitch"), &offerer_first).unwrap();
-    assert!(text.contains("m=audio 10000 RTP/AVP 102 8\r\n"), "{text}");
+    assert!(text.contains("m=audio 10000 RTP/AVP 102 8 103 101\r\n"), "{text}");
 }
 
 #[test]
@@ -193,14 +193,28 @@ o=mixminus 77 3 IN IP4 203.0.113.1
 s=-
 c=IN IP4 203.0.113.1
 t=0 0
-m=audio 10000 RTP/AVP 96 0 8 97 98 99
+m=audio 10000 RTP/AVP 96 9 0 8 97 18 98 99 100 13 104 105 101 102 103
 a=rtpmap:96 opus/48000/2
-a=fmtp:96 maxplaybackrate=48000;sprop-maxcapturerate=48000;stereo=0
+a=fmtp:96 maxplaybackrate=48000;sprop-maxcapturerate=48000;stereo=0;useinbandfec=1
+a=rtpmap:9 G722/8000
 a=rtpmap:0 PCMU/8000
 a=rtpmap:8 PCMA/8000
-a=rtpmap:97 L16/48000
-a=rtpmap:98 L16/16000
-a=rtpmap:99 L16/8000
+a=rtpmap:97 iLBC/8000
+a=fmtp:97 mode=20
+a=rtpmap:18 G729/8000
+a=fmtp:18 annexb=yes
+a=rtpmap:98 L16/48000
+a=rtpmap:99 L16/16000
+a=rtpmap:100 L16/8000
+a=rtpmap:13 CN/8000
+a=rtpmap:104 CN/16000
+a=rtpmap:105 CN/48000
+a=rtpmap:101 telephone-event/8000
+a=fmtp:101 0-15
+a=rtpmap:102 telephone-event/16000
+a=fmtp:102 0-15
+a=rtpmap:103 telephone-event/48000
+a=fmtp:103 0-15
 a=ptime:20
 a=rtcp-mux
 a=sendrecv
@@ -215,6 +229,8 @@ fn our_own_offer_and_answer_agree_with_each_other() {
         &["L16"],
         &["PCMA", "L16/48000", "opus"],
         &["opus", "PCMU", "PCMA", "L16"],
+        &["G729", "G722", "telephone-event"],
+        &["opus", "CN"],
     ] {
         for ptime_ms in [10, 20, 30, 60] {
             let codecs = Codecs::named(names.iter().copied()).unwrap();
@@ -227,6 +243,8 @@ fn our_own_offer_and_answer_agree_with_each_other() {
             let (text, callee_side) = answer(&offer(&caller), &local()).unwrap();
             let caller_side = accept(&caller, &text).unwrap();
             assert_eq!(caller_side.formats, callee_side.formats);
+            assert_eq!(caller_side.comfort_noise, callee_side.comfort_noise);
+            assert_eq!(caller_side.telephone_events, callee_side.telephone_events);
             assert_eq!(caller_side.formats.len(), caller.codecs.as_slice().len());
             assert_eq!(caller_side.formats[0].encoding.ptime_ms, ptime_ms);
             assert!(caller_side.rtcp_mux && callee_side.rtcp_mux);
@@ -252,6 +270,7 @@ fn an_answer_may_number_and_order_the_codecs_its_own_way() {
         payload_type_receive: 96,
         payload_type_send: 111,
         encoding: encoding(OPUS_16K, 40, 24_000),
+        fec: false,
     };
     assert_eq!(agreed.formats, [format(8, Codec::Pcma, 40, 0), opus]);
     assert_eq!(agreed.direction, Direction::SendOnly);
@@ -277,10 +296,10 @@ fn an_answer_may_number_and_order_the_codecs_its_own_way() {
 
 #[test]
 fn an_answer_may_leave_out_what_our_offer_has_defined() {
-    let text = "v=0\nc=IN IP4 192.0.2.5\nm=audio 6000 RTP/AVP 98\n";
+    let text = "v=0\nc=IN IP4 192.0.2.5\nm=audio 6000 RTP/AVP 99 102\n";
     assert_eq!(
         accept(&local(), text).unwrap().formats,
-        [format(98, L16_16K, 20, 0)]
+        [format(99, L16_16K, 20, 0)]
     );
     assert!(
         matches!(answer(text, &local()), Err(SdpError::NoCommonCodec { .. })),
@@ -296,7 +315,8 @@ fn the_bit_rate_stays_within_what_opus_takes() {
     };
     let (_, agreed) = answer(sample!("linphone"), &narrow).unwrap();
     assert_eq!(agreed.formats[0].encoding, encoding(OPUS_16K, 20, 6_000));
-    let sentence = "Opus works at 16000 Hz, the remote has use for no more, with 6000 bit/s.";
+    let sentence = "Opus works at 16000 Hz, the remote has use for no more, with 6000 bit/s; it may carry FEC (the \
+                    remote's useinbandfec); without DTX, which the remote does not ask for.";
     assert!(
         agreed.negotiation.iter().any(|said| said == sentence),
         "{:?}",
@@ -309,11 +329,16 @@ fn each_choice_is_explained() {
     let (_, agreed) = answer(sample!("linphone"), &local()).unwrap();
     let expected = [
         "We send opus/48000/2 as payload type 96: it is the first of the offer that we have.",
-        "May also arrive: PCMU/8000, PCMA/8000.",
-        "Left out: speex/16000, speex/8000, G729/8000, telephone-event/48000, telephone-event/16000, \
-         telephone-event/8000 (not supported, not allowed for this leg, or a repetition).",
-        "Opus works at 16000 Hz, the remote has use for no more, with 20000 bit/s (the remote's maxaveragebitrate).",
+        "May also arrive: PCMU/8000, PCMA/8000, G729/8000.",
+        "Left out: speex/16000, speex/8000, telephone-event/16000 (not supported, not allowed for this leg, without a \
+         codec of that clock rate, or a repetition).",
+        "Opus works at 16000 Hz, the remote has use for no more, with 20000 bit/s (the remote's maxaveragebitrate); it \
+         may carry FEC (the remote's useinbandfec); without DTX, which the remote does not ask for.",
+        "G.729 has Annex B (silence is described, not sent): the remote does not say annexb=no.",
         "Each packet we send holds 20 ms: the remote asks for nothing else.",
+        "No comfort noise: what we send has pauses of its own, or none.",
+        "Digits go as payload type 101 (telephone-event/48000), payload type 100 (telephone-event/8000).",
+        "No SRTP: the offer has no a=crypto line.",
         "RTCP shares the RTP port, as both sides say (rtcp-mux).",
         "M-line 2 (video) is refused: one audio m-line is used.",
     ];
@@ -335,8 +360,8 @@ fn allow_lists_name_codecs_as_registered() {
     assert_eq!(named(&["L16/8000", "L16"]), Ok(vec![L16_8K, L16_48K, L16_16K]));
     assert!(matches!(named(&[]), Err(SdpError::NoCodecs { .. })));
     let unknown = named(&["PCMA", "SILK\u{7}/24000-and-a-tail-that-goes-on-and-on"]).unwrap_err();
-    let sentence = "the codec SILK?/24000-and-a-tail-t… is not known; supported are opus/48000/2, PCMU/8000, \
-                    PCMA/8000, L16/48000, L16/16000, L16/8000";
+    let sentence = "the codec SILK?/24000-and-a-tail-t… is not known; supported are opus/48000/2, G722/8000, \
+                    PCMU/8000, PCMA/8000, iLBC/8000, G729/8000, L16/48000, L16/16000, L16/8000, CN, telephone-event";
     assert_eq!(unknown.to_string(), sentence);
 }
 
@@ -351,10 +376,13 @@ fn a_side_with_narrower_opus_brings_both_sides_down_to_it() {
 
     let (text, agreed) = answer(sample!("freeswitch"), &wideband).unwrap();
     assert!(
-        text.contains("a=fmtp:102 maxplaybackrate=16000;sprop-maxcapturerate=16000;stereo=0\r\n"),
+        text.contains(
+            "a=fmtp:102 maxplaybackrate=16000;sprop-maxcapturerate=16000;stereo=0;useinbandfec=1\r\n"
+        ),
         "{text}"
     );
-    let sentence = "Opus works at 16000 Hz, our list of codecs allows no more, with 24000 bit/s.";
+    let sentence = "Opus works at 16000 Hz, our list of codecs allows no more, with 24000 bit/s; it may carry FEC (the \
+                    remote's useinbandfec); without DTX, which the remote does not ask for.";
     assert!(
         agreed.negotiation.iter().any(|said| said == sentence),
         "{:?}",

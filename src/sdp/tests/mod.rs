@@ -3,8 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
+use crate::codec::ilbc::Mode;
 use crate::codec::{Codec, Encoding};
 use crate::frame::Rate;
+use crate::srtp::{MasterKey, Suite};
 
 /// A file of the fuzz corpus.
 macro_rules! sample {
@@ -24,7 +26,15 @@ fn local() -> LocalMedia {
         ptime_ms: 20,
         opus_bitrate: None,
         opus_complexity: 5,
+        keys: SUITES.map(|suite| key(suite, OUR_KEY_BYTE)).to_vec(),
+        srtp_offer: SrtpOffer::Off,
     }
+}
+
+const OUR_KEY_BYTE: u8 = 0x5a;
+
+fn key(suite: Suite, byte: u8) -> MasterKey {
+    MasterKey::new(suite, &vec![byte; suite.master_bytes()]).expect("of the right length")
 }
 
 fn encoding(codec: Codec, ptime_ms: u8, bitrate: u32) -> Encoding {
@@ -44,7 +54,15 @@ fn format(payload_type: u8, codec: Codec, ptime_ms: u8, bitrate: u32) -> Format 
         payload_type_receive: payload_type,
         payload_type_send: payload_type,
         encoding: encoding(codec, ptime_ms, bitrate),
+        fec: false,
     }
+}
+
+/// With those of `dtx` and `fec` that `flags` names.
+fn with_flags(mut format: Format, flags: &str) -> Format {
+    format.encoding.dtx = flags.contains("dtx");
+    format.fec = flags.contains("fec");
+    format
 }
 
 /// A one-line SDP offer of PCMU with `lines` below its m-line.
@@ -61,10 +79,15 @@ fn agreed(offer: &str) -> Agreed {
 const OPUS_48K: Codec = Codec::Opus(Rate::Hz48000);
 const OPUS_16K: Codec = Codec::Opus(Rate::Hz16000);
 const OPUS_8K: Codec = Codec::Opus(Rate::Hz8000);
+const ILBC_20: Codec = Codec::Ilbc(Mode::Ms20);
+const ILBC_30: Codec = Codec::Ilbc(Mode::Ms30);
 const L16_48K: Codec = Codec::L16(Rate::Hz48000);
 const L16_16K: Codec = Codec::L16(Rate::Hz16000);
 const L16_8K: Codec = Codec::L16(Rate::Hz8000);
 
 mod agreement;
+mod codecs;
+mod crypto;
+mod offers;
 mod peers;
 mod refusal;

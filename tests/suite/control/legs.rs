@@ -210,7 +210,7 @@ fn a_refused_leg_leaves_nothing_behind() {
     let served = Served::start(&[]);
     for body in [
         json!({ "conferenceId": "r", "sdp": "v=0" }),
-        json!({ "conferenceId": "r", "sdp": sdp(5004, "RTP/AVP 18", "") }),
+        json!({ "conferenceId": "r", "sdp": sdp(5004, "RTP/AVP 3", "") }),
         json!({ "conferenceId": "r", "sdp": sdp(5004, "RTP/SAVP 0", "") }),
         json!({ "conferenceId": "r", "sdp": offer(5004).replace("IP4 127.0.0.1", "IP6 ::1") }),
         json!({ "conferenceId": "r", "sdp": offer(5004), "advertise": "::1" }),

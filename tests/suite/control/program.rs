@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::http::{eventually, offer, place_of_its_own, send};
+use super::encryption::{KEY, crypto_lines};
+use crate::support::http::{eventually, offer, place_of_its_own, sdp, send};
 
 fn mixminus(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mixminus"));
@@ -196,6 +197,35 @@ fn sigterm_lets_rooms_end_and_closes_recordings() {
         .output()
         .unwrap();
     assert!(recovered.status.success() && recovered.stdout.is_empty());
+}
+
+#[test]
+fn no_key_is_logged_at_any_level() {
+    let mut process = Process::start(&["log.level=trace"]);
+    let offer = |crypto: &str| sdp(5004, "RTP/SAVP 0", &format!("a=crypto:{crypto}\r\n"));
+    let good = offer(&format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}"));
+    let bad = offer(&format!("1 {KEY} inline:{KEY}"));
+    let post = |call: &str, sdp: &str| {
+        let body = json!({ "conferenceId": "r", "callId": call, "sdp": sdp });
+        send(process.http, "POST", "/v1/legs", &[], body.to_string().as_bytes())
+    };
+    let ours = crypto_lines(&post("a", &good).json(201)).remove(0).2;
+    let message = post("b", &bad).refused(40001);
+    assert_eq!(
+        process.status("PATCH", "/v1/legs/a", &json!({ "sdp": good })),
+        200
+    );
+    assert_eq!(process.status("PATCH", "/v1/legs/a", &json!({ "sdp": bad })), 400);
+    assert_eq!(process.status("DELETE", "/v1/legs/a", &json!({})), 204);
+    process.signal("TERM");
+    let (_, log) = process.ended();
+    assert!(
+        log.contains("no a=crypto line can be used"),
+        "refusals are logged: {log}"
+    );
+    for said in [message, log] {
+        assert!(!said.contains(&KEY[..8]) && !said.contains(&ours[..8]), "{said}");
+    }
 }
 
 #[test]
