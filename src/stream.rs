@@ -13,7 +13,7 @@ use crate::codec::{Codec, CodecError, Encoded, Encoder, Encoding, comfort_noise}
 use crate::dsp::{Resampler, declick};
 use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
 use crate::time::{TICK, Tick};
-use silence::{Silence, Worth};
+use silence::{Reminder, Silence, Worth};
 
 /// Stretches a tick can complete: two packets of 10 ms, or one of 60 ms of which each frame of 10 ms can be one.
 const STRETCHES_MAX: usize = 6;
@@ -65,6 +65,8 @@ pub struct Stream {
     silence: Silence,
     /// Nothing, or only a description of silence, was the last to be sent.
     pauses: bool,
+    /// Where it has.
+    reminder: Reminder,
     /// The first packet began before it could, and is left out.
     cut: bool,
     payloads: Box<[u8]>,
@@ -86,6 +88,7 @@ impl Stream {
             last_out: 0.0,
             silence: Silence::default(),
             pauses: false,
+            reminder: Reminder::default(),
             cut: false,
             payloads: vec![0; encoding.payload_bytes_max() * encoding.packets_per_tick_max()]
                 .into_boxed_slice(),
@@ -159,6 +162,7 @@ impl Stream {
         self.last_out = other.last_out;
         self.silence = other.silence;
         self.pauses = other.pauses;
+        self.reminder = other.reminder;
         self.cut = other.cut;
         self.forget_made();
     }
@@ -242,12 +246,14 @@ impl Stream {
         }
         let frame_samples = self.encoder.frame_samples();
         let clock = encoding.codec.clock_of(frame_samples);
+        let frame_ms = (frame_samples / encoding.codec.rate().samples_per_ms()) as u32;
         let room_end = self.payloads_len + encoding.payload_bytes_max();
         // A description of silence is the last thing in its packet.
         let mut goes_on = false;
         for frame in pcm.chunks_exact(frame_samples) {
             let room = &mut self.payloads[self.payloads_len..room_end];
             let encoded = self.encoder.encode(frame, room);
+            let encoded = self.reminder.remind(encoded, room, frame_ms);
             let kind = match encoded {
                 Encoded::Nothing => Kind::Nothing,
                 Encoded::Sound(_) | Encoded::Silence(_) => Kind::Sound,

@@ -5,15 +5,19 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 
 use mixminus::codec::comfort_noise::ComfortNoise;
+use mixminus::codec::ilbc::Mode;
 use mixminus::codec::{Codec, Decoder, Encoder, Encoding, PAYLOAD_BYTES_MAX, PAYLOAD_SAMPLES_MAX};
 use mixminus::engine::outbox::Outbox;
 use mixminus::engine::{Command, Engine, EngineLimits};
-use mixminus::frame::Rate;
+use mixminus::frame::{FRAME_SAMPLES_MAX, Rate};
 use mixminus::id::{LegId, RecordingSlot, RoomId};
-use mixminus::leg::{Format, Hold, Identity, Leg, LegChange, LegMedia, LegSettings, MediaTerms};
+use mixminus::leg::{
+    Companion, Format, Hold, Identity, Leg, LegChange, LegMedia, LegSettings, MediaTerms, Timeline,
+};
 use mixminus::room::{Recording, Room, RoomChange, RoomSettings};
 use mixminus::rtp::packet::{HEADER_BYTES, Header};
 use mixminus::srtp::{MasterKey, RTCP_OVERHEAD_MAX, Receiver, Sender, Suite};
+use mixminus::stream::{Content, Stream, Stretch};
 use mixminus::time::{TICK, Tick, Time};
 
 thread_local! {
@@ -61,11 +65,12 @@ fn allocations<T>(work: impl FnOnce() -> T) -> (T, u64) {
 
 const PAYLOAD_TYPE: u8 = 96;
 
+const COMFORT_NOISE: u8 = 13;
+
 struct Talker {
     leg: LegId,
-    encoder: Encoder,
-    header: Header,
-    pending: Vec<f32>,
+    stream: Box<Stream>,
+    timeline: Timeline,
     address: SocketAddr,
 }
 
@@ -145,6 +150,9 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
     let codecs = [
         Codec::Pcmu,
         Codec::Pcma,
+        Codec::G722,
+        Codec::G729,
+        Codec::Ilbc(Mode::Ms20),
         Codec::L16(Rate::Hz8000),
         Codec::L16(Rate::Hz16000),
         Codec::Opus(Rate::Hz8000),
@@ -152,9 +160,9 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
         Codec::Opus(Rate::Hz48000),
     ];
     let mut talkers = Vec::new();
-    for (index, (codec, ptime_ms)) in codecs
+    for (index, (codec, ptime_ms, dtx)) in codecs
         .iter()
-        .flat_map(|codec| [(*codec, 20), (*codec, 30)])
+        .flat_map(|codec| [(*codec, 20, false), (*codec, 20, true), (*codec, 40, true)])
         .enumerate()
     {
         let encoding = Encoding {
@@ -162,7 +170,7 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
             ptime_ms,
             bitrate: 24_000,
             complexity: 5,
-            dtx: false,
+            dtx,
             loss_percent: 0,
         };
         let address = SocketAddr::from(([127, 0, 0, 1], 20_000 + index as u16));
@@ -170,7 +178,7 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
             receive_as: PAYLOAD_TYPE,
             send_as: PAYLOAD_TYPE,
             encoding,
-            fec: false,
+            fec_bitrate_max: Some(30_000),
         };
         let media = LegMedia::new(MediaTerms {
             remote: Some(address),
@@ -180,6 +188,11 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
             receives: true,
             symmetric: true,
             formats: vec![format],
+            comfort_noise: vec![Companion {
+                receive_as: COMFORT_NOISE,
+                send_as: COMFORT_NOISE,
+                clock_hz: codec.clock_hz(),
+            }],
             ..MediaTerms::nothing()
         })
         .expect("the encoding is one of ours");
@@ -200,15 +213,12 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
         );
         talkers.push(Talker {
             leg,
-            encoder: Encoder::new(encoding).expect("the encoding is one of ours"),
-            header: Header {
-                marker: false,
-                payload_type: PAYLOAD_TYPE,
+            stream: Stream::new(encoding).expect("the encoding is one of ours"),
+            timeline: Timeline::new(Identity {
+                ssrc: 7,
                 sequence: 0,
                 timestamp: 0,
-                ssrc: 7,
-            },
-            pending: Vec::new(),
+            }),
             address,
         });
     }
@@ -218,30 +228,48 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
     };
     let mut chance = fastrand::Rng::with_seed(1);
     let mut datagram = vec![0; 8_192];
+    let mut frame = [0.0; FRAME_SAMPLES_MAX];
     for number in 0..1_500_u64 {
         let tick = Tick(number);
         let now = tick.due(0) + TICK / 2;
         for talker in &mut talkers {
-            let encoding = talker.encoder.encoding();
+            let rate = talker.stream.encoding().codec.rate();
             let speaks = (number / 100 + u64::from(talker.leg.0)) % 3 == 0;
-            for _ in 0..encoding.codec.rate().samples_per_tick() {
-                talker.pending.push(if speaks { chance.f32() - 0.5 } else { 0.0 });
+            for sample in &mut frame[..rate.samples_per_tick()] {
+                *sample = if speaks { chance.f32() - 0.5 } else { 0.0 };
             }
-            while talker.pending.len() >= encoding.samples() {
-                let rest = talker.pending.split_off(encoding.samples());
-                let pcm = std::mem::replace(&mut talker.pending, rest);
-                let len = talker.encoder.encode(&pcm, &mut datagram[HEADER_BYTES..]).bytes();
-                let head: &mut [u8; HEADER_BYTES] =
-                    (&mut datagram[..HEADER_BYTES]).try_into().expect("12 bytes");
-                talker.header.write(head);
-                talker.header.sequence = talker.header.sequence.wrapping_add(1);
-                talker.header.timestamp = talker.header.timestamp.wrapping_add(encoding.packet_clock());
+            let frame = &frame[..rate.samples_per_tick()];
+            let ((), caught) = allocations(|| talker.stream.push(frame, rate, false));
+            assert_eq!(caught, 0, "a stream allocates nothing");
+            for Stretch { clock, content } in talker.stream.stretches() {
+                let (header, payload) = match content {
+                    Content::Sound(payload) => (talker.timeline.advance(PAYLOAD_TYPE, clock), payload),
+                    Content::ComfortNoise(payload) => {
+                        (talker.timeline.describe(COMFORT_NOISE, clock), payload)
+                    }
+                    Content::Nothing => {
+                        talker.timeline.pass(clock);
+                        continue;
+                    }
+                };
                 if chance.u32(0..20) == 0 {
                     continue;
                 }
-                let bytes = &mut datagram[..HEADER_BYTES + len];
+                header.write(datagram.first_chunk_mut().expect("longer"));
+                let bytes = &mut datagram[..HEADER_BYTES + payload.len()];
+                bytes[HEADER_BYTES..].copy_from_slice(payload);
                 let ((), caught) = allocations(|| engine.receive(now, talker.leg, talker.address, bytes));
                 assert_eq!(caught, 0, "receiving allocates nothing");
+            }
+            if number % 100 == 50 {
+                // Each is reported to lose something else now and then (RFC 3550 §6.4.2).
+                let mut report = [0; 32];
+                report[..8].copy_from_slice(&[0x81, 201, 0, 7, 0, 0, 0, 1]);
+                report[8..12].copy_from_slice(&talker.leg.0.to_be_bytes());
+                report[12] = [0, 13, 26, 52][chance.usize(0..4)];
+                let ((), caught) =
+                    allocations(|| engine.receive_rtcp(talker.leg, talker.address, &mut report));
+                assert_eq!(caught, 0, "a report allocates nothing");
             }
             let mut garbage: Vec<u8> = (0..chance.usize(0..200)).map(|_| chance.u8(..)).collect();
             let ((), caught) = allocations(|| {
@@ -282,7 +310,7 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
         out.events()
             .filter(|event| matches!(event, mixminus::engine::Event::Left { .. }))
             .count(),
-        14
+        30
     );
 }
 

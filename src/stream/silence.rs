@@ -3,6 +3,7 @@
 //!
 //! It looks at what would be encoded, so the packet that holds the first sample of a sound is always sent whole.
 
+use crate::codec::Encoded;
 use crate::dsp::level_dbfs;
 
 /// No sample of silence is beyond this: the peak of a sine at −65 dBFS.
@@ -63,6 +64,44 @@ impl Silence {
     }
 }
 
+/// A codec's own description of silence is given again after this: it is the only sign of life that the far end gets.
+const REMIND_MS: u32 = 2_000;
+
+/// No codec's is longer: two bytes of G.729, one or two of Opus.
+const DESCRIPTION_BYTES_MAX: usize = 2;
+
+/// Repeats the description with which a codec began its pause, where it has nothing to add for long.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Reminder {
+    description: [u8; DESCRIPTION_BYTES_MAX],
+    len: usize,
+    /// Since anything was sent.
+    ms: u32,
+}
+
+impl Reminder {
+    /// What is to be sent for a frame of `ms` that was encoded into the front of `payload`.
+    pub fn remind(&mut self, encoded: Encoded, payload: &mut [u8], ms: u32) -> Encoded {
+        match encoded {
+            Encoded::Sound(_) => *self = Reminder::default(),
+            Encoded::Silence(bytes) => {
+                self.len = bytes.min(DESCRIPTION_BYTES_MAX);
+                self.description[..self.len].copy_from_slice(&payload[..self.len]);
+                self.ms = 0;
+            }
+            Encoded::Nothing => {
+                self.ms = self.ms.saturating_add(ms);
+                if self.ms >= REMIND_MS && self.len > 0 {
+                    self.ms = 0;
+                    payload[..self.len].copy_from_slice(&self.description[..self.len]);
+                    return Encoded::Silence(self.len);
+                }
+            }
+        }
+        encoded
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +139,42 @@ mod tests {
         assert_eq!(silence.judge(&noise(1.5e-4), 20), Nothing);
         assert!(matches!(silence.judge(&noise(3.0e-4), 20), Description(level) if level > -71.0));
         assert_eq!(silence.judge(&[0.0; 160], 20), Description(-127.0));
+    }
+
+    #[test]
+    fn a_codecs_description_is_given_again_each_two_seconds_of_nothing() {
+        let mut reminder = Reminder::default();
+        let mut payload = [7, 9, 1];
+        assert_eq!(
+            reminder.remind(Encoded::Sound(3), &mut payload, 10),
+            Encoded::Sound(3)
+        );
+        assert_eq!(
+            reminder.remind(Encoded::Silence(2), &mut payload, 10),
+            Encoded::Silence(2)
+        );
+        for _ in 0..3 {
+            payload.fill(0);
+            for _ in 0..199 {
+                assert_eq!(
+                    reminder.remind(Encoded::Nothing, &mut payload, 10),
+                    Encoded::Nothing
+                );
+            }
+            assert_eq!(
+                reminder.remind(Encoded::Nothing, &mut payload, 10),
+                Encoded::Silence(2)
+            );
+            assert_eq!(payload, [7, 9, 0]);
+        }
+        reminder.remind(Encoded::Sound(3), &mut payload, 10);
+        for _ in 0..1_000 {
+            let encoded = reminder.remind(Encoded::Nothing, &mut payload, 10);
+            assert_eq!(
+                encoded,
+                Encoded::Nothing,
+                "an encoder that fails describes nothing"
+            );
+        }
     }
 }

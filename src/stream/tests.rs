@@ -101,3 +101,81 @@ fn without_dtx_silence_is_sent_as_sound() {
         assert_eq!(given(&stream), [(160, 's', 160)]);
     }
 }
+
+/// A voice in spurts of half a second, with a faint noise in between.
+fn spurts(number: usize, random: &mut fastrand::Rng) -> [f32; TICK_SAMPLES] {
+    let loud = number % 50 < 25;
+    std::array::from_fn(|n| {
+        let at = (number * TICK_SAMPLES + n) as f32 / 8_000.0;
+        let phase = (at * (120.0 + 20.0 * (3.0 * at).sin())).fract();
+        let voice = if loud { 0.4 * (0.5 - phase) } else { 0.0 };
+        voice + 0.0005 * (random.f32() - 0.5)
+    })
+}
+
+#[test]
+fn g729_packets_begin_and_end_with_any_of_their_frames() {
+    for ptime_ms in [10, 20, 30, 60] {
+        let encoding = encoding(Codec::G729, ptime_ms);
+        let mut stream = Stream::new(encoding).unwrap();
+        let mut copy = Stream::new(encoding).unwrap();
+        let mut random = fastrand::Rng::with_seed(1);
+        let (mut total, mut partial, mut described, mut silent) = (0, 0, 0, 0);
+        for number in 0..1_500 {
+            let signal = spurts(number, &mut random);
+            stream.push(&signal, Rate::Hz8000, false);
+            if number == 700 {
+                copy.copy_from(&stream);
+            } else if number > 700 {
+                copy.push(&signal, Rate::Hz8000, false);
+                assert!(
+                    copy.stretches().eq(stream.stretches()),
+                    "{ptime_ms} ms, tick {number}"
+                );
+            }
+            for (clock, what, bytes) in given(&stream) {
+                total += clock;
+                let frames = clock as usize / 80;
+                match what {
+                    's' if bytes == 10 * frames => {}
+                    's' => {
+                        assert_eq!(bytes, 10 * (frames - 1) + 2, "the description is the last frame");
+                        described += 1;
+                    }
+                    _ => silent += frames,
+                }
+                partial += usize::from(frames < usize::from(ptime_ms) / 10);
+            }
+        }
+        assert_eq!(total, 1_500 * 160, "{ptime_ms}");
+        assert!(described > 20 && silent > 200, "{ptime_ms}: {described} {silent}");
+        assert!(ptime_ms == 10 || partial > 20, "{ptime_ms}: {partial}");
+    }
+}
+
+#[test]
+fn a_stream_that_follows_another_begins_where_that_ended() {
+    for before_ms in [10, 20, 30, 40, 50, 60] {
+        for ptime_ms in [10, 20, 30, 40, 50, 60] {
+            for tick in 0..30 {
+                let mut stream = Stream::new(encoding(Codec::L16(Rate::Hz8000), ptime_ms)).unwrap();
+                let before = encoding(Codec::Pcmu, before_ms);
+                let left_out = stream.follow(before, Tick(tick));
+                stream.align(Tick(tick));
+                assert!(left_out < 8 * (u32::from(before_ms) + u32::from(ptime_ms)));
+                let mut sent = 0;
+                for number in tick..tick + 60 {
+                    stream.push(&[0.1; TICK_SAMPLES], Rate::Hz8000, false);
+                    sent += stream.stretches().map(|stretch| stretch.clock).sum::<u32>();
+                    // Up to here the new one has sent, and up to there the old one had.
+                    let until = (number + 1) * 20 / u64::from(ptime_ms) * u64::from(ptime_ms);
+                    let from = tick * 20 / u64::from(before_ms) * u64::from(before_ms);
+                    if sent > 0 {
+                        assert_eq!(u64::from(left_out + sent), (until - from) * 8);
+                    }
+                }
+                assert!(sent > 0);
+            }
+        }
+    }
+}

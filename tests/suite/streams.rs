@@ -1,6 +1,7 @@
 //! What a leg is sent when its stream has pauses, repeats packets, or changes its codec: shared as far as it goes, and
 //! on one timeline (the world itself holds that sequence and timestamp never jump, and that every pause is announced).
 
+use mixminus::codec::ilbc::Mode;
 use mixminus::codec::{Codec, Encoding};
 use mixminus::engine::Event;
 use mixminus::frame::Rate;
@@ -27,7 +28,10 @@ fn room(seed: u64) -> World {
 }
 
 fn takes_repeats(mut terms: MediaTerms) -> MediaTerms {
-    terms.formats.iter_mut().for_each(|format| format.fec = true);
+    terms
+        .formats
+        .iter_mut()
+        .for_each(|format| format.fec_bitrate_max = Some(510_000));
     terms
 }
 
@@ -40,13 +44,16 @@ fn a_silent_room_costs_whoever_agreed_to_pauses_two_packets_a_second() {
     for codec in [
         Codec::Pcmu,
         Codec::Pcma,
+        Codec::G722,
+        Codec::G729,
+        Codec::Ilbc(Mode::Ms20),
         Codec::L16(Rate::Hz16000),
         Codec::Opus(Rate::Hz16000),
         Codec::Opus(Rate::Hz48000),
     ] {
         let mut world = room(41);
         world.join(0, 0, encoding(codec), Voice::silent());
-        for ptime_ms in [20, 20, 30, 60] {
+        for ptime_ms in [20, 20, 40, 60] {
             world.join(0, 0, with_dtx(codec, ptime_ms), Voice::silent());
         }
         world.run(150);
@@ -55,8 +62,10 @@ fn a_silent_room_costs_whoever_agreed_to_pauses_two_packets_a_second() {
         assert_eq!(world.parties[0].packets.len(), 50 * 20);
         for party in &world.parties[1..] {
             let packets = party.packets.len();
+            // G.729 describes a silence again only once it has changed, or for whoever has heard nothing of late.
+            let least = if codec == Codec::G729 { 8 } else { 30 };
             assert!(
-                (30..=100).contains(&packets),
+                (least..=100).contains(&packets),
                 "{codec:?} at {} ms: {packets} in 20 s",
                 party.encoding.ptime_ms
             );
@@ -98,7 +107,7 @@ fn a_voice_after_a_pause_is_heard_from_its_first_packet_by_all_who_share_the_str
 
 #[test]
 fn whoever_comes_into_a_pause_or_falls_silent_in_one_is_told_of_it() {
-    for codec in [Codec::Pcmu, Codec::Opus(Rate::Hz48000)] {
+    for codec in [Codec::Pcmu, Codec::G729, Codec::Opus(Rate::Hz48000)] {
         for ptime_ms in [10, 20, 30, 60] {
             let mut world = room(43);
             world.join(0, 0, with_dtx(codec, ptime_ms), Voice::silent());
@@ -253,7 +262,10 @@ fn a_party_changes_its_codec_again_and_again_and_nobody_hears_a_click() {
         (Codec::Opus(Rate::Hz48000), 20),
         (Codec::Pcmu, 60),
         (Codec::L16(Rate::Hz16000), 10),
+        (Codec::Ilbc(Mode::Ms30), 30),
         (Codec::Opus(Rate::Hz16000), 40),
+        (Codec::G729, 20),
+        (Codec::G722, 20),
         (Codec::Pcmu, 30),
         (Codec::L16(Rate::Hz8000), 20),
     ] {
@@ -269,10 +281,13 @@ fn a_party_changes_its_codec_again_and_again_and_nobody_hears_a_click() {
             let report = world.report(changer);
             assert_eq!(report.codec_received, Some(codec));
             assert_eq!(report.codec_sent, Some(codec));
-            let step = largest_step(&world.parties[listener].heard);
+            let heard = &world.parties[listener].heard;
+            // Some codecs make a tone rougher than it was, however long it lasts.
+            let (change, after) = heard.split_at(heard.len() / 2);
+            let (step, steady) = (largest_step(change), largest_step(after).max(natural));
             assert!(
-                step < 1.8 * natural,
-                "to {codec:?} at {ptime_ms} ms: {step} beside {natural}"
+                step < 1.8 * steady,
+                "to {codec:?} at {ptime_ms} ms: {step} beside {steady}"
             );
             let heard = &world.parties[listener].heard;
             let frame = &heard[heard.len() - 1_600..];
@@ -291,9 +306,9 @@ fn a_party_changes_its_codec_again_and_again_and_nobody_hears_a_click() {
         assert_eq!(world.dropped(reason), 0, "{reason:?}");
     }
     // What was on its way under a number that is gone.
-    assert!(world.dropped(Dropped::UnknownPayloadType) <= 14 * 4);
+    assert!(world.dropped(Dropped::UnknownPayloadType) <= 20 * 4);
     let renegotiated = |event: &&Event| matches!(event, Event::Renegotiated { .. });
-    assert_eq!(world.events.iter().filter(renegotiated).count(), 14);
+    assert_eq!(world.events.iter().filter(renegotiated).count(), 20);
 }
 
 #[test]

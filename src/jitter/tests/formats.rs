@@ -1,6 +1,7 @@
 //! Formats that change in mid-call: from packet to packet, and by a new agreement.
 
 use super::*;
+use crate::codec::ilbc::Mode;
 
 /// One encoder for each format, and what they send: a tone that goes on through all of them.
 struct Switcher {
@@ -49,7 +50,10 @@ impl Switcher {
             let pcm: Vec<f32> = (0..codec.rate().samples_per_tick())
                 .map(|n| AMPLITUDE * (std::f32::consts::TAU * (start + n as f32 * step).fract()).sin())
                 .collect();
-            let bytes = encoder.encode(&pcm, &mut payload).bytes();
+            let mut bytes = 0;
+            for frame in pcm.chunks_exact(encoder.frame_samples()) {
+                bytes += encoder.encode(frame, &mut payload[bytes..]).bytes();
+            }
             self.ms += 20;
             self.sent.push(Sent {
                 arrival_us: self.ms * 1_000,
@@ -97,9 +101,12 @@ fn another_payload_type_is_heard_with_its_first_packet_and_without_a_click() {
         Codec::L16(Rate::Hz16000),
         Codec::Opus(Rate::Hz48000),
         Codec::Opus(Rate::Hz8000),
+        Codec::G722,
+        Codec::G729,
+        Codec::Ilbc(Mode::Ms20),
     ];
     let mut switcher = Switcher::new(&codecs);
-    let order = [0, 1, 0, 3, 0, 2, 3, 4, 0, 4, 1, 3, 2];
+    let order = [0, 1, 5, 3, 7, 0, 6, 3, 0, 2, 5, 2, 3, 4, 7, 6, 4, 0, 4, 1, 3, 2];
     for format in order {
         switcher.say(format, 25);
     }

@@ -209,3 +209,104 @@ fn a_sender_whose_clock_stands_still_during_an_event_has_lost_nothing() {
     assert_eq!(line.kinds_within(540..700), [PlayedKind::Silence]);
     assert!(line.stats().delay_ms <= 27.0, "{}", line.stats().delay_ms);
 }
+
+/// What G.729 with Annex B, or Opus with DTX, sends of spurts and pauses; a part of it is lost.
+fn by_codec(codec: Codec, ptime_ms: u8, lost: impl Fn(usize) -> bool) -> Line {
+    let encoding = Encoding {
+        codec,
+        ptime_ms,
+        bitrate: 24_000,
+        complexity: 5,
+        dtx: true,
+        loss_percent: 0,
+    };
+    let mut stream = crate::stream::Stream::new(encoding).unwrap();
+    let mut random = fastrand::Rng::with_seed(3);
+    let rate = codec.rate();
+    let (mut sequence, mut timestamp) = (0u16, 0u32);
+    let mut sent = vec![];
+    for tick in 0..1_000u64 {
+        let loud = tick % 150 < 40;
+        let signal: Vec<f32> = (0..rate.samples_per_tick())
+            .map(|n| {
+                let at = tick * 160 + n as u64 * 8_000 / u64::from(rate.hz());
+                let noise = 0.001 * (random.f32() - 0.5);
+                if loud { voice(at) + noise } else { noise }
+            })
+            .collect();
+        stream.push(&signal, rate, false);
+        for stretch in stream.stretches() {
+            if let crate::stream::Content::Sound(payload) = stretch.content {
+                sent.push(Sent {
+                    arrival_us: (tick + 1) * 20_000,
+                    content: Content::Sound(0),
+                    ssrc: SSRC,
+                    sequence,
+                    timestamp,
+                    payload: payload.to_vec(),
+                });
+                sequence += 1;
+            }
+            timestamp = timestamp.wrapping_add(stretch.clock);
+        }
+    }
+    let mut n = 0;
+    sent.retain(|_| {
+        n += 1;
+        !lost(n - 1)
+    });
+    let mut line = Line::new(&[codec]);
+    line.play(sent);
+    line
+}
+
+#[test]
+fn the_pauses_of_a_codec_are_its_own_noise_from_end_to_end() {
+    for (codec, ptime_ms) in [
+        (Codec::G729, 10),
+        (Codec::G729, 20),
+        (Codec::G729, 60),
+        (Codec::Opus(Rate::Hz16000), 20),
+        (Codec::Opus(Rate::Hz48000), 60),
+    ] {
+        let line = by_codec(codec, ptime_ms, |_| false);
+        assert_nothing_was_lost(&line);
+        // From the second spurt on; hangovers are up to a third of a second.
+        for spurt in 1..6 {
+            let pause = (spurt * 150 + 40) * 20 + 600..(spurt + 1) * 150 * 20;
+            let per_ms = codec.rate().samples_per_ms();
+            let level = level_dbfs(&line.heard[pause.start * per_ms..pause.end * per_ms]);
+            assert!(
+                (-80.0..-60.0).contains(&level),
+                "{codec:?} {ptime_ms} ms: {level} dBFS"
+            );
+            for piece in line.heard[pause.start * per_ms..pause.end * per_ms].chunks_exact(20 * per_ms) {
+                assert!(level_dbfs(piece) < -55.0, "{codec:?} {ptime_ms} ms");
+                assert!(
+                    level_dbfs(piece) > -90.0,
+                    "{codec:?} {ptime_ms} ms: no hole in the noise"
+                );
+            }
+            let kinds = line.kinds_within(pause);
+            assert!(!kinds.contains(&PlayedKind::Silence), "{codec:?}: {kinds:?}");
+            assert!(kinds.contains(&PlayedKind::Noise), "{codec:?}: {kinds:?}");
+        }
+    }
+}
+
+#[test]
+fn loss_within_the_pauses_of_a_codec_is_noise_as_well() {
+    for codec in [Codec::G729, Codec::Opus(Rate::Hz16000)] {
+        for every in [5, 9] {
+            let line = by_codec(codec, 20, |n| n % every == 3);
+            let stats = line.stats();
+            assert!(stats.lost_packets > 10 && stats.undecodable == 0);
+            let per_ms = codec.rate().samples_per_ms();
+            for spurt in 1..6 {
+                let pause = (spurt * 150 + 40) * 20 + 600..(spurt + 1) * 150 * 20 - 100;
+                let level = level_dbfs(&line.heard[pause.start * per_ms..pause.end * per_ms]);
+                assert!((-90.0..-55.0).contains(&level), "{codec:?}: {level} dBFS");
+            }
+        }
+    }
+}

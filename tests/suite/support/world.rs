@@ -53,7 +53,7 @@ pub fn terms(address: SocketAddr, encoding: Encoding) -> MediaTerms {
             receive_as: PAYLOAD_TYPE,
             send_as: PAYLOAD_TYPE,
             encoding,
-            fec: false,
+            fec_bitrate_max: None,
         }],
         comfort_noise: vec![Companion {
             receive_as: COMFORT_NOISE,
@@ -328,10 +328,11 @@ impl World {
             (party.engine, party.leg, party.address)
         };
         // RFC 3264 §8.3.2: a number is not given to another codec while a call lasts.
+        let same = self.parties[party].encoding.shape() == encoding.shape();
         let payload_type = match self.parties[party].payload_type {
-            127 => unreachable!("there are numbers for sixteen changes"),
-            last @ 112.. => last + 1,
-            _ => 112,
+            last if same => last,
+            127 | ..103 => 103,
+            last => last + 1,
         };
         let mut terms = terms(address, encoding);
         for format in &mut terms.formats {
@@ -341,6 +342,10 @@ impl World {
         self.apply(engine, Command::Renegotiate { leg, media });
         let tick = self.tick;
         let party = &mut self.parties[party];
+        if same {
+            party.encoding = encoding;
+            return;
+        }
         party.payload_type = payload_type;
         let before = std::mem::replace(&mut party.encoding, encoding);
         party.stream = Stream::new(encoding).expect("the encoding is one of ours");
