@@ -325,8 +325,9 @@ fn a_twin_of_an_encoder_makes_the_same_payloads() {
         let encoding = encoding(codec, ptime(codec));
         let (mut original, mut twin) = (Encoder::new(encoding).unwrap(), Encoder::new(encoding).unwrap());
         let (mut payload, mut same) = ([0; PAYLOAD_BYTES_MAX], [0; PAYLOAD_BYTES_MAX]);
-        let sound = tone(codec.rate(), 20 * encoding.samples());
-        for (n, packet) in sound.chunks_exact(encoding.samples()).enumerate() {
+        let frame = original.frame_samples();
+        let sound = tone(codec.rate(), 20 * frame);
+        for (n, packet) in sound.chunks_exact(frame).enumerate() {
             if n == 10 {
                 twin.copy_from(&original);
             }

@@ -203,12 +203,11 @@ fn terms(agreed: &Agreed, symmetric: bool) -> MediaTerms {
                 receive_as: format.payload_type_receive,
                 send_as: format.payload_type_send,
                 encoding: format.encoding,
-                fec: false,
+                fec: format.fec,
             })
             .collect(),
         comfort_noise: agreed.comfort_noise.iter().map(companion).collect(),
         telephone_events: agreed.telephone_events.iter().map(companion).collect(),
-        fec: agreed.formats.iter().any(|format| format.fec),
         srtp: agreed.srtp.clone(),
     }
 }

@@ -48,8 +48,6 @@ pub struct MediaTerms {
     pub comfort_noise: Vec<Companion>,
     /// At most one for each clock rate.
     pub telephone_events: Vec<Companion>,
-    /// The remote makes use of the in-band FEC of Opus, so what we send may carry it.
-    pub fec: bool,
     /// The keys of both directions; absent: RTP as it is.
     pub srtp: Option<srtp::Terms>,
 }
@@ -67,7 +65,6 @@ impl MediaTerms {
             formats: Vec::new(),
             comfort_noise: Vec::new(),
             telephone_events: Vec::new(),
-            fec: false,
             srtp: None,
         }
     }

@@ -36,7 +36,7 @@ fn g711_describes_a_silence_of_200_ms_and_says_nothing_until_there_is_sound() {
     let mut line = String::new();
     for number in 0..60 {
         // The tone comes back in the last sample of tick 48.
-        let mut signal = tick(number < 3 || number > 48);
+        let mut signal = tick(!(3..=48).contains(&number));
         if number == 48 {
             signal[159] = 0.01;
         }

@@ -574,7 +574,7 @@ impl World {
             party.repeating_packets += u64::from(sound && party.decoder.repeated(packet.payload) > 0);
             party.told = !sound || party.decoder.pauses(packet.payload);
             assert!(
-                pause < 1 << 31 && pause % (codec.clock_hz() / 100) == 0,
+                pause < 1 << 31 && pause.is_multiple_of(codec.clock_hz() / 100),
                 "seed {seed}: a pause is a number of frames: {pause}"
             );
             if let Some(last) = party.last_header {
