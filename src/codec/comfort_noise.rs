@@ -119,6 +119,8 @@ pub struct ComfortNoise {
     steps_left: usize,
     /// Sines and cosines of the lattice's rotations, for the reflection coefficients of `now`.
     rotation: [(f32, f32); ORDER_MAX],
+    /// How many of these turn anything.
+    order: usize,
     /// What each stage reflected at the last sample.
     reflected: [f32; ORDER_MAX],
 }
@@ -134,6 +136,7 @@ impl ComfortNoise {
             target: Description::SILENT,
             steps_left: 0,
             rotation: [(0.0, 1.0); ORDER_MAX],
+            order: 0,
             reflected: [0.0; ORDER_MAX],
         }
     }
@@ -202,12 +205,18 @@ impl ComfortNoise {
         for (rotation, reflection) in self.rotation.iter_mut().zip(&self.now.reflection) {
             *rotation = (*reflection, (1.0 - reflection * reflection).sqrt());
         }
+        let last = self
+            .now
+            .reflection
+            .iter()
+            .rposition(|reflection| *reflection != 0.0);
+        self.order = last.map_or(0, |last| last + 1);
     }
 
     /// One sample of shaped noise with an RMS of 1.
     fn shaped(&mut self) -> f32 {
         let mut forward = self.white();
-        for stage in (0..ORDER_MAX).rev() {
+        for stage in (0..self.order).rev() {
             let (sine, cosine) = self.rotation[stage];
             let back = self.reflected[stage];
             let turned = cosine * forward - sine * back;

@@ -17,8 +17,8 @@ const COPY_BYTES: usize = 8_192;
 /// The session keys of one protocol. `ring` does not wipe its own.
 pub struct Gcm {
     key: LessSafeKey,
-    /// Over the bytes of the IV.
-    salt: [u8; 12],
+    /// In the upper 12 bytes.
+    salt: u128,
 }
 
 impl Gcm {
@@ -32,7 +32,7 @@ impl Gcm {
         let key = UnboundKey::new(algorithm, key).expect("a key has 16 or 32 bytes");
         Gcm {
             key: LessSafeKey::new(key),
-            salt: *left_aligned(salt).to_be_bytes().first_chunk().expect("16 bytes"),
+            salt: left_aligned(salt),
         }
     }
 
@@ -153,15 +153,8 @@ impl Gcm {
     /// RFC 7714 §8.1 and §9.1: two zeros, the source, the index in six bytes, with the salt laid over them.
     #[inline]
     fn nonce(&self, ssrc: u32, index: u64) -> Nonce {
-        let mut iv = [0; 12];
-        iv[2..6].copy_from_slice(&ssrc.to_be_bytes());
-        iv[4..12]
-            .iter_mut()
-            .zip(index.to_be_bytes())
-            .for_each(|(byte, index)| *byte ^= index);
-        iv.iter_mut()
-            .zip(self.salt)
-            .for_each(|(byte, salt)| *byte ^= salt);
+        let iv = self.salt ^ (u128::from(ssrc) << 80) ^ (u128::from(index) << 32);
+        let iv = *iv.to_be_bytes().first_chunk().expect("16 bytes begin with 12");
         Nonce::assume_unique_for_key(iv)
     }
 }

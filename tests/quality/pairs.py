@@ -63,7 +63,7 @@ def note_of(calls: list[Call]) -> str:
     """What happened on the way that a reader of the scores should know."""
     refused = next((call.refused for call in calls if call.refused), "")
     if refused:
-        return f"the daemon refuses: {refused}"
+        return f"not offered by the daemon: {refused[:40]}…"
     notes = []
     if holes := sum(payload is None for call in calls for payload in call.heard):
         notes.append(f"{holes} packets did not come")
