@@ -60,7 +60,7 @@ pub fn render(figures: &Figures) -> String {
     }
 
     type Figure = fn(&EngineStats) -> u64;
-    let by_engine: [(&str, &str, &str, Figure); 10] = [
+    let by_engine: [(&str, &str, &str, Figure); 11] = [
         ("mixminus_engine_legs", "gauge", "Legs seated.", |engine| {
             engine.legs.into()
         }),
@@ -93,6 +93,12 @@ pub fn render(figures: &Figures) -> String {
             "counter",
             "Defects that cost a room or a packet.",
             |engine| engine.panics,
+        ),
+        (
+            "mixminus_digits_lost_total",
+            "counter",
+            "Digits for parties that had too many to be sent already.",
+            |engine| engine.digits_lost,
         ),
         (
             "mixminus_events_lost_total",

@@ -164,6 +164,24 @@ impl Negotiation {
         self.agreed.as_ref()?.remote
     }
 
+    /// The suite, where packets are encrypted.
+    pub fn suite(&self) -> Option<Suite> {
+        let terms = self.agreed.as_ref()?.srtp.as_ref()?;
+        Some(terms.ours.suite())
+    }
+
+    /// Whether digits go as events, both ways.
+    pub fn has_telephone_events(&self) -> bool {
+        let agreed = self.agreed.as_ref();
+        agreed.is_some_and(|agreed| !agreed.telephone_events.is_empty())
+    }
+
+    /// Whether silence may be described instead of sent, both ways.
+    pub fn has_comfort_noise(&self) -> bool {
+        let agreed = self.agreed.as_ref();
+        agreed.is_some_and(|agreed| !agreed.comfort_noise.is_empty())
+    }
+
     /// A sentence for each choice that was made.
     pub fn sentences(&self) -> &[String] {
         self.agreed.as_ref().map_or(&[], |agreed| &agreed.negotiation)

@@ -7,17 +7,24 @@ use crate::codec::Codec;
 /// R of a connection with nothing wrong with it (G.107 §7.7, default values).
 const R_DEFAULT: f64 = 93.2;
 
-/// What G.711 takes from R by itself (Ie), and how well it bears loss when concealed (Bpl): G.113 appendix I.
-const IE: f64 = 0.0;
-const BPL: f64 = 25.1;
+/// What a codec takes from R by itself (Ie), and how well it bears loss when concealed (Bpl): G.113 appendix I.
+fn of_codec(codec: Codec) -> Option<(f64, f64)> {
+    match codec {
+        Codec::Pcmu | Codec::Pcma => Some((0.0, 25.1)),
+        // As Annex A with silence described.
+        Codec::G729 => Some((11.0, 19.0)),
+        Codec::G722 | Codec::Ilbc(_) | Codec::L16(_) | Codec::Opus(_) => None,
+    }
+}
 
 /// The mean opinion score, 1.0 to 4.5; `None` where nothing was received, or in a codec that G.113 does not know.
 pub fn mos(codec: Option<Codec>, packets_received: u64, packets_lost: u64, delay_ms: f32) -> Option<f64> {
-    if packets_received == 0 || !matches!(codec, Some(Codec::Pcmu | Codec::Pcma)) {
+    let (ie, bpl) = of_codec(codec?)?;
+    if packets_received == 0 {
         return None;
     }
     let loss_percent = 100.0 * packets_lost as f64 / (packets_received + packets_lost) as f64;
-    let impairment = IE + (95.0 - IE) * loss_percent / (loss_percent + BPL);
+    let impairment = ie + (95.0 - ie) * loss_percent / (loss_percent + bpl);
     let r = R_DEFAULT - delay_impairment(f64::from(delay_ms).max(0.0)) - impairment;
     Some((score(r) * 100.0).round() / 100.0)
 }

@@ -124,13 +124,26 @@ fn plainly<S: Serializer>(text: &SdpText, serializer: S) -> Result<S::Ok, S::Err
     serializer.serialize_str(text)
 }
 
-/// The engine and the port that a leg lives on, where its SDP says it is sent to, and what becomes of its digits.
+/// The engine and the port that a leg lives on, where its SDP says it is sent to, what was agreed beside the codec, and
+/// what becomes of its digits.
 fn whereabouts(leg: &LegEntry) -> Map<String, Value> {
     let remote = leg.negotiation.remote().map(|remote| remote.to_string());
     Map::from_iter([
         ("engine".to_owned(), leg.place.engine.into()),
         ("local".to_owned(), leg.local.to_string().into()),
         ("signalledRemote".to_owned(), remote.into()),
+        (
+            "srtp".to_owned(),
+            leg.negotiation.suite().map(|suite| suite.name()).into(),
+        ),
+        (
+            "telephoneEvent".to_owned(),
+            leg.negotiation.has_telephone_events().into(),
+        ),
+        (
+            "comfortNoise".to_owned(),
+            leg.negotiation.has_comfort_noise().into(),
+        ),
         ("dtmfMode".to_owned(), mode_name(leg.settings.digits.mode).into()),
     ])
 }

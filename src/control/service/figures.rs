@@ -55,8 +55,8 @@ impl Service {
             locked(&inner.answers.engines).remove(&number);
         }
         let state = inner.state();
-        let mut legs_by_codec =
-            BTreeMap::from([("PCMU", 0), ("PCMA", 0), ("opus", 0), ("L16", 0), ("none", 0)]);
+        let names = ["PCMU", "PCMA", "G722", "G729", "iLBC", "L16", "opus", "none"];
+        let mut legs_by_codec = BTreeMap::from(names.map(|name| (name, 0)));
         for leg in state.legs.values() {
             *legs_by_codec
                 .entry(leg.negotiation.codec().map_or("none", |codec| codec.name()))

@@ -298,3 +298,38 @@ fn an_offer_over_ipv6_is_answered_over_ipv6() {
         .patch("/v1/legs/a", &json!({ "sdp": offer(5004) }))
         .refused(40001);
 }
+
+#[test]
+fn a_leg_shows_what_was_agreed_beside_its_codec() {
+    let served = Served::start(&[]);
+    let key = "d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj";
+    let crypto = format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}\r\n");
+    let events = "a=rtpmap:101 telephone-event/8000\r\na=rtpmap:13 CN/8000\r\n";
+    for (formats, attributes, srtp, has_events, has_noise) in [
+        ("RTP/AVP 0", "", Value::Null, false, false),
+        ("RTP/AVP 8 101 13", events, Value::Null, true, true),
+        (
+            "RTP/SAVP 0 101",
+            &(crypto + "a=rtpmap:101 telephone-event/8000\r\n"),
+            json!("AES_CM_128_HMAC_SHA1_80"),
+            true,
+            false,
+        ),
+    ] {
+        let body = json!({ "conferenceId": "r", "callId": "a", "sdp": sdp(5004, formats, attributes) });
+        let media = served.post("/v1/legs", &body).json(201)["media"].clone();
+        assert_eq!(media["srtp"], srtp, "{formats}");
+        assert_eq!(media["telephoneEvent"], has_events, "{formats}");
+        assert_eq!(media["comfortNoise"], has_noise, "{formats}");
+        assert_eq!(media["dtmfMode"], "ignore");
+        assert_eq!(served.get("/v1/legs/a").json(200)["media"]["srtp"], srtp);
+        served.delete("/v1/legs/a").empty(204);
+    }
+    served
+        .post("/v1/legs", &json!({ "conferenceId": "r", "callId": "b" }))
+        .json(201);
+    assert_eq!(
+        served.get("/v1/legs/b").json(200)["media"]["telephoneEvent"],
+        false
+    );
+}
