@@ -54,7 +54,7 @@ impl Bench {
                 receive_as: 96,
                 send_as: 96,
                 encoding,
-                fec: false,
+                fec_bitrate_max: None,
             };
             let terms = MediaTerms {
                 remote: Some(address(index)),

@@ -178,7 +178,7 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
             receive_as: PAYLOAD_TYPE,
             send_as: PAYLOAD_TYPE,
             encoding,
-            fec: true,
+            fec_bitrate_max: Some(30_000),
         };
         let media = LegMedia::new(MediaTerms {
             remote: Some(address),

@@ -155,6 +155,20 @@ impl Encoding {
         }
     }
 
+    /// The same for a remote that loses so many percent, in at most `bitrate_max` bits per second: what repeating
+    /// takes comes on top, and where that has no room, from the sound.
+    pub fn against_loss(self, loss_percent: u8, bitrate_max: u32) -> Encoding {
+        let bitrate = match (self.codec, loss_percent) {
+            (Codec::Opus(_), 1..) => self.bitrate.min(opus::bitrate_within(bitrate_max, loss_percent)),
+            _ => self.bitrate,
+        };
+        Encoding {
+            bitrate,
+            loss_percent,
+            ..self
+        }
+    }
+
     fn validate(&self) -> Result<(), CodecError> {
         if !matches!(self.ptime_ms, 10 | 20 | 30 | 40 | 50 | 60) {
             return Err(CodecError::Ptime(self.ptime_ms));

@@ -259,13 +259,26 @@ impl Encoder {
 /// between the two, and at 24 kb/s the sound alone would lose a third of a PESQ point. A greater loss is met by finer
 /// repetitions.
 fn bitrate_with_repeats(encoding: Encoding) -> u32 {
-    let percent_more = match encoding.loss_percent {
+    let percent = u64::from(repeats_percent(encoding.loss_percent));
+    let bitrate = u64::from(encoding.bitrate) * (100 + percent) / 100;
+    u32::try_from(bitrate).map_or(BITRATE_MAX, |bitrate| bitrate.min(BITRATE_MAX))
+}
+
+/// The most that the sound may take for all to stay within `bitrate_max`.
+pub(super) fn bitrate_within(bitrate_max: u32, loss_percent: u8) -> u32 {
+    let percent = u64::from(repeats_percent(loss_percent));
+    let bitrate = u64::from(bitrate_max) * 100 / (100 + percent);
+    u32::try_from(bitrate).map_or(BITRATE_MAX, |bitrate| bitrate.clamp(BITRATE_MIN, BITRATE_MAX))
+}
+
+/// What repetitions take, in percent of the sound's own bitrate.
+const fn repeats_percent(loss_percent: u8) -> u32 {
+    match loss_percent {
         0 => 0,
         1..=5 => 40,
         6..=10 => 50,
         _ => 60,
-    };
-    (encoding.bitrate + encoding.bitrate * percent_more / 100).min(BITRATE_MAX)
+    }
 }
 
 /// One Opus stream in.

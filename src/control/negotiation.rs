@@ -178,7 +178,7 @@ fn terms(agreed: &Agreed, symmetric: bool) -> MediaTerms {
                 receive_as: format.payload_type_receive,
                 send_as: format.payload_type_send,
                 encoding: format.encoding,
-                fec: format.fec,
+                fec_bitrate_max: format.fec_bitrate_max,
             })
             .collect(),
         comfort_noise: agreed.comfort_noise.iter().map(companion).collect(),

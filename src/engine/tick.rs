@@ -433,7 +433,7 @@ mod tests {
                 receive_as: 0,
                 send_as: 0,
                 encoding,
-                fec: false,
+                fec_bitrate_max: None,
             }],
             ..MediaTerms::nothing()
         })

@@ -16,8 +16,9 @@ pub struct Format {
     /// The number the remote told us to use.
     pub send_as: u8,
     pub encoding: Encoding,
-    /// The remote takes packets that repeat the one before them (RFC 7587 `useinbandfec`).
-    pub fec: bool,
+    /// The remote takes packets that repeat the one before them (RFC 7587 `useinbandfec`), of at most so many bits per
+    /// second in all.
+    pub fec_bitrate_max: Option<u32>,
 }
 
 /// A payload type that goes along with the codecs: comfort noise (RFC 3389), telephone events (RFC 4733).

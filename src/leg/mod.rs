@@ -222,10 +222,11 @@ impl Leg {
     /// What we send, as the remote party needs it now.
     pub(crate) fn sent_encoding(&self) -> Option<Encoding> {
         let format = self.media.sent_format()?;
-        let loss_percent = if format.fec { self.remote_loss.percent() } else { 0 };
-        Some(Encoding {
-            loss_percent,
-            ..format.encoding
+        Some(match format.fec_bitrate_max {
+            Some(bitrate_max) => format
+                .encoding
+                .against_loss(self.remote_loss.percent(), bitrate_max),
+            None => format.encoding,
         })
     }
 

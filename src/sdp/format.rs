@@ -39,8 +39,9 @@ pub struct Format {
     /// What we send. What arrives has the same codec, and any packet time. Bit rate and complexity are 0
     /// where the codec has none; no loss is known yet.
     pub encoding: Encoding,
-    /// The remote makes use of in-band FEC, so what we send may carry it. Opus only.
-    pub fec: bool,
+    /// The remote makes use of in-band FEC, so what we send may carry it, in at most so many bits per second with
+    /// the sound. Opus only.
+    pub fec_bitrate_max: Option<u32>,
 }
 
 /// The codecs one leg may use, the preferred one first: at least one, none twice; and what may go along with them.

@@ -10,7 +10,7 @@ use super::companion::{Companion, Kind};
 use super::crypto::{self, Selection};
 use super::explain::explain;
 use super::format::{own_number, shown_codecs, shown_name, shown_payloads};
-use super::parameters::{Described, bitrate, common_codec, pauses_by_itself};
+use super::parameters::{Described, OPUS_BITRATE_MAX, bitrate, common_codec, pauses_by_itself};
 use super::session::{Direction, Family, Media, Payload, Session};
 use super::write::{Audio, write_audio, write_refused, write_session};
 use super::{Codecs, Format, SdpError};
@@ -234,7 +234,10 @@ fn agree(audio: &Media, crypto: &Selection, local: &LocalMedia, role: Role) -> R
             payload_type_receive: common.receive,
             payload_type_send: common.send,
             encoding: encoding(common, &comfort_noise, audio, local, role),
-            fec: common.theirs.fec,
+            fec_bitrate_max: common
+                .theirs
+                .fec
+                .then(|| common.theirs.bitrate_max.unwrap_or(OPUS_BITRATE_MAX)),
         })
         .collect();
     let held = address.is_unspecified();

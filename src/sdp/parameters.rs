@@ -8,7 +8,7 @@ use crate::frame::Rate;
 
 /// Bits per second Opus takes (RFC 7587 §3.1.1, §6.1).
 const OPUS_BITRATE_MIN: u32 = 6_000;
-const OPUS_BITRATE_MAX: u32 = 510_000;
+pub(super) const OPUS_BITRATE_MAX: u32 = 510_000;
 
 /// What a payload type of the remote side is, were it agreed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -28,7 +28,10 @@ fn room(seed: u64) -> World {
 }
 
 fn takes_repeats(mut terms: MediaTerms) -> MediaTerms {
-    terms.formats.iter_mut().for_each(|format| format.fec = true);
+    terms
+        .formats
+        .iter_mut()
+        .for_each(|format| format.fec_bitrate_max = Some(510_000));
     terms
 }
 

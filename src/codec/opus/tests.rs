@@ -421,3 +421,25 @@ fn a_running_encoder_is_retuned_and_its_decoder_hears_no_jump() {
     assert_eq!(copy.encoding(), encoder.encoding());
     assert_eq!(encode_all(&mut copy, &sound), encode_all(&mut encoder, &sound));
 }
+
+#[test]
+fn what_repeating_takes_stays_within_what_the_remote_allows() {
+    let clean = encoding(Codec::Opus(Rate::Hz16000), 20);
+    for (bitrate_max, loss_percent, expected) in [
+        (510_000, 0, 32_000),
+        (32_000, 0, 32_000),
+        (510_000, 10, 32_000),
+        (48_000, 10, 32_000),
+        (42_000, 10, 28_000),
+        (32_000, 20, 20_000),
+        (6_000, 20, BITRATE_MIN),
+    ] {
+        let encoding = clean.against_loss(loss_percent, bitrate_max);
+        assert_eq!(
+            (encoding.bitrate, encoding.loss_percent),
+            (expected, loss_percent)
+        );
+        let spent = bitrate_with_repeats(encoding);
+        assert!(spent <= bitrate_max || encoding.bitrate == BITRATE_MIN, "{spent}");
+    }
+}

@@ -270,7 +270,7 @@ fn an_answer_may_number_and_order_the_codecs_its_own_way() {
         payload_type_receive: 96,
         payload_type_send: 111,
         encoding: encoding(OPUS_16K, 40, 24_000),
-        fec: false,
+        fec_bitrate_max: None,
     };
     assert_eq!(agreed.formats, [format(8, Codec::Pcma, 40, 0), opus]);
     assert_eq!(agreed.direction, Direction::SendOnly);

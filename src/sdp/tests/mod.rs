@@ -54,14 +54,17 @@ fn format(payload_type: u8, codec: Codec, ptime_ms: u8, bitrate: u32) -> Format 
         payload_type_receive: payload_type,
         payload_type_send: payload_type,
         encoding: encoding(codec, ptime_ms, bitrate),
-        fec: false,
+        fec_bitrate_max: None,
     }
 }
 
-/// With those of `dtx` and `fec` that `flags` names.
+/// With those of `dtx` and `fec` (or `fec=` the most bits per second for it) that `flags` names.
 fn with_flags(mut format: Format, flags: &str) -> Format {
     format.encoding.dtx = flags.contains("dtx");
-    format.fec = flags.contains("fec");
+    format.fec_bitrate_max = flags.split(' ').find_map(|flag| match flag.split_once('=') {
+        Some(("fec", bitrate)) => bitrate.parse().ok(),
+        _ => (flag == "fec").then_some(510_000),
+    });
     format
 }
 

@@ -25,7 +25,7 @@ pub const OFFERS: &[Expected] = &[
         name: "FreeSWITCH: Opus with a bit rate, digits at both clocks, separate RTCP",
         offer: sample!("freeswitch"),
         formats: &[
-            (102, OPUS_48K, 20, 30000, "fec"),
+            (102, OPUS_48K, 20, 30000, "fec=30000"),
             (0, Codec::Pcmu, 20, 0, ""),
             (8, Codec::Pcma, 20, 0, ""),
         ],
@@ -96,7 +96,7 @@ a=sendrecv
         name: "Linphone: AVPF, wideband Opus, rtcp-mux, a media-level address, video refused unread",
         offer: sample!("linphone"),
         formats: &[
-            (96, OPUS_16K, 20, 20000, "fec"),
+            (96, OPUS_16K, 20, 20000, "fec=20000"),
             (0, Codec::Pcmu, 20, 0, ""),
             (8, Codec::Pcma, 20, 0, ""),
             (18, Codec::G729, 20, 0, "dtx"),
@@ -332,7 +332,7 @@ a=sendrecv
         name: "FreeSWITCH with SRTP: suites we lack, an older name of one we have; DTX, comfort noise",
         offer: sample!("freeswitch_srtp"),
         formats: &[
-            (102, OPUS_48K, 20, 30000, "dtx fec"),
+            (102, OPUS_48K, 20, 30000, "dtx fec=30000"),
             (9, Codec::G722, 20, 0, "dtx"),
             (0, Codec::Pcmu, 20, 0, "dtx"),
             (18, Codec::G729, 20, 0, "dtx"),

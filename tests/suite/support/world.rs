@@ -53,7 +53,7 @@ pub fn terms(address: SocketAddr, encoding: Encoding) -> MediaTerms {
             receive_as: PAYLOAD_TYPE,
             send_as: PAYLOAD_TYPE,
             encoding,
-            fec: false,
+            fec_bitrate_max: None,
         }],
         comfort_noise: vec![Companion {
             receive_as: COMFORT_NOISE,
