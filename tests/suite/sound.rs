@@ -4,7 +4,7 @@ use mixminus::codec::ilbc::Mode;
 use mixminus::codec::{Codec, Decoder, Encoder, Encoding, PAYLOAD_SAMPLES_MAX};
 use mixminus::dsp::Resampler;
 use mixminus::frame::Rate;
-use mixminus::load::correlation::product;
+use mixminus::load::correlation::{energy, product};
 use mixminus::load::speech::VOICES;
 use mixminus::room::RoomSettings;
 
@@ -116,7 +116,10 @@ fn wave(hz: f32, rate: Rate) -> [Vec<f32>; 2] {
 fn delay_of(said: &[f32], heard: &[f32], rate: Rate) -> usize {
     let start = rate.hz() as usize;
     let said = &said[start..2 * start];
-    let likeness = |delay: &usize| product(said, &heard[start + delay..2 * start + delay]);
+    let likeness = |delay: &usize| {
+        let heard = &heard[start + delay..2 * start + delay];
+        product(said, heard) / energy(heard).max(f32::MIN_POSITIVE).sqrt()
+    };
     (0..300 * rate.samples_per_ms())
         .filter(|delay| heard.len() > 2 * start + delay)
         .max_by(|one, other| likeness(one).total_cmp(&likeness(other)))
@@ -125,7 +128,8 @@ fn delay_of(said: &[f32], heard: &[f32], rate: Rate) -> usize {
 
 /// Log-spectral distance in dB over what is loud enough to matter.
 fn distance(said: &[f32], heard: &[f32], rate: Rate) -> f32 {
-    let heard = &heard[delay_of(said, heard, rate)..];
+    let delay = delay_of(said, heard, rate);
+    let heard = &heard[delay..];
     let (said, heard) = (spectra(said, rate), spectra(heard, rate));
     let (mut sum, mut frames) = (0.0, 0);
     for (said, heard) in said.iter().zip(&heard).skip(15) {
