@@ -90,8 +90,10 @@ pub fn judge(heard: &[Timeline], recording: Option<&Timeline>) -> Result<Verdict
         Some(timeline) => {
             let ear = Ear::recording(timeline, &said[0]);
             listen(&mut verdict, "the recording", None, &ear, &said, Turn::in_the_mix);
+            // The ear is laid out so that voices lag by half of what they may; here they should not lag at all, or the end
+            // of a turn would be heard in the pause after it.
             let aligned = Timeline {
-                start_ms: ear.start_ms,
+                start_ms: ear.start_ms - LAG_MAX.as_secs_f64() * 1e3 / 2.0,
                 sound: timeline.sound.clone(),
             };
             verdict
