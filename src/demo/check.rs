@@ -112,15 +112,29 @@ fn best(said: &[f32], heard: &[f32], lags: Range<usize>) -> Option<Found> {
             .map(|(n, weight)| weight * (at(lag.checked_sub(n)) + at(Some(lag + 1 + n))))
             .sum()
     };
-    energies(within, said.len())
-        .zip(&products)
+    let heard_energies: Vec<f32> = energies(within, said.len()).collect();
+    let likeness = |product: f32, heard_energy: f32| {
+        product / (said_energy * heard_energy).sqrt().max(f32::MIN_POSITIVE.sqrt())
+    };
+    products
+        .iter()
         .enumerate()
-        .map(|(lag, (heard_energy, product))| {
-            let product = product.max(half_way(lag));
+        .map(|(lag, &product)| {
+            let between = half_way(lag);
+            // At the edge of silence its neighbours have more than the place itself.
+            let reach =
+                lag.saturating_sub(HALF_WAY.len() - 1)..(lag + HALF_WAY.len() + 1).min(products.len());
+            let energy = heard_energies[reach].iter().copied().fold(0.0, f32::max);
+            let (at, between_at) = (likeness(product, heard_energies[lag]), likeness(between, energy));
+            let (product, likeness) = if at >= between_at {
+                (product, at)
+            } else {
+                (between, between_at)
+            };
             Found {
                 lag: lags.start + lag,
                 product,
-                likeness: product / (said_energy * heard_energy).sqrt().max(f32::MIN_POSITIVE.sqrt()),
+                likeness,
             }
         })
         .max_by(|one, other| one.likeness.total_cmp(&other.likeness))
@@ -210,6 +224,10 @@ mod tests {
     fn silence_is_like_nothing() {
         let found = compare(&said(0, 8_000), &[0.0; 20_000], LAGS);
         assert_eq!((found.likeness, found.level_db), (0.0, LEVEL_DB_MIN));
+        let mut edge = vec![0.0; 20_000];
+        edge[3_000..].copy_from_slice(&flattened(&voice(1)[..17_000]));
+        let found = compare(&said(0, 8_000), &edge, LAGS);
+        assert!(found.likeness < 0.2, "{found:?}");
         assert_eq!(compare(&said(0, 8_000), &[], LAGS).level_db, LEVEL_DB_MIN);
         assert_eq!(compare(&[], &said(0, 8_000), LAGS), Match::NONE);
     }

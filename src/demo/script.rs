@@ -44,7 +44,6 @@ pub const SUITES: [Option<Suite>; PARTIES] = [
 pub const ALMA: usize = 0;
 const BORIS: usize = 1;
 const CRAIG: usize = 2;
-const DORA: usize = 3;
 const EDGAR: usize = 4;
 pub const FAY: usize = 5;
 
@@ -151,7 +150,7 @@ pub const TURNS: [Turn; 17] = [
     turn(ALMA, 11_550, 1_600, Scene::Together),
     turn(BORIS, 11_550, 1_600, Scene::Together),
     turn(CRAIG, 11_550, 1_600, Scene::Together),
-    turn(DORA, 11_550, 1_600, Scene::Together),
+    turn(EDGAR, 11_550, 1_600, Scene::Together),
     turn(BORIS, 14_100, 1_100, Scene::Muted),
     turn(FAY, 15_650, 1_100, Scene::WhileMuted),
     turn(CRAIG, 17_700, 1_000, Scene::Held),

@@ -112,13 +112,7 @@ pub fn perform(api: &Api, directory: &Path) -> Result<Performance, DemoError> {
     let start_wall = epoch_wall.after(start);
     let mut heard = Vec::with_capacity(PARTIES);
     for (number, party) in parties.iter().enumerate() {
-        let offset = OFFSET * number as u32;
-        heard.push(timeline(
-            party,
-            CODECS[number],
-            start_wall.after(offset),
-            directory,
-        )?);
+        heard.push(timeline(party, CODECS[number], start_wall, directory)?);
         checks.extend(counted(number, party, start_wall));
     }
     let receipt = receipt(api, &recording_id, directory)?;
@@ -170,7 +164,8 @@ fn in_time(cue_ms: usize, answered: Duration) -> Check {
     }
 }
 
-/// What a party heard, laid out against the start of its own part, and kept as a file.
+/// What a party heard, laid out against the start of the play, and kept as a file. Each part begins then or some
+/// milliseconds later, so nobody is heard before he spoke.
 fn timeline(party: &Party, codec: Codec, start: WallTime, directory: &Path) -> Result<Timeline, DemoError> {
     let packets = party.capture.as_ref().map_or(&[][..], |capture| &capture.packets);
     let hearing = Hearing::of(packets, codec)?;

@@ -1,8 +1,42 @@
 //! Digits: sent to a leg, within what may wait, and what becomes of those its party presses.
 
+use std::net::UdpSocket;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::support::http::{Served, offer, sdp, send};
+use crate::support::http::{Events, Served, offer, sdp, send};
+
+/// Of telephone events, as most have it.
+const EVENT_TYPE: u8 = 101;
+
+/// A party that has telephone events: its socket, connected to the port of its leg `a`.
+fn telephone(served: &Served, options: &Value) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let offer = sdp(port, "RTP/AVP 0 101", "a=rtpmap:101 telephone-event/8000\r\n");
+    let body = json!({ "conferenceId": "r", "callId": "a", "sdp": offer, "conferenceDtmfOptions": options });
+    let leg = served.post("/v1/legs", &body).json(201);
+    socket.connect(leg["media"]["local"].as_str().unwrap()).unwrap();
+    socket
+}
+
+/// Presses a key for 40 ms of RTP time, all in one go.
+fn press(socket: &UdpSocket, sequence: u16, event: u8) {
+    for (number, (flags, duration)) in [(10, 160u16), (10, 320), (0x8a, 320), (0x8a, 320)]
+        .into_iter()
+        .enumerate()
+    {
+        let marker = if number == 0 { 0x80 } else { 0 };
+        let mut packet = vec![0x80, marker | EVENT_TYPE];
+        packet.extend_from_slice(&(sequence + number as u16).to_be_bytes());
+        packet.extend_from_slice(&(u32::from(sequence) * 1_000).to_be_bytes());
+        packet.extend_from_slice(&[0, 0, 0, 7, event, flags]);
+        packet.extend_from_slice(&duration.to_be_bytes());
+        socket.send(&packet).unwrap();
+    }
+}
 
 #[test]
 fn digits_are_taken_with_the_lengths_given_or_usual() {
@@ -117,4 +151,51 @@ fn what_becomes_of_pressed_keys_is_said_when_a_leg_is_made_and_changed_later() {
         message.starts_with("`conferenceDtmfOptions.maxDigits`"),
         "{message}"
     );
+}
+
+#[test]
+fn pressed_keys_are_told_one_by_one_or_together_as_the_mode_has_it() {
+    let served = Served::start(&[]);
+    let mut events = Events::open(served.http, "?conferenceId=r", "");
+    let socket = telephone(&served, &json!({ "mode": "detect", "maxDigits": 3 }));
+    for (number, event) in [4, 2, 11].into_iter().enumerate() {
+        press(&socket, 100 + 10 * number as u16, event);
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    let told = events.until("leg.digits");
+    assert_eq!((&told["digits"], &told["mode"]), (&json!("42"), &json!("detect")));
+    assert_eq!(
+        (&told["callId"], &told["conferenceId"]),
+        (&json!("a"), &json!("r"))
+    );
+
+    let change = json!({ "conferenceDtmfOptions": { "mode": "ignore" } });
+    served.patch("/v1/legs/a", &change).json(200);
+    for (number, event) in [10, 13].into_iter().enumerate() {
+        press(&socket, 200 + 10 * number as u16, event);
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    for key in ["*", "B"] {
+        let told = events.until("leg.digits");
+        assert_eq!((&told["digits"], &told["mode"]), (&json!(key), &json!("ignore")));
+    }
+}
+
+#[test]
+fn digits_are_sent_as_events_to_a_party_that_has_them() {
+    let served = Served::start(&[]);
+    let socket = telephone(&served, &Value::Null);
+    served
+        .post("/v1/legs/a/dtmf", &json!({ "digits": "7#", "toneMs": 40 }))
+        .json(202);
+    let mut pressed = Vec::new();
+    let mut packet = [0; 2_048];
+    while pressed.len() < 2 {
+        let bytes = socket.recv(&mut packet).unwrap();
+        let is_event = bytes == 16 && packet[1] & 0x7f == EVENT_TYPE;
+        if is_event && packet[1] & 0x80 != 0 {
+            pressed.push(packet[12]);
+        }
+    }
+    assert_eq!(pressed, [7, 11]);
 }
