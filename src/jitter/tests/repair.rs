@@ -151,3 +151,10 @@ fn of_several_lost_packets_the_last_is_repeated() {
     assert!(stats.recovered_samples / 320 > holes / 2, "{stats:?} of {holes}");
     assert!(stats.concealed_samples / 320 < 3 * holes, "{stats:?}");
 }
+
+#[test]
+fn the_first_packet_that_is_lost_and_repeated_is_played() {
+    let lost: Vec<bool> = (0..PACKETS).map(|n| n == 205).collect();
+    let stats = played(packets(10), &lost).stats();
+    assert_eq!(stats.recovered_samples, 320, "{stats:?}");
+}
