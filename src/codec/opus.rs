@@ -255,8 +255,9 @@ impl Encoder {
     }
 }
 
-/// What is spent so that repeating lost packets takes nothing from the sound itself: the library divides one bitrate
-/// between the two, and at 24 kb/s the sound alone would lose a third of a PESQ point. A greater loss is met by finer
+/// What is spent so that repeating lost packets takes next to nothing from the sound itself: the library divides one
+/// bitrate between the two. At 16 kHz and 24 kb/s this costs 0.04 of PESQ while nothing is lost (4.21 for 4.25; 3.96
+/// within the 24), and at 5 and 10 % of loss it is 3.86 and 3.61 for 2.53 and 2.06. A greater loss is met by finer
 /// repetitions.
 fn bitrate_with_repeats(encoding: Encoding) -> u32 {
     let percent = u64::from(repeats_percent(encoding.loss_percent));

@@ -332,7 +332,7 @@ a=sendrecv
         name: "FreeSWITCH with SRTP: suites we lack, an older name of one we have; DTX, comfort noise",
         offer: sample!("freeswitch_srtp"),
         formats: &[
-            (102, OPUS_48K, 20, 30000, "dtx fec"),
+            (102, OPUS_48K, 20, 30000, "dtx fec=30000"),
             (9, Codec::G722, 20, 0, "dtx"),
             (0, Codec::Pcmu, 20, 0, "dtx"),
             (18, Codec::G729, 20, 0, "dtx"),
