@@ -36,8 +36,8 @@ impl Playout {
         }
     }
 
-    /// The hole before the next packet was filled while it was not there yet. Where that happens again and again, what
-    /// was lost is played all the same, and the delay is long enough from then on.
+    /// The hole before the next packet was filled while it was not there yet. What was lost is played all the same, and
+    /// the delay is long enough from then on.
     pub(super) fn recover_late(&mut self, now: Time, decoders: &mut [Decoder]) -> bool {
         if self.covered == 0 || self.recovered > 0 || self.paused.is_some() {
             return false;
@@ -51,9 +51,8 @@ impl Playout {
             return false;
         }
         let repeated_us = duration_us(self.sound.rate().duration(repeated));
-        let expected = self.repair.note(now, repeated_us as u32);
         let has_room = u64::from(self.delay.target_us()) + repeated_us <= self.max_delay_us;
-        expected && has_room && self.recover(repeated, now, decoders)
+        has_room && self.recover(repeated, now, decoders)
     }
 
     /// Samples at the end of the hole before the next packet that it repeats.

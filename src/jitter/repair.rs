@@ -1,7 +1,8 @@
 //! Whether it pays to wait for the packet after a lost one, because it repeats what was lost.
 //!
-//! That packet comes a packet time too late for the hole. Where this happens again and again, one packet of delay is
-//! taken on, and kept for as long as it goes on happening: a repeated packet sounds far better than a guess.
+//! That packet comes a packet time too late for the hole, so one packet of delay is taken on, and kept for as long as
+//! this goes on happening: a repeated packet sounds far better than a guess. Once is reason enough: who repeats has been
+//! told of loss, and each further guess costs more than the delay (PESQ 0.05 to 0.1 of ten seconds).
 
 use std::time::Duration;
 
@@ -18,14 +19,10 @@ pub(super) struct Repair {
 }
 
 impl Repair {
-    /// A packet has come that repeats so much of the hole before it. Tells whether that was to be expected.
-    pub fn note(&mut self, now: Time, repeated_us: u32) -> bool {
-        let expected = self.is_fresh(now);
+    /// A packet was taken that repeats so much of the hole before it.
+    pub fn note(&mut self, now: Time, repeated_us: u32) {
         self.last = Some(now);
-        if expected {
-            self.spare_us = repeated_us;
-        }
-        expected
+        self.spare_us = repeated_us;
     }
 
     /// Delay that is to be kept for it.

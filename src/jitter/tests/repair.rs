@@ -151,3 +151,13 @@ fn of_several_lost_packets_the_last_is_repeated() {
     assert!(stats.recovered_samples / 320 > holes / 2, "{stats:?} of {holes}");
     assert!(stats.concealed_samples / 320 < 3 * holes, "{stats:?}");
 }
+
+#[test]
+fn the_first_packet_that_is_lost_and_repeated_is_played() {
+    let sent = packets(10);
+    let decoder = Decoder::new(CODEC).unwrap();
+    let repeated = (200..PACKETS).find(|n| decoder.repeated(&sent[n + 1].payload) > 0);
+    let lost: Vec<bool> = (0..PACKETS).map(|n| Some(n) == repeated).collect();
+    let stats = played(sent, &lost).stats();
+    assert_eq!(stats.recovered_samples, 320, "packet {repeated:?}: {stats:?}");
+}
