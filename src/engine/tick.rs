@@ -203,6 +203,7 @@ fn hear_all(
         }
         let played = media.playout.pull(now, &mut media.decoders, &mut scratch.frame);
         let frame = &mut scratch.frame[..played.rate.samples_per_tick()];
+        dsp::saturate(frame);
         let playout_delay = Duration::from_secs_f32(media.playout.stats().delay_ms.max(0.0) * 1.0e-3);
         let pressed = leg.digits.listen(now, playout_delay, frame, played.rate);
         let active = match played.kind {
