@@ -160,6 +160,7 @@ pub fn figures(report: &LegReport) -> Map<String, Value> {
         "codecSent": report.codec_sent.map(registered_name),
         "remote": report.remote.map(|remote| remote.to_string()),
         "contributing": report.contributing,
+        "crowdedOut": report.crowded_out,
         "levelDbfs": tenths(report.level_dbfs),
         "noiseFloorDbfs": tenths(report.noise_floor_dbfs),
         "packetsReceived": report.packets_received,
@@ -211,6 +212,8 @@ pub struct ConferenceView {
     pub talkers: usize,
     pub locked: bool,
     pub max_participants: Option<u64>,
+    /// How many are heard at once at most; `None`: all who contribute.
+    pub max_talkers: Option<u16>,
     pub moh: Option<&'static str>,
     pub max_delay_ms: Option<u64>,
     /// `None`: the highest rate that a codec in use needs.
@@ -249,6 +252,7 @@ impl ConferenceView {
             since: timestamp(room.since),
             locked: room.is_locked,
             max_participants: room.participants_max,
+            max_talkers: room.talkers_max,
             moh: room.music.map(|music| music.name()),
             max_delay_ms: room.max_delay.map(|delay| delay.as_millis() as u64),
             sample_rate: room.sample_rate.map(|rate| rate.hz()),

@@ -13,6 +13,7 @@ mod feed;
 pub mod outbox;
 mod send;
 pub mod stats;
+mod talkers;
 mod tick;
 
 use std::net::SocketAddr;
@@ -27,7 +28,7 @@ use crate::dsp::Resampler;
 use crate::frame::Rate;
 use crate::id::{LegId, RoomId};
 use crate::leg::{Dropped, Leg, LegMedia};
-use crate::room::{Heard, Place, Progress, Room, RoomChange, Seat, Tap};
+use crate::room::{Heard, Place, Progress, Room, RoomChange, Seat, Tap, Turn};
 use crate::time::{PHASES, Tick, Time};
 use tick::Scratch;
 
@@ -237,6 +238,7 @@ impl Engine {
             heard: Heard::Silence,
             settle: if travelled { feed::SETTLE_TICKS } else { 0 },
             gain: 0.0,
+            turn: Turn::default(),
             voice: None,
             progress: Progress::Joining,
             early: false,
@@ -292,6 +294,12 @@ impl Engine {
         match change {
             RoomChange::SampleRate(rate) => room.rate.fix(rate),
             RoomChange::ActivityDetection(on) => room.settings.activity_detection = on,
+            RoomChange::TalkersMax(max) => {
+                room.settings.talkers_max = max;
+                if max.is_none() {
+                    room.seats.iter_mut().for_each(|seat| seat.turn = Turn::default());
+                }
+            }
             RoomChange::MusicWhileAlone(music) => room.settings.music_while_alone = music,
             RoomChange::Record(recording) => {
                 end_recording(id, room, out);

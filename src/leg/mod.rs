@@ -82,6 +82,8 @@ pub struct Leg {
     pub(crate) codec_received: Option<Codec>,
     pub(crate) last_arrival: Option<Time>,
     pub(crate) contributing: bool,
+    /// It would contribute, but the room hears others, who are louder.
+    pub(crate) crowded_out: bool,
     /// The tick that the leg's outbound sound goes on with; `None` before it was ever sent any.
     pub(crate) next_tick: Option<Tick>,
 }
@@ -118,6 +120,7 @@ impl Leg {
             codec_received: None,
             last_arrival: None,
             contributing: false,
+            crowded_out: false,
             next_tick: None,
             media,
         });
@@ -254,6 +257,7 @@ impl Leg {
             codec_sent: self.media.sent_format().map(|format| format.encoding.codec),
             remote: self.source.destination(),
             contributing: self.contributing,
+            crowded_out: self.crowded_out,
             level_dbfs: self.activity.level_dbfs(),
             noise_floor_dbfs: self.activity.noise_floor_dbfs(),
             packets_received: self.counts.packets_received,

@@ -15,6 +15,8 @@ pub struct LegReport {
     /// Where we send to; `None` while nothing is agreed.
     pub remote: Option<SocketAddr>,
     pub contributing: bool,
+    /// It would contribute, but its room hears only so many at once, and others are louder.
+    pub crowded_out: bool,
     /// Level of the last tick in dBFS, −127 for silence.
     pub level_dbfs: f32,
     pub noise_floor_dbfs: f32,

@@ -10,5 +10,6 @@ mod simulation;
 mod sound;
 mod streams;
 mod support;
+mod talkers;
 mod tidy;
 mod tones;

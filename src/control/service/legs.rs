@@ -394,6 +394,7 @@ impl Inner {
                 max_delay: None,
                 sample_rate: None,
                 activity_detection: true,
+                talkers_max: None,
                 recording: None,
             };
             state.rooms.insert(conference.clone(), room);
