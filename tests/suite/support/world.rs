@@ -366,7 +366,8 @@ impl World {
         datagram.extend(ssrc.to_be_bytes());
         datagram.push((percent * 256 / 100) as u8);
         datagram.extend([0; 19]);
-        self.engines[party.engine].receive_rtcp(party.leg, party.address, &mut datagram);
+        let now = self.tick.due(0);
+        self.engines[party.engine].receive_rtcp(now, party.leg, party.address, &mut datagram);
     }
 
     pub fn leave(&mut self, party: usize) {
