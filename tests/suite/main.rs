@@ -4,6 +4,7 @@ mod conference;
 mod control;
 mod digits;
 mod encrypted;
+mod faults;
 mod fuzz_corpus;
 mod loopback;
 mod simulation;

@@ -81,7 +81,7 @@ pub struct Party {
     seam: bool,
     decoder: Decoder,
     network: Network,
-    last_header: Option<Header>,
+    pub last_header: Option<Header>,
     /// Timestamp after the last packet heard.
     expected: u32,
     /// That packet said that there is nothing to hear for a while.
