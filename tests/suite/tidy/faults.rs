@@ -27,7 +27,10 @@ fn a_row_without_a_test_or_with_a_wrong_one_is_told() {
         .collect();
     assert_eq!(complaints(&table, &tests), [""; 0]);
     table = table.replace("| M3 | in | out | `a_test_there_is` |\n", "");
-    table = table.replace("| M5 | in | out | `a_test_there_is` |", "| M5 | in `a` | out |  |");
+    table = table.replace(
+        "| M5 | in | out | `a_test_there_is` |",
+        "| M5 | in `a` | out |  |",
+    );
     table = table.replace(
         "| M7 | in | out | `a_test_there_is` |",
         "| M7 | in | out | `a_test_there_was` |",
@@ -44,7 +47,7 @@ fn a_row_without_a_test_or_with_a_wrong_one_is_told() {
 
 fn complaints(table: &str, tests: &BTreeSet<String>) -> Vec<String> {
     let mut complaints = Vec::new();
-    let mut rows = BTreeSet::new();
+    let mut rows: BTreeSet<usize> = BTreeSet::new();
     for line in table.lines() {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let (Some(row), Some(held_by)) = (cells.first(), cells.last()) else {
