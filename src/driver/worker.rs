@@ -14,12 +14,12 @@ use crossbeam_queue::ArrayQueue;
 use crate::driver::clock::Clock;
 use crate::driver::ports::Sockets;
 use crate::driver::rtcp_poll::RtcpPoll;
-use crate::driver::socket::{self, DATAGRAM_BYTES_MAX};
+use crate::driver::socket::{self, DATAGRAM_BYTES_MAX, Received};
 use crate::driver::{Command, Event};
 use crate::engine::outbox::Outbox;
 use crate::engine::{self, Engine};
 use crate::id::{LegId, RoomId};
-use crate::leg::Dropped;
+use crate::leg::{Dropped, Port};
 use crate::record::{RecordedFrame, TapQueue};
 use crate::time::{PHASES, TICK, Tick, Time};
 
@@ -91,10 +91,10 @@ impl Worker {
             let Some(command) = self.commands.pop() else { break };
             self.apply(command);
         }
-        if phase == 0 {
-            self.drain_rtcp();
-        }
         let from_realtime = self.clock.from_realtime();
+        if phase == 0 {
+            self.drain_rtcp(from_realtime);
+        }
         for index in 0..self.engine.rooms_in_phase(phase).len() {
             let room = self.engine.rooms_in_phase(phase)[index];
             self.drain_room(room, from_realtime);
@@ -142,10 +142,7 @@ impl Worker {
             let Ok(received) = socket::receive(&sockets.rtp, &mut self.buffer[..]) else {
                 return;
             };
-            let arrival = match received.realtime_nanos {
-                Some(nanos) => Time::from_nanos(u64::try_from(nanos + from_realtime).unwrap_or(0)).min(now),
-                None => now,
-            };
+            let arrival = arrival(&received, now, from_realtime);
             if received.truncated {
                 self.engine.dropped(leg, Dropped::TooLong);
                 continue;
@@ -158,7 +155,8 @@ impl Worker {
         }
     }
 
-    fn drain_rtcp(&mut self) {
+    fn drain_rtcp(&mut self, from_realtime: i64) {
+        let now = self.clock.now();
         for leg in self.rtcp.ready() {
             let Some(sockets) = &self.sockets[leg.0 as usize] else {
                 continue;
@@ -167,8 +165,9 @@ impl Worker {
                 let Ok(received) = socket::receive(&sockets.rtcp, &mut self.buffer[..]) else {
                     break;
                 };
+                let arrival = arrival(&received, now, from_realtime);
                 self.engine
-                    .receive_rtcp(leg, received.from, &mut self.buffer[..received.len]);
+                    .receive_rtcp(arrival, leg, received.from, &mut self.buffer[..received.len]);
             }
         }
     }
@@ -180,7 +179,11 @@ impl Worker {
             let Some(sockets) = &self.sockets[outgoing.leg.0 as usize] else {
                 continue;
             };
-            if sockets.rtp.send_to(datagram, outgoing.to).is_err() {
+            let socket = match outgoing.by {
+                Port::Rtp => &sockets.rtp,
+                Port::Rtcp => &sockets.rtcp,
+            };
+            if socket.send_to(datagram, outgoing.to).is_err() {
                 failed += 1;
             }
         }
@@ -226,6 +229,14 @@ impl Worker {
         stats.send_errors += failed;
         stats.recorded_frames_lost += unrecorded;
         stats.events_lost += untold;
+    }
+}
+
+/// When a datagram came, by the kernel's clock where it says so.
+fn arrival(received: &Received, now: Time, from_realtime: i64) -> Time {
+    match received.realtime_nanos {
+        Some(nanos) => Time::from_nanos(u64::try_from(nanos + from_realtime).unwrap_or(0)).min(now),
+        None => now,
     }
 }
 

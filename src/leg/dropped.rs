@@ -18,6 +18,8 @@ pub enum Dropped {
     UnknownSource,
     /// From a new address that has not yet shown enough of a stream to be latched.
     Probation,
+    /// Of our own making: what we send comes back to us (RFC 3550 §8.2).
+    Looped,
     Duplicate,
     Late,
     /// The playout buffer was full.
@@ -47,7 +49,7 @@ pub enum Dropped {
 }
 
 impl Dropped {
-    pub const ALL: [Dropped; 25] = [
+    pub const ALL: [Dropped; 26] = [
         Dropped::TooShort,
         Dropped::TooLong,
         Dropped::WrongVersion,
@@ -59,6 +61,7 @@ impl Dropped {
         Dropped::UnknownPayloadType,
         Dropped::UnknownSource,
         Dropped::Probation,
+        Dropped::Looped,
         Dropped::Duplicate,
         Dropped::Late,
         Dropped::Overflow,
@@ -91,6 +94,7 @@ impl Dropped {
             Dropped::UnknownPayloadType => "unknown_payload_type",
             Dropped::UnknownSource => "unknown_source",
             Dropped::Probation => "probation",
+            Dropped::Looped => "looped",
             Dropped::Duplicate => "duplicate",
             Dropped::Late => "late",
             Dropped::Overflow => "overflow",
