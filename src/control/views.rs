@@ -182,7 +182,7 @@ pub fn figures(report: &LegReport) -> Map<String, Value> {
         "delayTargetMs": tenths(report.delay_target_ms),
         "delayMsMax": tenths(report.delay_ms_max),
         "jitterMs": tenths(report.jitter_ms),
-        "mos": mos(report.codec_received, report.packets_received, report.packets_lost, report.delay_ms),
+        "mos": mos(report),
         "dropped": dropped,
         "lastArrivalNanos": report.last_arrival_nanos,
     });
