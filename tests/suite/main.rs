@@ -7,6 +7,7 @@ mod encrypted;
 mod faults;
 mod fuzz_corpus;
 mod loopback;
+mod reports;
 mod simulation;
 mod sound;
 mod strangers;

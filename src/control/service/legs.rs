@@ -437,7 +437,10 @@ impl Inner {
         if let Some(conference) = &to {
             self.admit(state, conference)?;
             reserved = Some(self.reserve(state, call, conference, Some(&place))?);
-            commands.push(Command::Engine(engine::Command::Leave { leg: place.slot }));
+            commands.push(Command::Engine(engine::Command::Leave {
+                leg: place.slot,
+                for_good: false,
+            }));
         }
         if let Err(refusal) = self.send(state, place.engine, commands) {
             if let Some(reserved) = reserved {
@@ -481,7 +484,10 @@ impl Inner {
             self.send_surely(
                 state,
                 engine,
-                Command::Engine(engine::Command::Leave { leg: slot }),
+                Command::Engine(engine::Command::Leave {
+                    leg: slot,
+                    for_good: true,
+                }),
             );
         }
     }
