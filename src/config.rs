@@ -51,6 +51,8 @@ pub struct Rtp {
     pub advertise: Vec<IpAddr>,
     pub ports: RangeInclusive<u16>,
     pub dscp: u8,
+    /// How long a released port must have been quiet before another leg gets it.
+    pub port_rest: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -191,6 +193,7 @@ impl Config {
                 advertise,
                 ports: s.ports("rtp.ports")?,
                 dscp: s.number("rtp.dscp", 0..=63)? as u8,
+                port_rest: Duration::from_secs(s.number("rtp.port_rest_s", 0..=3_600)? as u64),
             },
             engine: Engine {
                 threads,

@@ -40,6 +40,22 @@ pub fn render(figures: &Figures) -> String {
     );
 
     page.family(
+        "mixminus_rtcp_packets_total",
+        "counter",
+        "RTCP datagrams that were heeded, and that were sent.",
+    );
+    page.sample(
+        "mixminus_rtcp_packets_total",
+        &[("direction", "received")],
+        sum(engines, |engine| engine.rtcp_received),
+    );
+    page.sample(
+        "mixminus_rtcp_packets_total",
+        &[("direction", "sent")],
+        sum(engines, |engine| engine.rtcp_sent),
+    );
+
+    page.family(
         "mixminus_dropped_total",
         "counter",
         "Datagrams that were not heard or not sent, by reason.",
@@ -159,8 +175,20 @@ pub fn render(figures: &Figures) -> String {
     page.one(
         "mixminus_ports_free",
         "gauge",
-        "Pairs of media ports that no leg has.",
-        figures.ports_free,
+        "Pairs of media ports that a leg can have.",
+        figures.ports.free,
+    );
+    page.one(
+        "mixminus_ports_resting",
+        "gauge",
+        "Pairs of released media ports that are not known to be quiet yet.",
+        figures.ports.resting,
+    );
+    page.one(
+        "mixminus_resting_port_packets_total",
+        "counter",
+        "Datagrams that came to released media ports.",
+        figures.ports.strays,
     );
     page.one(
         "mixminus_draining",
@@ -264,6 +292,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::ports::Unused;
     use std::collections::BTreeMap;
 
     #[test]
@@ -280,7 +309,11 @@ mod tests {
             rooms: 3,
             legs_by_codec: BTreeMap::from([("PCMU", 2)]),
             recordings: 0,
-            ports_free: 1,
+            ports: Unused {
+                free: 1,
+                resting: 0,
+                strays: 0,
+            },
             is_draining: false,
         };
         let page = render(&figures);

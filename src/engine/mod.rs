@@ -11,6 +11,7 @@ pub mod command;
 pub mod event;
 mod feed;
 pub mod outbox;
+mod report;
 mod send;
 pub mod stats;
 mod talkers;
@@ -29,6 +30,8 @@ use crate::frame::Rate;
 use crate::id::{LegId, RoomId};
 use crate::leg::{Dropped, Leg, LegMedia};
 use crate::room::{Heard, Place, Progress, Room, RoomChange, Seat, Tap, Turn};
+use crate::rtp::is_rtcp;
+use crate::rtp::ntp::WallClock;
 use crate::time::{PHASES, Tick, Time};
 use tick::Scratch;
 
@@ -47,6 +50,7 @@ pub struct Engine {
     phases: [Vec<RoomId>; PHASES],
     scratch: Scratch,
     stats: EngineStats,
+    wall_clock: WallClock,
 }
 
 impl Engine {
@@ -59,7 +63,13 @@ impl Engine {
             phases: std::array::from_fn(|_| Vec::with_capacity(limits.rooms)),
             scratch: Scratch::new(limits.legs),
             stats: EngineStats::default(),
+            wall_clock: WallClock::default(),
         }
+    }
+
+    /// The wall clock that RTCP quotes: the same for all engines that legs move between.
+    pub fn set_wall_clock(&mut self, wall_clock: WallClock) {
+        self.wall_clock = wall_clock;
     }
 
     pub fn rooms_in_phase(&self, phase: usize) -> &[RoomId] {
@@ -92,23 +102,30 @@ impl Engine {
 
     /// A datagram came on a leg's RTP socket at `arrival`; it is deciphered where it lies.
     pub fn receive(&mut self, arrival: Time, leg: LegId, from: SocketAddr, datagram: &mut [u8]) {
-        if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
-            self.stats.packets_received += 1;
-            // A panic here is a defect of ours; the sender of the packet must not stop a media thread with it.
-            match catch_unwind(AssertUnwindSafe(|| leg.receive(arrival, from, datagram))) {
-                Ok(outcome) => self.stats.note(outcome),
-                Err(_) => self.stats.panics += 1,
-            }
-        }
+        let (rtcp, wall_clock) = (is_rtcp(datagram), self.wall_clock);
+        self.take_in(leg, rtcp, |leg| leg.receive(arrival, from, datagram, wall_clock));
     }
 
-    /// A datagram came on a leg's RTCP socket; it is deciphered where it lies.
-    pub fn receive_rtcp(&mut self, leg: LegId, from: SocketAddr, datagram: &mut [u8]) {
-        if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
-            match catch_unwind(AssertUnwindSafe(|| leg.receive_rtcp(from, datagram))) {
-                Ok(outcome) => self.stats.note(outcome),
-                Err(_) => self.stats.panics += 1,
+    /// A datagram came on a leg's RTCP socket at `arrival`; it is deciphered where it lies.
+    pub fn receive_rtcp(&mut self, arrival: Time, leg: LegId, from: SocketAddr, datagram: &mut [u8]) {
+        let wall_clock = self.wall_clock;
+        self.take_in(leg, true, |leg| {
+            leg.receive_rtcp(arrival, from, datagram, wall_clock)
+        });
+    }
+
+    fn take_in(&mut self, leg: LegId, rtcp: bool, take: impl FnOnce(&mut Leg) -> Result<(), Dropped>) {
+        let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() else {
+            return;
+        };
+        self.stats.packets_received += 1;
+        // A panic here is a defect of ours; the sender of the packet must not stop a media thread with it.
+        match catch_unwind(AssertUnwindSafe(|| take(leg))) {
+            Ok(outcome) => {
+                self.stats.rtcp_received += u64::from(rtcp && outcome.is_ok());
+                self.stats.note(outcome);
             }
+            Err(_) => self.stats.panics += 1,
         }
     }
 
@@ -141,7 +158,10 @@ impl Engine {
             Command::Open { room, state } => self.open(room, state),
             Command::Close { room } => self.close(room, out),
             Command::Join { leg, state, room } => self.join(leg, state, room),
-            Command::Leave { leg } => {
+            Command::Leave { leg, for_good } => {
+                if for_good && let Some(state) = self.legs[leg.0 as usize].as_deref_mut() {
+                    state.reports.leave();
+                }
                 if let Some(seat) = self.seat_mut(leg) {
                     seat.progress = Progress::Leaving;
                 }

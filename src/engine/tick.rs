@@ -15,6 +15,7 @@ use crate::dsp::{self, Limiter, Music};
 use crate::dtmf::{self, Digit};
 use crate::engine::feed::{SETTLE_TICKS, choose_streams, feed_all, run_shared_streams};
 use crate::engine::outbox::{Outbox, RecordedMix};
+use crate::engine::report::report_all;
 use crate::engine::talkers::{Said, enters_at, mix_all, tell_whether_heard};
 use crate::engine::{Engine, EngineStats, Event};
 use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
@@ -119,6 +120,7 @@ impl Engine {
             room_of,
             scratch,
             stats,
+            wall_clock,
             ..
         } = self;
         let Some(room) = rooms[id.0 as usize].as_deref_mut() else {
@@ -139,6 +141,7 @@ impl Engine {
         choose_streams(room, legs, step);
         run_shared_streams(room, step, scratch, stats);
         feed_all(room, legs, step, scratch, stats, out);
+        report_all(room, legs, step.now, *wall_clock, stats, out);
         record(id, room, step, scratch, out);
 
         room.rate.need(needed);

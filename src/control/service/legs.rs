@@ -274,7 +274,7 @@ impl Inner {
         call: &CallId,
         mut entry: LegEntry,
         leg: Box<Leg>,
-        sockets: Sockets,
+        mut sockets: Sockets,
     ) -> Result<LegView, Refusal> {
         let mut guard = self.state();
         let state = &mut *guard;
@@ -283,6 +283,7 @@ impl Inner {
         let mut reserved = self.reserve(state, call, &conference, None)?;
         let slot = reserved.place.slot;
         let mut commands: Vec<Command> = reserved.open.take().into_iter().collect();
+        sockets.tell();
         commands.push(Command::Seat {
             leg: slot,
             state: leg,
@@ -437,7 +438,10 @@ impl Inner {
         if let Some(conference) = &to {
             self.admit(state, conference)?;
             reserved = Some(self.reserve(state, call, conference, Some(&place))?);
-            commands.push(Command::Engine(engine::Command::Leave { leg: place.slot }));
+            commands.push(Command::Engine(engine::Command::Leave {
+                leg: place.slot,
+                for_good: false,
+            }));
         }
         if let Err(refusal) = self.send(state, place.engine, commands) {
             if let Some(reserved) = reserved {
@@ -481,7 +485,10 @@ impl Inner {
             self.send_surely(
                 state,
                 engine,
-                Command::Engine(engine::Command::Leave { leg: slot }),
+                Command::Engine(engine::Command::Leave {
+                    leg: slot,
+                    for_good: true,
+                }),
             );
         }
     }
