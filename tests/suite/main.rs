@@ -8,6 +8,7 @@ mod fuzz_corpus;
 mod loopback;
 mod simulation;
 mod sound;
+mod storms;
 mod streams;
 mod support;
 mod tidy;
