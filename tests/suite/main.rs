@@ -11,6 +11,7 @@ mod reports;
 mod simulation;
 mod sound;
 mod strangers;
+mod storms;
 mod streams;
 mod support;
 mod talkers;
