@@ -51,6 +51,9 @@ pub struct Rtp {
     pub advertise: Vec<IpAddr>,
     pub ports: RangeInclusive<u16>,
     pub dscp: u8,
+    /// Seconds; zero: never.
+    pub media_timeout_s: u64,
+    pub end_on_media_timeout: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -191,6 +194,8 @@ impl Config {
                 advertise,
                 ports: s.ports("rtp.ports")?,
                 dscp: s.number("rtp.dscp", 0..=63)? as u8,
+                media_timeout_s: s.number("rtp.media_timeout_s", 0..=86_400)? as u64,
+                end_on_media_timeout: s.switch("rtp.end_on_media_timeout")?,
             },
             engine: Engine {
                 threads,

@@ -23,6 +23,7 @@ const CLI_CHARS_MAX: usize = 256;
 const SDP_CHARS_MAX: usize = 64 * 1024;
 const CUSTOM_BYTES_MAX: usize = 1024;
 const GAIN_DB: std::ops::RangeInclusive<f64> = -60.0..=24.0;
+const MEDIA_TIMEOUT_S: std::ops::RangeInclusive<u64> = 0..=86_400;
 const MAX_DELAY_MS: std::ops::RangeInclusive<u64> = 20..=2000;
 pub const PARTICIPANTS_MAX: u64 = 1_000_000;
 
@@ -51,6 +52,9 @@ pub struct CreateLeg {
     /// `false`: a remote that sends from another port than it listens on is still sent to where its SDP says.
     pub symmetric: bool,
     pub digits: Option<DigitSettings>,
+    /// Seconds; zero: never.
+    pub media_timeout_s: Option<u64>,
+    pub end_on_media_timeout: Option<bool>,
     pub custom: Option<Value>,
 }
 
@@ -65,7 +69,6 @@ impl CreateLeg {
         if f.flag("startOnEnter")? == Some(false) {
             return Err(Refusal::not_available_yet("startOnEnter: false"));
         }
-        refuse_later(f, &["mediaTimeoutS"])?;
         let recording_options = f
             .object("recordingOptions")?
             .map(RecordingOptions::parse)
@@ -95,6 +98,8 @@ impl CreateLeg {
             offer_srtp,
             symmetric: f.flag("symmetric")?.unwrap_or(true),
             digits: digits::settings(f)?,
+            media_timeout_s: media_timeout_s(f)?,
+            end_on_media_timeout: f.flag("endOnMediaTimeout")?,
             custom: f.any("custom", CUSTOM_BYTES_MAX)?,
         };
         fields.finish()?;
@@ -116,6 +121,9 @@ pub struct ChangeLeg {
     pub music: Option<Option<Music>>,
     /// What is not said of digits is as it is by default, all of it where they are cleared.
     pub digits: Option<DigitSettings>,
+    /// `Some(None)`: as it is configured for all.
+    pub media_timeout_s: Option<Option<u64>>,
+    pub end_on_media_timeout: Option<Option<bool>>,
 }
 
 impl ChangeLeg {
@@ -132,6 +140,8 @@ impl ChangeLeg {
             digits: f
                 .clearable("conferenceDtmfOptions", digits::settings)?
                 .map(Option::unwrap_or_default),
+            media_timeout_s: f.clearable("mediaTimeoutS", media_timeout_s)?,
+            end_on_media_timeout: f.clearable("endOnMediaTimeout", |f| f.flag("endOnMediaTimeout"))?,
         };
         fields.finish()?;
         Ok(change)
@@ -292,6 +302,10 @@ fn max_delay(fields: &mut Fields) -> Result<Option<Duration>, Refusal> {
         .map(Duration::from_millis))
 }
 
+fn media_timeout_s(fields: &mut Fields) -> Result<Option<u64>, Refusal> {
+    fields.whole("mediaTimeoutS", MEDIA_TIMEOUT_S)
+}
+
 fn sample_rate(fields: &mut Fields) -> Result<Option<Rate>, Refusal> {
     match fields.whole("sampleRate", 0..=u64::MAX)? {
         None => Ok(None),
@@ -362,7 +376,7 @@ mod tests {
                 "startOnEnter":true,"endOnExit":true,"record":true,"recordingOptions":{"format":"wav","tracks":"mix",
                 "sampleRate":8000,"notificationEvents":false,"transcriptionOptions":{"enabled":true}},
                 "conferenceDtmfOptions":{"mode":"detect","maxDigits":2,"timoutMills":10},"maxDelayMs":200,
-                "advertise":"192.0.2.1","codecs":["PCMA"],"offer":{"srtp":"sdes","ptimeMs":30},"symmetric":false,
+                "mediaTimeoutS":0,"endOnMediaTimeout":true,"advertise":"192.0.2.1","codecs":["PCMA"],"offer":{"srtp":"sdes","ptimeMs":30},"symmetric":false,
                 "custom":{"any":[1]}}"#,
         )
         .unwrap();
@@ -377,6 +391,10 @@ mod tests {
         };
         assert_eq!(leg.digits.map(|digits| digits.mode), Some(detect));
         assert_eq!(leg.offer_srtp, SrtpOffer::Sdes);
+        assert_eq!(
+            (leg.media_timeout_s, leg.end_on_media_timeout),
+            (Some(0), Some(true))
+        );
         let record = leg.record.unwrap();
         assert_eq!((record.rate, record.notes.len()), (Rate::Hz8000, 1));
     }
@@ -394,7 +412,14 @@ mod tests {
                 r#""startOnEnter":false"#,
                 "`startOnEnter: false` is not available yet",
             ),
-            (r#""mediaTimeoutS":5"#, "`mediaTimeoutS` is not available yet"),
+            (
+                r#""mediaTimeoutS":-1"#,
+                "`mediaTimeoutS` must be a whole number from 0 to 86400.",
+            ),
+            (
+                r#""endOnMediaTimeout":1"#,
+                "`endOnMediaTimeout` must be true or false.",
+            ),
             (r#""conferenceDtmfOptions":{"x":1}"#, "`conferenceDtmfOptions.x`"),
             (
                 r#""offer":{"srtp":"dtls"}"#,

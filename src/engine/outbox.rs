@@ -18,7 +18,7 @@ use crate::time::Tick;
 const BYTES_PER_LEG: usize = 3_072;
 
 /// Events that one room's tick or one command can cause, for each leg.
-const EVENTS_PER_LEG: usize = 4;
+const EVENTS_PER_LEG: usize = 7;
 
 /// Where a datagram goes and which of the outbox's bytes it is.
 pub struct Outgoing {

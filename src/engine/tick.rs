@@ -14,6 +14,7 @@ use crate::dsp::{self, Limiter, Music};
 use crate::dtmf::{self, Digit};
 use crate::engine::feed::{SETTLE_TICKS, choose_streams, feed_all, run_shared_streams};
 use crate::engine::outbox::{Outbox, RecordedMix};
+use crate::engine::watch::{stop_watching, watch_all};
 use crate::engine::{Engine, EngineStats, Event};
 use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
 use crate::id::{LegId, RoomId};
@@ -130,6 +131,7 @@ impl Engine {
         run_shared_streams(room, step, scratch, stats);
         feed_all(room, legs, step, scratch, stats, out);
         record(id, room, step, scratch, out);
+        watch_all(room, legs, step, stats, out);
 
         room.rate.need(needed);
         for seat in &mut room.seats {
@@ -396,6 +398,7 @@ fn unseat(
             tick,
         });
     }
+    stop_watching(id, &mut leg, tick, out);
     out.events.push(Event::Left {
         leg: id,
         tick,

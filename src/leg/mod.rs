@@ -6,22 +6,27 @@
 mod change;
 mod digits;
 mod dropped;
+mod lately;
 mod media;
 mod receive;
 mod remote_loss;
 mod report;
 mod source;
 mod timeline;
+mod watch;
 
 use std::time::Duration;
 
 pub use change::{DigitSettings, Hold, InBand, LegChange};
 pub(crate) use digits::{LegDigits, Told};
 pub use dropped::Dropped;
+pub use lately::{Lately, Rejected};
 pub use media::{Companion, Format, LegMedia, MediaTerms};
 pub use report::LegReport;
 pub use source::Source;
 pub use timeline::{Identity, Timeline};
+pub(crate) use watch::Noticed;
+pub use watch::{DEFAULT_MEDIA_TIMEOUT, Direction, OneWay};
 
 use crate::codec::{Codec, Encoding};
 use crate::dsp::{Activity, Limiter, Music, Resampler};
@@ -29,6 +34,7 @@ use crate::frame::Rate;
 use crate::jitter::PlayoutStats;
 use crate::time::{Tick, Time};
 use remote_loss::RemoteLoss;
+use watch::Watch;
 
 /// Hard bound of a leg's playout delay unless it is set.
 pub const DEFAULT_MAX_DELAY: Duration = Duration::from_millis(300);
@@ -44,6 +50,8 @@ pub struct LegSettings {
     pub music_while_alone: Option<Music>,
     pub max_delay: Duration,
     pub digits: DigitSettings,
+    /// So long there may be neither RTP nor RTCP where there should be; `None`: for ever.
+    pub media_timeout: Option<Duration>,
 }
 
 impl Default for LegSettings {
@@ -56,6 +64,7 @@ impl Default for LegSettings {
             music_while_alone: None,
             max_delay: DEFAULT_MAX_DELAY,
             digits: DigitSettings::default(),
+            media_timeout: Some(DEFAULT_MEDIA_TIMEOUT),
         }
     }
 }
@@ -76,6 +85,7 @@ pub struct Leg {
     pub(crate) digits: LegDigits,
     /// What the remote party loses of what we send.
     pub(crate) remote_loss: RemoteLoss,
+    pub(crate) watch: Watch,
     /// The limiter of the leg's own signal.
     pub(crate) limiter: Limiter,
     /// The codec of the sound played last.
@@ -93,6 +103,8 @@ pub struct Counts {
     pub bytes_received: u64,
     pub packets_sent: u64,
     pub bytes_sent: u64,
+    /// Packets that the socket did not take.
+    pub send_errors: u64,
     pub rtcp_received: u64,
     pub packets_lost: u64,
     pub samples_concealed: u64,
@@ -114,6 +126,7 @@ impl Leg {
             activity: Activity::new(),
             digits: LegDigits::new(settings.digits, media.hears_events()),
             remote_loss: RemoteLoss::default(),
+            watch: Watch::default(),
             limiter: Limiter::new(),
             codec_received: None,
             last_arrival: None,
@@ -139,6 +152,10 @@ impl Leg {
             LegChange::Digits(digits) => {
                 self.settings.digits = digits;
                 self.digits.set(digits, self.media.hears_events());
+            }
+            LegChange::MediaTimeout(timeout) => {
+                self.settings.media_timeout = timeout;
+                self.watch.restart_timeout();
             }
         }
     }
@@ -270,6 +287,8 @@ impl Leg {
             jitter_ms: playout.jitter_ms,
             dropped: self.counts.dropped,
             last_arrival_nanos: self.last_arrival.map_or(0, Time::as_nanos),
+            send_errors: self.counts.send_errors,
+            lately: self.lately(),
         }
     }
 }

@@ -20,11 +20,14 @@ impl Leg {
         from: SocketAddr,
         datagram: &mut [u8],
     ) -> Result<(), Dropped> {
-        let outcome = if is_rtcp(datagram) {
-            self.hear_rtcp(from, datagram)
-        } else {
-            self.hear_rtp(arrival, from, datagram)
-        };
+        if is_rtcp(datagram) {
+            let outcome = self.hear_rtcp(from, datagram);
+            return self.note(outcome);
+        }
+        let outcome = self.hear_rtp(arrival, from, datagram);
+        if let Err(reason) = outcome {
+            self.remember_rejected(reason, from, datagram);
+        }
         self.note(outcome)
     }
 

@@ -6,6 +6,7 @@ mod digits;
 mod encrypted;
 mod fuzz_corpus;
 mod loopback;
+mod one_way;
 mod simulation;
 mod sound;
 mod streams;
