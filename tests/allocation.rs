@@ -268,13 +268,13 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
                 report[8..12].copy_from_slice(&talker.leg.0.to_be_bytes());
                 report[12] = [0, 13, 26, 52][chance.usize(0..4)];
                 let ((), caught) =
-                    allocations(|| engine.receive_rtcp(talker.leg, talker.address, &mut report));
+                    allocations(|| engine.receive_rtcp(now, talker.leg, talker.address, &mut report));
                 assert_eq!(caught, 0, "a report allocates nothing");
             }
             let mut garbage: Vec<u8> = (0..chance.usize(0..200)).map(|_| chance.u8(..)).collect();
             let ((), caught) = allocations(|| {
                 engine.receive(now, talker.leg, talker.address, &mut garbage);
-                engine.receive_rtcp(talker.leg, talker.address, &mut garbage);
+                engine.receive_rtcp(now, talker.leg, talker.address, &mut garbage);
             });
             assert_eq!(caught, 0, "garbage allocates nothing");
         }

@@ -179,8 +179,20 @@ pub fn render(figures: &Figures) -> String {
     page.one(
         "mixminus_ports_free",
         "gauge",
-        "Pairs of media ports that no leg has.",
-        figures.ports_free,
+        "Pairs of media ports that a leg can have.",
+        figures.ports.free,
+    );
+    page.one(
+        "mixminus_ports_resting",
+        "gauge",
+        "Pairs of released media ports that are not known to be quiet yet.",
+        figures.ports.resting,
+    );
+    page.one(
+        "mixminus_resting_port_packets_total",
+        "counter",
+        "Datagrams that came to released media ports.",
+        figures.ports.strays,
     );
     page.one(
         "mixminus_draining",
@@ -284,6 +296,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::ports::Unused;
     use std::collections::BTreeMap;
 
     #[test]
@@ -302,7 +315,11 @@ mod tests {
             rooms: 3,
             legs_by_codec: BTreeMap::from([("PCMU", 2)]),
             recordings: 0,
-            ports_free: 1,
+            ports: Unused {
+                free: 1,
+                resting: 0,
+                strays: 0,
+            },
             is_draining: false,
         };
         let page = render(&figures);

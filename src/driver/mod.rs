@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod ports;
 pub mod realtime;
+mod resting;
 mod rtcp_poll;
 pub mod socket;
 mod worker;

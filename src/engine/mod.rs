@@ -103,9 +103,9 @@ impl Engine {
     }
 
     /// A datagram came on a leg's RTCP socket; it is deciphered where it lies.
-    pub fn receive_rtcp(&mut self, leg: LegId, from: SocketAddr, datagram: &mut [u8]) {
+    pub fn receive_rtcp(&mut self, arrival: Time, leg: LegId, from: SocketAddr, datagram: &mut [u8]) {
         if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
-            match catch_unwind(AssertUnwindSafe(|| leg.receive_rtcp(from, datagram))) {
+            match catch_unwind(AssertUnwindSafe(|| leg.receive_rtcp(arrival, from, datagram))) {
                 Ok(outcome) => self.stats.note(outcome),
                 Err(_) => self.stats.panics += 1,
             }

@@ -18,6 +18,8 @@ pub enum Dropped {
     UnknownSource,
     /// From a new address that has not yet shown enough of a stream to be latched.
     Probation,
+    /// More packets in a second than any sound makes.
+    TooFast,
     Duplicate,
     Late,
     /// The playout buffer was full.
@@ -47,7 +49,7 @@ pub enum Dropped {
 }
 
 impl Dropped {
-    pub const ALL: [Dropped; 25] = [
+    pub const ALL: [Dropped; 26] = [
         Dropped::TooShort,
         Dropped::TooLong,
         Dropped::WrongVersion,
@@ -59,6 +61,7 @@ impl Dropped {
         Dropped::UnknownPayloadType,
         Dropped::UnknownSource,
         Dropped::Probation,
+        Dropped::TooFast,
         Dropped::Duplicate,
         Dropped::Late,
         Dropped::Overflow,
@@ -96,6 +99,7 @@ impl Dropped {
             Dropped::UnknownPayloadType => "unknown_payload_type",
             Dropped::UnknownSource => "unknown_source",
             Dropped::Probation => "probation",
+            Dropped::TooFast => "too_fast",
             Dropped::Duplicate => "duplicate",
             Dropped::Late => "late",
             Dropped::Overflow => "overflow",

@@ -8,6 +8,7 @@ mod digits;
 mod dropped;
 mod lately;
 mod media;
+mod pace;
 mod receive;
 mod remote_loss;
 mod report;
@@ -33,6 +34,7 @@ use crate::dsp::{Activity, Limiter, Music, Resampler};
 use crate::frame::Rate;
 use crate::jitter::PlayoutStats;
 use crate::time::{Tick, Time};
+use pace::Pace;
 use remote_loss::RemoteLoss;
 use watch::Watch;
 
@@ -73,6 +75,8 @@ pub struct Leg {
     pub(crate) settings: LegSettings,
     pub(crate) media: Box<LegMedia>,
     pub(crate) source: Source,
+    /// Of what is heard, RTP and RTCP alike.
+    pub(crate) pace: Pace,
     pub(crate) timeline: Timeline,
     pub(crate) counts: Counts,
     /// How much of the playout's counters is in `counts` already.
@@ -118,6 +122,7 @@ impl Leg {
         let mut leg = Box::new(Leg {
             settings,
             source: Source::new(media.terms().remote, media.terms().symmetric),
+            pace: Pace::default(),
             timeline: Timeline::new(identity),
             counts: Counts::default(),
             settled: PlayoutStats::default(),

@@ -1,5 +1,5 @@
-//! A datagram's way into a leg: decipher → parse → payload type → source → playout, or digits. What fails on the way has
-//! a name.
+//! A datagram's way into a leg: decipher → parse → payload type → source → pace → playout, or digits. What fails on the
+//! way has a name.
 
 use std::net::SocketAddr;
 
@@ -21,7 +21,7 @@ impl Leg {
         datagram: &mut [u8],
     ) -> Result<(), Dropped> {
         if is_rtcp(datagram) {
-            let outcome = self.hear_rtcp(from, datagram);
+            let outcome = self.hear_rtcp(arrival, from, datagram);
             return self.note(outcome);
         }
         let outcome = self.hear_rtp(arrival, from, datagram);
@@ -32,8 +32,13 @@ impl Leg {
     }
 
     /// Takes one datagram from the RTCP socket.
-    pub(crate) fn receive_rtcp(&mut self, from: SocketAddr, datagram: &mut [u8]) -> Result<(), Dropped> {
-        let outcome = self.hear_rtcp(from, datagram);
+    pub(crate) fn receive_rtcp(
+        &mut self,
+        arrival: Time,
+        from: SocketAddr,
+        datagram: &mut [u8],
+    ) -> Result<(), Dropped> {
+        let outcome = self.hear_rtcp(arrival, from, datagram);
         self.note(outcome)
     }
 
@@ -71,6 +76,10 @@ impl Leg {
                 Verdict::Stranger => return Err(Dropped::UnknownSource),
             }
         }
+        // Strangers are told apart before, so that they use up nothing of it.
+        if !self.pace.admits(arrival) {
+            return Err(Dropped::TooFast);
+        }
         self.counts.packets_received += 1;
         self.counts.bytes_received += datagram.len() as u64;
         self.last_arrival = Some(arrival);
@@ -105,7 +114,7 @@ impl Leg {
             })
     }
 
-    fn hear_rtcp(&mut self, from: SocketAddr, datagram: &mut [u8]) -> Result<(), Dropped> {
+    fn hear_rtcp(&mut self, arrival: Time, from: SocketAddr, datagram: &mut [u8]) -> Result<(), Dropped> {
         let len = match &mut self.media.ciphers {
             Some(ciphers) => ciphers.receiver.unprotect_rtcp(datagram).map_err(Dropped::from)?,
             None => datagram.len(),
@@ -117,6 +126,9 @@ impl Leg {
             && remote_rtcp.is_none_or(|remote| remote.ip() != from.ip())
         {
             return Err(Dropped::UnknownSource);
+        }
+        if !self.pace.admits(arrival) {
+            return Err(Dropped::TooFast);
         }
         // A BYE ends nothing, whoever sends it: the control plane or silence ends a leg.
         self.counts.rtcp_received += 1;

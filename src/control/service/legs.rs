@@ -288,7 +288,7 @@ impl Inner {
         call: &CallId,
         mut entry: LegEntry,
         leg: Box<Leg>,
-        sockets: Sockets,
+        mut sockets: Sockets,
     ) -> Result<LegView, Refusal> {
         let mut guard = self.state();
         let state = &mut *guard;
@@ -297,6 +297,7 @@ impl Inner {
         let mut reserved = self.reserve(state, call, &conference, None)?;
         let slot = reserved.place.slot;
         let mut commands: Vec<Command> = reserved.open.take().into_iter().collect();
+        sockets.tell();
         commands.push(Command::Seat {
             leg: slot,
             state: leg,

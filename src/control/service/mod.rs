@@ -116,7 +116,12 @@ impl Service {
         })?;
         let inner = Inner {
             driver,
-            ports: Ports::new(config.rtp.ports.clone(), config.rtp.bind.clone(), config.rtp.dscp),
+            ports: Ports::new(
+                config.rtp.ports.clone(),
+                config.rtp.bind.clone(),
+                config.rtp.dscp,
+                config.rtp.port_rest,
+            ),
             recorder,
             events: EventLog::new(config.events.ring),
             state: Mutex::new(State::new(engines, config.engine.legs, config.engine.rooms)),
