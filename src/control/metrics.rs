@@ -6,7 +6,7 @@ use crate::control::process;
 use crate::control::service::Figures;
 use crate::engine::EngineStats;
 use crate::engine::stats::Histogram;
-use crate::leg::Dropped;
+use crate::leg::{Direction, Dropped};
 
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -64,6 +64,26 @@ pub fn render(figures: &Figures) -> String {
         let count = sum(engines, |engine| engine.dropped[index]);
         page.sample("mixminus_dropped_total", &[("reason", reason.name())], count);
     }
+
+    page.family(
+        "mixminus_one_way_total",
+        "counter",
+        "How often one-way audio was noticed, by direction.",
+    );
+    for (index, direction) in Direction::ALL.iter().enumerate() {
+        let count = sum(engines, |engine| engine.one_way[index]);
+        page.sample(
+            "mixminus_one_way_total",
+            &[("direction", direction.name())],
+            count,
+        );
+    }
+    page.one(
+        "mixminus_media_timeouts_total",
+        "counter",
+        "How often a leg's media timed out.",
+        sum(engines, |engine| engine.media_timeouts),
+    );
 
     page.one("mixminus_rooms", "gauge", "Rooms there are.", figures.rooms);
     page.family(
@@ -302,6 +322,8 @@ mod tests {
             engine.tick_lateness.observe(nanos);
         }
         engine.dropped[0] = 7;
+        engine.one_way[0] = 2;
+        engine.media_timeouts = 1;
         let figures = Figures {
             engines: vec![engine.clone(), engine],
             realtime: vec![true, false],
@@ -327,6 +349,9 @@ mod tests {
             "mixminus_dropped_total{reason=\"late\"} 0",
             "mixminus_legs{codec=\"PCMU\"} 2",
             "mixminus_rooms 3",
+            "mixminus_one_way_total{direction=\"in\"} 4",
+            "mixminus_one_way_total{direction=\"out\"} 0",
+            "mixminus_media_timeouts_total 2",
             "mixminus_realtime{engine=\"1\"} 0",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");

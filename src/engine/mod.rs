@@ -16,6 +16,7 @@ mod send;
 pub mod stats;
 mod talkers;
 mod tick;
+mod watch;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -134,6 +135,14 @@ impl Engine {
         if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
             let outcome = leg.note(Err(reason));
             self.stats.note(outcome);
+        }
+    }
+
+    /// The socket did not take a packet of the leg's.
+    pub fn unsent(&mut self, leg: LegId) {
+        self.stats.send_errors += 1;
+        if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
+            leg.counts.send_errors += 1;
         }
     }
 

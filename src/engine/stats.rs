@@ -2,7 +2,7 @@
 
 pub use crate::leg::LegReport;
 
-use crate::leg::{Counts, Dropped};
+use crate::leg::{Counts, Direction, Dropped};
 
 /// One engine's figures since the start.
 #[derive(Debug, Clone)]
@@ -31,6 +31,9 @@ pub struct EngineStats {
     pub recorded_frames_lost: u64,
     /// Packets that the socket did not take.
     pub send_errors: u64,
+    /// How often one-way audio began, in the order of `Direction::ALL`.
+    pub one_way: [u64; Direction::ALL.len()],
+    pub media_timeouts: u64,
     /// How late each phase of each tick began.
     pub tick_lateness: Histogram,
     /// How long each phase of each tick took.
@@ -56,6 +59,8 @@ impl Default for EngineStats {
             events_lost: 0,
             recorded_frames_lost: 0,
             send_errors: 0,
+            one_way: [0; Direction::ALL.len()],
+            media_timeouts: 0,
             tick_lateness: Histogram::new(),
             tick_duration: Histogram::new(),
         }

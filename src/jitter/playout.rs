@@ -189,6 +189,11 @@ impl Playout {
         self.format
     }
 
+    /// Whether the sender has said last that it pauses.
+    pub fn is_paused(&self) -> bool {
+        self.paused.is_some()
+    }
+
     /// Whether the next tick can be filled with what has arrived. `decoders` are the leg's.
     pub fn holds_a_tick(&self, decoders: &[Decoder]) -> bool {
         self.in_hand_us(decoders) >= TICK.as_micros() as u64

@@ -7,6 +7,7 @@ mod change;
 mod collision;
 mod digits;
 mod dropped;
+mod lately;
 mod media;
 mod pace;
 mod receive;
@@ -17,16 +18,20 @@ mod report;
 mod reports;
 mod source;
 mod timeline;
+mod watch;
 
 use std::time::Duration;
 
 pub use change::{DigitSettings, Hold, InBand, LegChange};
 pub(crate) use digits::{LegDigits, Told};
 pub use dropped::Dropped;
+pub use lately::{Lately, Rejected};
 pub use media::{Companion, Format, LegMedia, MediaTerms};
 pub use report::LegReport;
 pub use source::Source;
 pub use timeline::{Identity, Timeline};
+pub(crate) use watch::Noticed;
+pub use watch::{DEFAULT_MEDIA_TIMEOUT, Direction, OneWay};
 
 use crate::codec::{Codec, Encoding};
 use crate::dsp::{Activity, Limiter, Music, Resampler};
@@ -39,6 +44,7 @@ use reception::Reception;
 use remote_loss::RemoteLoss;
 use remote_report::RemoteReport;
 use reports::Reports;
+use watch::Watch;
 
 /// Hard bound of a leg's playout delay unless it is set.
 pub const DEFAULT_MAX_DELAY: Duration = Duration::from_millis(300);
@@ -54,6 +60,8 @@ pub struct LegSettings {
     pub music_while_alone: Option<Music>,
     pub max_delay: Duration,
     pub digits: DigitSettings,
+    /// So long there may be neither RTP nor RTCP where there should be; `None`: for ever.
+    pub media_timeout: Option<Duration>,
 }
 
 impl Default for LegSettings {
@@ -66,6 +74,7 @@ impl Default for LegSettings {
             music_while_alone: None,
             max_delay: DEFAULT_MAX_DELAY,
             digits: DigitSettings::default(),
+            media_timeout: Some(DEFAULT_MEDIA_TIMEOUT),
         }
     }
 }
@@ -101,6 +110,7 @@ pub struct Leg {
     pub(crate) reception: Reception,
     pub(crate) reports: Reports,
     collisions: Collisions,
+    pub(crate) watch: Watch,
     /// The limiter of the leg's own signal.
     pub(crate) limiter: Limiter,
     /// The codec of the sound played last.
@@ -120,6 +130,8 @@ pub struct Counts {
     pub bytes_received: u64,
     pub packets_sent: u64,
     pub bytes_sent: u64,
+    /// Packets that the socket did not take.
+    pub send_errors: u64,
     pub rtcp_received: u64,
     pub rtcp_sent: u64,
     pub packets_lost: u64,
@@ -147,6 +159,7 @@ impl Leg {
             reception: Reception::default(),
             reports: Reports::new(identity),
             collisions: Collisions::default(),
+            watch: Watch::default(),
             limiter: Limiter::new(),
             codec_received: None,
             last_arrival: None,
@@ -173,6 +186,10 @@ impl Leg {
             LegChange::Digits(digits) => {
                 self.settings.digits = digits;
                 self.digits.set(digits, self.media.hears_events());
+            }
+            LegChange::MediaTimeout(timeout) => {
+                self.settings.media_timeout = timeout;
+                self.watch.restart_timeout();
             }
         }
     }
@@ -315,6 +332,8 @@ impl Leg {
             jitter_ms: playout.jitter_ms,
             dropped: self.counts.dropped,
             last_arrival_nanos: self.last_arrival.map_or(0, Time::as_nanos),
+            send_errors: self.counts.send_errors,
+            lately: self.lately(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::codec::Codec;
-use crate::leg::Dropped;
+use crate::leg::{Dropped, Lately};
 
 /// A leg's figures since it was made.
 #[derive(Debug, Clone, Default)]
@@ -53,4 +53,7 @@ pub struct LegReport {
     pub dropped: [u64; Dropped::COUNT],
     /// Nanoseconds of the engine's clock at the last arrival; zero before any.
     pub last_arrival_nanos: u64,
+    /// Packets that the socket did not take.
+    pub send_errors: u64,
+    pub lately: Lately,
 }
