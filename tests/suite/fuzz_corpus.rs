@@ -32,6 +32,11 @@ fn every_kept_description_of_noise_keeps_the_promises_of_the_comfort_noise() {
 }
 
 #[test]
+fn every_kept_course_of_reports_leaves_a_leg_that_goes_on_and_says_what_can_be() {
+    replay("reports", promises::reports);
+}
+
+#[test]
 fn every_kept_srtp_datagram_is_refused_and_every_packet_in_it_comes_back() {
     replay("srtp", promises::srtp);
 }
