@@ -165,7 +165,7 @@ impl Line {
     /// An empty receiver report (RFC 3550 §6.4.2).
     fn rtcp(&mut self, from: SocketAddr) {
         let mut datagram = [0x80, 201, 0, 1, 0, 0, 0, 2];
-        self.engine.receive_rtcp(LEG, from, &mut datagram);
+        self.engine.receive_rtcp(self.tick.due(0), LEG, from, &mut datagram);
     }
 
     fn agree(&mut self, agree: impl FnOnce(MediaTerms) -> MediaTerms) {
