@@ -40,6 +40,22 @@ pub fn render(figures: &Figures) -> String {
     );
 
     page.family(
+        "mixminus_rtcp_packets_total",
+        "counter",
+        "RTCP datagrams that were heeded, and that were sent.",
+    );
+    page.sample(
+        "mixminus_rtcp_packets_total",
+        &[("direction", "received")],
+        sum(engines, |engine| engine.rtcp_received),
+    );
+    page.sample(
+        "mixminus_rtcp_packets_total",
+        &[("direction", "sent")],
+        sum(engines, |engine| engine.rtcp_sent),
+    );
+
+    page.family(
         "mixminus_dropped_total",
         "counter",
         "Datagrams that were not heard or not sent, by reason.",

@@ -25,6 +25,8 @@ const CUSTOM_BYTES_MAX: usize = 1024;
 const GAIN_DB: std::ops::RangeInclusive<f64> = -60.0..=24.0;
 const MEDIA_TIMEOUT_S: std::ops::RangeInclusive<u64> = 0..=86_400;
 const MAX_DELAY_MS: std::ops::RangeInclusive<u64> = 20..=2000;
+/// As many talkers as nobody can tell apart.
+const TALKERS_MAX: std::ops::RangeInclusive<u64> = 1..=1_000;
 pub const PARTICIPANTS_MAX: u64 = 1_000_000;
 
 const MUSIC: &str = "ring, music1, music2 or music3";
@@ -188,6 +190,8 @@ pub fn platform_command(mut fields: Fields) -> Result<ChangeLeg, Refusal> {
 pub struct ChangeConference {
     pub locked: Option<bool>,
     pub participants_max: Option<Option<u64>>,
+    /// `Some(None)`: all who contribute are heard.
+    pub talkers_max: Option<Option<u16>>,
     pub music: Option<Option<Music>>,
     pub max_delay: Option<Option<Duration>>,
     /// `Some(None)`: the highest rate that a codec in use needs.
@@ -198,11 +202,13 @@ pub struct ChangeConference {
 impl ChangeConference {
     pub fn parse(mut fields: Fields) -> Result<ChangeConference, Refusal> {
         let f = &mut fields;
-        refuse_later(f, &["maxTalkers"])?;
         let change = ChangeConference {
             locked: f.flag("locked")?,
             participants_max: f.clearable("maxParticipants", |f| {
                 f.whole("maxParticipants", 1..=PARTICIPANTS_MAX)
+            })?,
+            talkers_max: f.clearable("maxTalkers", |f| {
+                Ok(f.whole("maxTalkers", TALKERS_MAX)?.map(|max| max as u16))
             })?,
             music: f.clearable("moh", music)?,
             max_delay: f.clearable("maxDelayMs", max_delay)?,
@@ -348,13 +354,6 @@ fn offer(fields: &mut Fields) -> Result<(u8, SrtpOffer), Refusal> {
     Ok((ptime_ms as u8, srtp.unwrap_or_default()))
 }
 
-fn refuse_later(fields: &Fields, names: &[&str]) -> Result<(), Refusal> {
-    match names.iter().find(|name| fields.has(name)) {
-        Some(name) => Err(Refusal::not_available_yet(name)),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -489,8 +488,12 @@ mod tests {
     #[test]
     fn a_change_of_a_room_tells_clearing_from_leaving() {
         let change = |body: &str| ChangeConference::parse(fields(body));
-        let cleared =
-            change(r#"{"maxParticipants":null,"sampleRate":null,"moh":null,"activity":"off"}"#).unwrap();
+        let cleared = change(
+            r#"{"maxParticipants":null,"maxTalkers":null,"sampleRate":null,"moh":null,"activity":"off"}"#,
+        )
+        .unwrap();
+        assert_eq!(cleared.talkers_max, Some(None));
+        assert_eq!(change(r#"{"maxTalkers":3}"#).unwrap().talkers_max, Some(Some(3)));
         assert_eq!(cleared.participants_max, Some(None));
         assert_eq!((cleared.sample_rate, cleared.music), (Some(None), Some(None)));
         assert_eq!((cleared.locked, cleared.activity_detection), (None, Some(false)));
@@ -500,7 +503,9 @@ mod tests {
         );
         for bad in [
             r#"{"sampleRate":44100}"#,
-            r#"{"maxTalkers":3}"#,
+            r#"{"maxTalkers":0}"#,
+            r#"{"maxTalkers":1001}"#,
+            r#"{"maxTalkers":"3"}"#,
             r#"{"maxParticipants":0}"#,
             r#"{"activity":1}"#,
         ] {

@@ -97,6 +97,7 @@ pub struct RoomEntry {
     pub max_delay: Option<std::time::Duration>,
     pub sample_rate: Option<Rate>,
     pub activity_detection: bool,
+    pub talkers_max: Option<u16>,
     pub recording: Option<RoomRecording>,
 }
 

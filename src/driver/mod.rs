@@ -124,8 +124,10 @@ impl Driver {
         let events = Arc::new(ArrayQueue::new(EVENTS_MIN + reserved));
         let tap = Arc::new(TapQueue::new(TAP_QUEUE_FRAMES));
         let realtime = Arc::new(AtomicBool::new(false));
+        let mut engine = Engine::new(limits);
+        engine.set_wall_clock(self.clock.ntp());
         let mut worker = Worker {
-            engine: Engine::new(limits),
+            engine,
             sockets: (0..limits.legs).map(|_| None).collect(),
             rtcp: RtcpPoll::new().map_err(DriverError::Epoll)?,
             outbox: Outbox::new(limits.legs),

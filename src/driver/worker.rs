@@ -19,7 +19,7 @@ use crate::driver::{Command, Event};
 use crate::engine::outbox::Outbox;
 use crate::engine::{self, Engine};
 use crate::id::{LegId, RoomId};
-use crate::leg::Dropped;
+use crate::leg::{Dropped, Port};
 use crate::record::{RecordedFrame, TapQueue};
 use crate::time::{PHASES, TICK, Tick, Time};
 
@@ -96,11 +96,11 @@ impl Worker {
             let Some(command) = self.commands.pop() else { break };
             self.apply(command);
         }
-        if phase == 0 {
-            self.drain_rtcp();
-        }
         let from_realtime = self.clock.from_realtime();
         let mut extra = DATAGRAMS_PER_PHASE_EXTRA;
+        if phase == 0 {
+            self.drain_rtcp(from_realtime);
+        }
         for index in 0..self.engine.rooms_in_phase(phase).len() {
             let room = self.engine.rooms_in_phase(phase)[index];
             self.drain_room(room, from_realtime, &mut extra);
@@ -165,8 +165,8 @@ impl Worker {
         }
     }
 
-    fn drain_rtcp(&mut self) {
-        let (now, from_realtime) = (self.clock.now(), self.clock.from_realtime());
+    fn drain_rtcp(&mut self, from_realtime: i64) {
+        let now = self.clock.now();
         for leg in self.rtcp.ready() {
             let Some(sockets) = &self.sockets[leg.0 as usize] else {
                 continue;
@@ -188,7 +188,11 @@ impl Worker {
             let Some(sockets) = &self.sockets[outgoing.leg.0 as usize] else {
                 continue;
             };
-            if sockets.rtp.send_to(datagram, outgoing.to).is_err() {
+            let socket = match outgoing.by {
+                Port::Rtp => &sockets.rtp,
+                Port::Rtcp => &sockets.rtcp,
+            };
+            if socket.send_to(datagram, outgoing.to).is_err() {
                 self.engine.unsent(outgoing.leg);
             }
         }

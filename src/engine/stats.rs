@@ -12,6 +12,9 @@ pub struct EngineStats {
     pub contributing: u32,
     pub packets_received: u64,
     pub packets_sent: u64,
+    /// Of these, RTCP: what came and was heeded, and what was sent.
+    pub rtcp_received: u64,
+    pub rtcp_sent: u64,
     pub dropped: [u64; Dropped::COUNT],
     pub samples_concealed: u64,
     /// Encoder runs, shared ones counted once.
@@ -45,6 +48,8 @@ impl Default for EngineStats {
             contributing: 0,
             packets_received: 0,
             packets_sent: 0,
+            rtcp_received: 0,
+            rtcp_sent: 0,
             dropped: [0; Dropped::COUNT],
             samples_concealed: 0,
             encodes: 0,

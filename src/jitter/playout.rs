@@ -179,6 +179,11 @@ impl Playout {
         &self.stats
     }
 
+    /// Whose stream is played; none before the first packet.
+    pub fn ssrc(&self) -> Option<u32> {
+        self.stream.map(|stream| stream.ssrc)
+    }
+
     /// The format played last: an index into the leg's decoders.
     pub fn format(&self) -> Option<u8> {
         self.format

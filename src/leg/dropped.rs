@@ -20,6 +20,8 @@ pub enum Dropped {
     Probation,
     /// More packets in a second than any sound makes.
     TooFast,
+    /// Of our own making: what we send comes back to us (RFC 3550 §8.2).
+    Looped,
     Duplicate,
     Late,
     /// The playout buffer was full.
@@ -49,7 +51,7 @@ pub enum Dropped {
 }
 
 impl Dropped {
-    pub const ALL: [Dropped; 26] = [
+    pub const ALL: [Dropped; 27] = [
         Dropped::TooShort,
         Dropped::TooLong,
         Dropped::WrongVersion,
@@ -62,6 +64,7 @@ impl Dropped {
         Dropped::UnknownSource,
         Dropped::Probation,
         Dropped::TooFast,
+        Dropped::Looped,
         Dropped::Duplicate,
         Dropped::Late,
         Dropped::Overflow,
@@ -100,6 +103,7 @@ impl Dropped {
             Dropped::UnknownSource => "unknown_source",
             Dropped::Probation => "probation",
             Dropped::TooFast => "too_fast",
+            Dropped::Looped => "looped",
             Dropped::Duplicate => "duplicate",
             Dropped::Late => "late",
             Dropped::Overflow => "overflow",

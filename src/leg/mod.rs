@@ -4,14 +4,18 @@
 //! moving it is moving one box.
 
 mod change;
+mod collision;
 mod digits;
 mod dropped;
 mod lately;
 mod media;
 mod pace;
 mod receive;
+mod reception;
 mod remote_loss;
+mod remote_report;
 mod report;
+mod reports;
 mod source;
 mod timeline;
 mod watch;
@@ -34,8 +38,12 @@ use crate::dsp::{Activity, Limiter, Music, Resampler};
 use crate::frame::Rate;
 use crate::jitter::PlayoutStats;
 use crate::time::{Tick, Time};
+use collision::Collisions;
 use pace::Pace;
+use reception::Reception;
 use remote_loss::RemoteLoss;
+use remote_report::RemoteReport;
+use reports::Reports;
 use watch::Watch;
 
 /// Hard bound of a leg's playout delay unless it is set.
@@ -71,6 +79,13 @@ impl Default for LegSettings {
     }
 }
 
+/// Which of a leg's two sockets a datagram leaves by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    Rtp,
+    Rtcp,
+}
+
 pub struct Leg {
     pub(crate) settings: LegSettings,
     pub(crate) media: Box<LegMedia>,
@@ -89,6 +104,12 @@ pub struct Leg {
     pub(crate) digits: LegDigits,
     /// What the remote party loses of what we send.
     pub(crate) remote_loss: RemoteLoss,
+    /// What it reports of our stream and of itself.
+    pub(crate) remote_report: RemoteReport,
+    /// What we report of its stream, and of our own.
+    pub(crate) reception: Reception,
+    pub(crate) reports: Reports,
+    collisions: Collisions,
     pub(crate) watch: Watch,
     /// The limiter of the leg's own signal.
     pub(crate) limiter: Limiter,
@@ -96,6 +117,8 @@ pub struct Leg {
     pub(crate) codec_received: Option<Codec>,
     pub(crate) last_arrival: Option<Time>,
     pub(crate) contributing: bool,
+    /// It would contribute, but the room hears others, who are louder.
+    pub(crate) crowded_out: bool,
     /// The tick that the leg's outbound sound goes on with; `None` before it was ever sent any.
     pub(crate) next_tick: Option<Tick>,
 }
@@ -110,6 +133,7 @@ pub struct Counts {
     /// Packets that the socket did not take.
     pub send_errors: u64,
     pub rtcp_received: u64,
+    pub rtcp_sent: u64,
     pub packets_lost: u64,
     pub samples_concealed: u64,
     pub samples_accelerated: u64,
@@ -131,11 +155,16 @@ impl Leg {
             activity: Activity::new(),
             digits: LegDigits::new(settings.digits, media.hears_events()),
             remote_loss: RemoteLoss::default(),
+            remote_report: RemoteReport::default(),
+            reception: Reception::default(),
+            reports: Reports::new(identity),
+            collisions: Collisions::default(),
             watch: Watch::default(),
             limiter: Limiter::new(),
             codec_received: None,
             last_arrival: None,
             contributing: false,
+            crowded_out: false,
             next_tick: None,
             media,
         });
@@ -271,11 +300,14 @@ impl Leg {
     /// The leg's figures as of the last time they were asked for, or it left a room.
     pub fn report(&self) -> LegReport {
         let playout = self.media.playout.stats();
+        let sent = self.media.sent_format();
+        let clock_hz = sent.map(|format| format.encoding.codec.clock_hz());
         LegReport {
             codec_received: self.codec_received,
-            codec_sent: self.media.sent_format().map(|format| format.encoding.codec),
+            codec_sent: sent.map(|format| format.encoding.codec),
             remote: self.source.destination(),
             contributing: self.contributing,
+            crowded_out: self.crowded_out,
             level_dbfs: self.activity.level_dbfs(),
             noise_floor_dbfs: self.activity.noise_floor_dbfs(),
             packets_received: self.counts.packets_received,
@@ -283,6 +315,14 @@ impl Leg {
             packets_sent: self.counts.packets_sent,
             bytes_sent: self.counts.bytes_sent,
             rtcp_received: self.counts.rtcp_received,
+            rtcp_sent: self.counts.rtcp_sent,
+            ssrc_received: self.media.playout.ssrc(),
+            ssrc_sent: self.timeline.ssrc(),
+            round_trip_ms: self.remote_report.round_trip_ms(),
+            remote_loss_percent: self.remote_report.loss_percent(),
+            remote_packets_lost: self.remote_report.packets_lost(),
+            remote_jitter_ms: clock_hz.and_then(|clock_hz| self.remote_report.jitter_ms(clock_hz)),
+            bye_received: self.remote_report.has_left(),
             packets_lost: self.counts.packets_lost,
             samples_concealed: self.counts.samples_concealed,
             samples_accelerated: self.counts.samples_accelerated,

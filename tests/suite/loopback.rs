@@ -4,6 +4,8 @@
 use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use mixminus::rtp::ntp;
+use mixminus::rtp::rtcp::{self, ReportBlock, Rtcp, SenderReport};
 use serde_json::json;
 
 use crate::support::http::{Served, eventually};
@@ -145,4 +147,100 @@ fn a_recording_of_real_packets_holds_what_was_said() {
     assert!(sound.len() > 8_000, "{} samples", sound.len());
     assert!(share_with(&sound, TONE_A) > 0.8);
     a.hang_up();
+}
+
+/// The first sender report of ours among what came.
+fn sender_report(reports: &[Vec<u8>]) -> Option<SenderReport<'_>> {
+    let mut packets = reports.iter().flat_map(|report| rtcp::validate(report).unwrap());
+    packets.find_map(|packet| match packet {
+        Rtcp::SenderReport(report) => Some(report),
+        _ => None,
+    })
+}
+
+/// What the remote answers at once to a report of ours.
+fn answer_to(report: &SenderReport) -> Vec<u8> {
+    let block = ReportBlock {
+        ssrc: report.ssrc,
+        fraction_lost: 128,
+        last_sender_report: report.sender.last_sender_report(),
+        ..ReportBlock::default()
+    };
+    let mut answer = vec![0; rtcp::DATAGRAM_BYTES_MAX];
+    let len = rtcp::write_receiver_report(&mut answer, 77, &[block], b"phone").unwrap();
+    answer.truncate(len);
+    answer
+}
+
+fn says_bye(report: &[u8]) -> bool {
+    rtcp::validate(report)
+        .unwrap()
+        .any(|packet| matches!(packet, Rtcp::Bye(_)))
+}
+
+#[test]
+fn reports_go_both_ways_over_the_port_that_was_agreed_on_and_the_end_is_told() {
+    let served = Served::start(&[]);
+    let (mut shared, mut apart) = (Phone::bind("127.0.0.1"), Phone::bind("127.0.0.1"));
+    let own = UdpSocket::bind("127.0.0.1:0").unwrap();
+    own.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    shared.attributes = "a=rtcp-mux\r\n".to_owned();
+    apart.attributes = format!("a=rtcp:{}\r\n", own.local_addr().unwrap().port());
+    let port_of_shared = shared.seat(&served, "room", "shared", TONE_A);
+    let port_of_apart = apart.seat(&served, "room", "apart", TONE_B);
+
+    let mut buffer = [0; 2_048];
+    let (len, from) = own.recv_from(&mut buffer).unwrap();
+    assert_eq!(from.port(), port_of_apart.port() + 1, "by the port beside");
+    let reports = [buffer[..len].to_vec()];
+    let report = sender_report(&reports).expect("it is sent sound");
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let told = (report.sender.ntp >> 32) as u32;
+    let now = (now + 2_208_988_800) as u32;
+    assert!(
+        now.wrapping_sub(told).wrapping_add(2) < 30,
+        "{told} is about {now}"
+    );
+    assert_ne!(ntp::middle(report.sender.ntp), 0);
+    own.send_to(&answer_to(&report), from).unwrap();
+
+    eventually("a report came over the shared port", || {
+        sender_report(&shared.reports.lock().unwrap()).is_some()
+    });
+    let answer = answer_to(&sender_report(&shared.reports.lock().unwrap()).unwrap());
+    shared.socket.send_to(&answer, port_of_shared).unwrap();
+
+    for call in ["shared", "apart"] {
+        let path = format!("/v1/legs/{call}");
+        eventually("the answer is taken in", || {
+            served.get(&path).json(200)["media"]["rtcpReceived"] == 1
+        });
+        let media = served.get(&path).json(200)["media"].clone();
+        assert_eq!(media["remoteLossPercent"], 50.0, "{media}");
+        assert!(media["rtcpSent"].as_u64().unwrap() >= 1, "{media}");
+        // However busy the machine: the phone answered within the seconds that this test takes.
+        let round_trip = media["roundTripMs"].as_f64().unwrap();
+        assert!((0.0..20_000.0).contains(&round_trip), "{media}");
+        assert_eq!(media["byeReceived"], false);
+        served.delete(&path);
+    }
+    loop {
+        let (len, _) = own.recv_from(&mut buffer).expect("a leave is told");
+        if says_bye(&buffer[..len]) {
+            break;
+        }
+    }
+    eventually("the leave is told over the shared port", || {
+        shared
+            .reports
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|report| says_bye(report))
+    });
+    listen(&apart.hang_up());
+    listen(&shared.hang_up());
 }

@@ -165,7 +165,8 @@ impl Line {
     /// An empty receiver report (RFC 3550 §6.4.2).
     fn rtcp(&mut self, from: SocketAddr) {
         let mut datagram = [0x80, 201, 0, 1, 0, 0, 0, 2];
-        self.engine.receive_rtcp(self.tick.due(0), LEG, from, &mut datagram);
+        let now = self.tick.due(0);
+        self.engine.receive_rtcp(now, LEG, from, &mut datagram);
     }
 
     fn agree(&mut self, agree: impl FnOnce(MediaTerms) -> MediaTerms) {
@@ -212,7 +213,10 @@ fn a_party_of_whom_nothing_ever_comes_is_noticed_within_two_seconds_and_told_of_
     );
     assert_eq!(line.engine.stats().one_way, [1, 0]);
     let lately = line.report().lately;
-    assert_eq!((lately.one_way_in, lately.since_arrival), (Some("nothing_arrives"), None));
+    assert_eq!(
+        (lately.one_way_in, lately.since_arrival),
+        (Some("nothing_arrives"), None)
+    );
     line.silent(20 * SECOND);
     assert_eq!(line.told(), []);
 }
@@ -244,11 +248,15 @@ fn what_comes_and_is_not_heard_is_told_with_its_reason() {
         ("unknown_source", Codec::Pcmu, |line| {
             line.packet(5_000, PAYLOAD_TYPE, &[0; 160]);
         }),
-        ("unknown_payload_type", Codec::Pcmu, |line| line.packet(4_000, 18, &[0; 20])),
+        ("unknown_payload_type", Codec::Pcmu, |line| {
+            line.packet(4_000, 18, &[0; 20])
+        }),
         ("undecodable", Codec::Ilbc(Mode::Ms20), |line| {
             line.packet(4_000, PAYLOAD_TYPE, &[0; 37]);
         }),
-        ("payload_too_large", Codec::Pcmu, |line| line.packet(4_000, PAYLOAD_TYPE, &[0; 5_000])),
+        ("payload_too_large", Codec::Pcmu, |line| {
+            line.packet(4_000, PAYLOAD_TYPE, &[0; 5_000])
+        }),
         ("wrong_version", Codec::Pcmu, |line| {
             let now = line.tick.due(0);
             line.engine.receive(now, LEG, remote(4_000), &mut [0; 172]);
@@ -309,7 +317,10 @@ fn what_the_network_loses_or_delays_is_not_one_way() {
         }
         world.run(30 * SECOND);
         assert!(
-            !world.events.iter().any(|event| matches!(event, Event::OneWay { .. })),
+            !world
+                .events
+                .iter()
+                .any(|event| matches!(event, Event::OneWay { .. })),
             "seed {seed}"
         );
     }
@@ -387,10 +398,12 @@ fn a_pause_of_opus_is_no_one_way_audio() {
         world.join(0, 0, opus, Voice::silent());
     }
     world.run(60 * SECOND);
-    assert!(!world.events.iter().any(|event| matches!(
-        event,
-        Event::OneWay { .. } | Event::MediaTimeout { .. }
-    )));
+    assert!(
+        !world
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::OneWay { .. } | Event::MediaTimeout { .. }))
+    );
 }
 
 #[test]
@@ -403,7 +416,11 @@ fn media_times_out_once_after_thirty_seconds_and_again_only_after_it_was_back() 
     line.silent(2 * SECOND);
     let (at, told) = line.told.remove(0);
     assert_eq!(told, Told::TimedOut);
-    assert!((29 * SECOND..=30 * SECOND).contains(&(at - last)), "{}", at - last);
+    assert!(
+        (29 * SECOND..=30 * SECOND).contains(&(at - last)),
+        "{}",
+        at - last
+    );
     line.silent(100 * SECOND);
     assert_eq!(line.told(), []);
     line.rtcp(remote(4_001));
@@ -498,7 +515,10 @@ fn packets_that_the_socket_does_not_take_are_one_way_audio_the_other_way() {
 fn a_leg_that_moves_takes_leave_of_its_room_and_tells_the_next_one() {
     let mut line = Line::pcmu();
     line.silent(IN_TIME);
-    line.apply(Command::Leave { leg: LEG });
+    line.apply(Command::Leave {
+        leg: LEG,
+        for_good: false,
+    });
     let now: Time = line.tick.due(0);
     line.engine.tick_room(RoomId(0), line.tick, now, &mut line.outbox);
     let mut state = None;

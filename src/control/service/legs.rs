@@ -409,6 +409,7 @@ impl Inner {
                 max_delay: None,
                 sample_rate: None,
                 activity_detection: true,
+                talkers_max: None,
                 recording: None,
             };
             state.rooms.insert(conference.clone(), room);
@@ -455,7 +456,10 @@ impl Inner {
         if let Some(conference) = &to {
             self.admit(state, conference)?;
             reserved = Some(self.reserve(state, call, conference, Some(&place))?);
-            commands.push(Command::Engine(engine::Command::Leave { leg: place.slot }));
+            commands.push(Command::Engine(engine::Command::Leave {
+                leg: place.slot,
+                for_good: false,
+            }));
         }
         if let Err(refusal) = self.send(state, place.engine, commands) {
             if let Some(reserved) = reserved {
@@ -503,7 +507,10 @@ impl Inner {
             self.send_surely(
                 state,
                 engine,
-                Command::Engine(engine::Command::Leave { leg: slot }),
+                Command::Engine(engine::Command::Leave {
+                    leg: slot,
+                    for_good: true,
+                }),
             );
         }
     }

@@ -54,18 +54,30 @@ impl Phone {
                     return;
                 }
                 let doing = doing.load(Ordering::Relaxed);
-                let voice = if doing == WHISPERS { &mut whispers } else { &mut speaks };
+                let voice = if doing == WHISPERS {
+                    &mut whispers
+                } else {
+                    &mut speaks
+                };
                 voice.speak(&mut pcm, 8_000);
                 encoder.encode(&pcm, &mut datagram[HEADER_BYTES..]);
                 let header = Header {
                     marker: false,
-                    payload_type: if doing == SENDS_ANOTHER_PAYLOAD_TYPE { 18 } else { 0 },
+                    payload_type: if doing == SENDS_ANOTHER_PAYLOAD_TYPE {
+                        18
+                    } else {
+                        0
+                    },
                     sequence: number as u16,
                     timestamp: number * 160,
                     ssrc: 7,
                 };
                 header.write((&mut datagram[..HEADER_BYTES]).try_into().unwrap());
-                let from = if doing == SENDS_FROM_ELSEWHERE { &elsewhere } else { &socket };
+                let from = if doing == SENDS_FROM_ELSEWHERE {
+                    &elsewhere
+                } else {
+                    &socket
+                };
                 if doing != SENDS_NOTHING {
                     from.send_to(&datagram, to).unwrap();
                 }
@@ -128,15 +140,24 @@ fn the_first_broken_link_between_two_legs_is_named_as_it_breaks_and_heals() {
         assert!(link["fact"].as_str().unwrap().ends_with('.'), "{link}");
         assert!(link["ok"] == json!(true) || link["ok"] == Value::Null, "{link}");
     }
-    assert_eq!((&links[0]["link"], &links[0]["callId"]), (&json!("agreed"), &json!("a")));
-    assert_eq!((&links[16]["link"], &links[16]["callId"]), (&json!("received"), &json!("b")));
+    assert_eq!(
+        (&links[0]["link"], &links[0]["callId"]),
+        (&json!("agreed"), &json!("a"))
+    );
+    assert_eq!(
+        (&links[16]["link"], &links[16]["callId"]),
+        (&json!("received"), &json!("b"))
+    );
 
     a.now(SENDS_NOTHING);
     let fact = broken(&served, Some("arriving"));
     assert!(fact.contains(&format!("127.0.0.1:{}", a.port)), "{fact}");
     a.now(SENDS_FROM_ELSEWHERE);
     let fact = broken(&served, Some("source"));
-    assert!(fact.contains(&format!("signalled is 127.0.0.1:{}", a.port)), "{fact}");
+    assert!(
+        fact.contains(&format!("signalled is 127.0.0.1:{}", a.port)),
+        "{fact}"
+    );
     a.now(SENDS_ANOTHER_PAYLOAD_TYPE);
     let fact = broken(&served, Some("payload_type"));
     assert!(fact.contains("the last 18; agreed is 0 (PCMU/8000)"), "{fact}");
@@ -147,11 +168,41 @@ fn the_first_broken_link_between_two_legs_is_named_as_it_breaks_and_heals() {
     broken(&served, None);
 
     for (call, change, undo, link, says) in [
-        ("a", json!({ "muted": true }), json!({ "muted": false }), "muted", "PATCH /v1/legs/{callId}"),
-        ("a", json!({ "onhold": true }), json!({ "onhold": false }), "held", "without a key"),
-        ("b", json!({ "deaf": true }), json!({ "deaf": false }), "listening", "deaf"),
-        ("b", json!({ "onhold": true }), json!({ "onhold": false }), "listening", "hears silence"),
-        ("b", json!({ "conferenceId": "other" }), json!({ "conferenceId": "r" }), "route", "`other`"),
+        (
+            "a",
+            json!({ "muted": true }),
+            json!({ "muted": false }),
+            "muted",
+            "PATCH /v1/legs/{callId}",
+        ),
+        (
+            "a",
+            json!({ "onhold": true }),
+            json!({ "onhold": false }),
+            "held",
+            "without a key",
+        ),
+        (
+            "b",
+            json!({ "deaf": true }),
+            json!({ "deaf": false }),
+            "listening",
+            "deaf",
+        ),
+        (
+            "b",
+            json!({ "onhold": true }),
+            json!({ "onhold": false }),
+            "listening",
+            "hears silence",
+        ),
+        (
+            "b",
+            json!({ "conferenceId": "other" }),
+            json!({ "conferenceId": "r" }),
+            "route",
+            "`other`",
+        ),
         (
             "b",
             json!({ "sdp": sdp(b.port, "RTP/AVP 0", "a=sendonly\r\n") }),
@@ -176,10 +227,18 @@ fn the_first_broken_link_between_two_legs_is_named_as_it_breaks_and_heals() {
     }
     // The platform's command is another request.
     let participant = "/calling/v1/conferences/id/r/a";
-    served.patch(participant, &json!({ "command": "mute" })).empty(200);
+    served
+        .patch(participant, &json!({ "command": "mute" }))
+        .empty(200);
     let leg = served.get("/v1/legs/a").json(200);
-    assert_eq!(leg["mutedBy"]["via"], "PATCH /v1/conferences/id/{conferenceId}/{callId}");
-    assert_eq!((&leg["mutedBy"]["key"], &leg["heldBy"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        leg["mutedBy"]["via"],
+        "PATCH /v1/conferences/id/{conferenceId}/{callId}"
+    );
+    assert_eq!(
+        (&leg["mutedBy"]["key"], &leg["heldBy"]),
+        (&Value::Null, &Value::Null)
+    );
     assert!(broken(&served, Some("muted")).contains("/conferences/"));
     // It is right about the other way as well.
     assert_eq!(served.get("/v1/explain?from=b&to=a").json(200)["heard"], true);
@@ -192,14 +251,18 @@ fn an_address_that_cannot_be_reached_is_named_and_told() {
     let a = Phone::seat(&served, "r", "a");
     let b = Phone::seat(&served, "r", "b");
     // From a socket that is bound to loopback there is no way there.
-    let gone = json!({ "sdp": sdp(b.port, "RTP/AVP 0", "").replace("c=IN IP4 127.0.0.1", "c=IN IP4 192.0.2.1") });
+    let gone =
+        json!({ "sdp": sdp(b.port, "RTP/AVP 0", "").replace("c=IN IP4 127.0.0.1", "c=IN IP4 192.0.2.1") });
     eventually("it is heard", || {
         served.get("/v1/legs/b").json(200)["contributing"] == true
     });
     b.now(SENDS_NOTHING);
     served.patch("/v1/legs/b", &gone).json(200);
     let fact = broken(&served, Some("sent"));
-    assert!(fact.contains("The socket refused") && fact.contains("192.0.2.1"), "{fact}");
+    assert!(
+        fact.contains("The socket refused") && fact.contains("192.0.2.1"),
+        "{fact}"
+    );
     let mut told = [events.until("leg.one_way"), events.until("leg.one_way")];
     told.sort_by_key(|event| event["direction"].to_string());
     assert_eq!(
@@ -245,7 +308,10 @@ fn who_muted_a_leg_is_known_by_the_key_and_a_reader_may_ask() {
         .unwrap();
     assert_eq!(muted["ok"], false);
     let fact = muted["fact"].as_str().unwrap();
-    assert!(fact.contains("by the key `switch` (POST /v1/legs) at 20"), "{fact}");
+    assert!(
+        fact.contains("by the key `switch` (POST /v1/legs) at 20"),
+        "{fact}"
+    );
     let leg = ask("GET", "/v1/legs/a", "viewer:c2VjcmV0", &Value::Null).json(200);
     assert_eq!(leg["mutedBy"]["key"], "switch");
     std::fs::remove_dir_all(dir).unwrap();
@@ -284,7 +350,12 @@ fn a_party_that_is_not_heard_is_told_within_two_seconds_and_its_end_as_well() {
     phone.now(SENDS_ANOTHER_PAYLOAD_TYPE);
     let begins = events.until("leg.one_way");
     assert_eq!(
-        json!([begins["callId"], begins["on"], begins["direction"], begins["reason"]]),
+        json!([
+            begins["callId"],
+            begins["on"],
+            begins["direction"],
+            begins["reason"]
+        ]),
         json!(["a", true, "in", "unknown_payload_type"])
     );
     assert_eq!(
@@ -323,7 +394,10 @@ fn media_that_has_died_is_told_and_ends_the_leg_where_that_is_asked_for() {
         json!(["b", 3, true, null])
     );
     let left = events.until("leg.left");
-    assert_eq!((&left["callId"], &left["reason"]), (&json!("b"), &json!("media_timeout")));
+    assert_eq!(
+        (&left["callId"], &left["reason"]),
+        (&json!("b"), &json!("media_timeout"))
+    );
     served.get("/v1/legs/b").refused(40400);
     let kept = served.get("/v1/legs/a").json(200);
     assert_eq!(
@@ -332,14 +406,20 @@ fn media_that_has_died_is_told_and_ends_the_leg_where_that_is_asked_for() {
     );
     assert_eq!(served.metric("mixminus_media_timeouts_total"), 2.0);
     let changed = served
-        .patch("/v1/legs/a", &json!({ "mediaTimeoutS": 0, "endOnMediaTimeout": true }))
+        .patch(
+            "/v1/legs/a",
+            &json!({ "mediaTimeoutS": 0, "endOnMediaTimeout": true }),
+        )
         .json(200);
     assert_eq!(
         (&changed["mediaTimeoutS"], &changed["endOnMediaTimeout"]),
         (&json!(0), &json!(true))
     );
     let cleared = served
-        .patch("/v1/legs/a", &json!({ "mediaTimeoutS": null, "endOnMediaTimeout": null }))
+        .patch(
+            "/v1/legs/a",
+            &json!({ "mediaTimeoutS": null, "endOnMediaTimeout": null }),
+        )
         .json(200);
     assert_eq!(
         (&cleared["mediaTimeoutS"], &cleared["endOnMediaTimeout"]),

@@ -1,12 +1,13 @@
 //! A telephone on real sockets.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mixminus::codec::{Codec, Decoder, Encoder, PAYLOAD_SAMPLES_MAX};
+use mixminus::rtp::is_rtcp;
 use mixminus::rtp::packet::{HEADER_BYTES, Header, Packet};
 use serde_json::json;
 
@@ -23,6 +24,10 @@ pub struct Phone {
     /// Nobody else gets the port above, to which RTCP is sent.
     _rtcp: UdpSocket,
     stop: Arc<AtomicBool>,
+    /// RTCP that came where its RTP does.
+    pub reports: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// Lines of its offer beside the usual ones.
+    pub attributes: String,
     thread: Option<JoinHandle<Vec<Vec<u8>>>>,
 }
 
@@ -35,6 +40,8 @@ impl Phone {
             socket,
             _rtcp: rtcp,
             stop: Arc::new(AtomicBool::new(false)),
+            reports: Arc::default(),
+            attributes: String::new(),
             thread: None,
         }
     }
@@ -44,8 +51,9 @@ impl Phone {
         let family = if address.is_ipv4() { "IP4" } else { "IP6" };
         let ip = address.ip();
         format!(
-            "v=0\r\no=- 1 1 IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\nm=audio {} RTP/AVP 0\r\n",
-            address.port()
+            "v=0\r\no=- 1 1 IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\nm=audio {} RTP/AVP 0\r\n{}",
+            address.port(),
+            self.attributes
         )
     }
 
@@ -69,6 +77,7 @@ impl Phone {
     pub fn speak_to(&mut self, to: SocketAddr, hz: f32) {
         let socket = self.socket.try_clone().unwrap();
         let stop = Arc::clone(&self.stop);
+        let reports = Arc::clone(&self.reports);
         self.thread = Some(std::thread::spawn(move || {
             let mut voice = if hz > 0.0 {
                 Voice::steady(hz, -20.0)
@@ -96,6 +105,10 @@ impl Phone {
                 due += Duration::from_millis(20);
                 while Instant::now() < due {
                     if let Ok((len, from)) = socket.recv_from(&mut buffer) {
+                        if is_rtcp(&buffer[..len]) {
+                            reports.lock().unwrap().push(buffer[..len].to_vec());
+                            continue;
+                        }
                         assert_eq!(from, to, "what comes, comes from where we send to");
                         heard.push(buffer[..len].to_vec());
                     }
