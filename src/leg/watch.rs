@@ -189,7 +189,7 @@ impl Watch {
 
     /// Whether the next tick goes by counters that must be up to date.
     pub fn needs_counters(&self) -> bool {
-        self.window.is_part_full() || self.inbound.is_due()
+        self.window.ends_part() || self.inbound.is_due()
     }
 
     fn step(&mut self, counts: &Counts, sight: Sight) -> Noticed {

@@ -253,6 +253,9 @@ fn an_address_that_cannot_be_reached_is_named_and_told() {
     // From a socket that is bound to loopback there is no way there.
     let gone =
         json!({ "sdp": sdp(b.port, "RTP/AVP 0", "").replace("c=IN IP4 127.0.0.1", "c=IN IP4 192.0.2.1") });
+    eventually("it is heard", || {
+        served.get("/v1/legs/b").json(200)["contributing"] == true
+    });
     b.now(SENDS_NOTHING);
     served.patch("/v1/legs/b", &gone).json(200);
     let fact = broken(&served, Some("sent"));
