@@ -6,7 +6,7 @@ use crate::control::process;
 use crate::control::service::Figures;
 use crate::engine::EngineStats;
 use crate::engine::stats::Histogram;
-use crate::leg::Dropped;
+use crate::leg::{Direction, Dropped};
 
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -40,6 +40,22 @@ pub fn render(figures: &Figures) -> String {
     );
 
     page.family(
+        "mixminus_rtcp_packets_total",
+        "counter",
+        "RTCP datagrams that were heeded, and that were sent.",
+    );
+    page.sample(
+        "mixminus_rtcp_packets_total",
+        &[("direction", "received")],
+        sum(engines, |engine| engine.rtcp_received),
+    );
+    page.sample(
+        "mixminus_rtcp_packets_total",
+        &[("direction", "sent")],
+        sum(engines, |engine| engine.rtcp_sent),
+    );
+
+    page.family(
         "mixminus_dropped_total",
         "counter",
         "Datagrams that were not heard or not sent, by reason.",
@@ -48,6 +64,26 @@ pub fn render(figures: &Figures) -> String {
         let count = sum(engines, |engine| engine.dropped[index]);
         page.sample("mixminus_dropped_total", &[("reason", reason.name())], count);
     }
+
+    page.family(
+        "mixminus_one_way_total",
+        "counter",
+        "How often one-way audio was noticed, by direction.",
+    );
+    for (index, direction) in Direction::ALL.iter().enumerate() {
+        let count = sum(engines, |engine| engine.one_way[index]);
+        page.sample(
+            "mixminus_one_way_total",
+            &[("direction", direction.name())],
+            count,
+        );
+    }
+    page.one(
+        "mixminus_media_timeouts_total",
+        "counter",
+        "How often a leg's media timed out.",
+        sum(engines, |engine| engine.media_timeouts),
+    );
 
     page.one("mixminus_rooms", "gauge", "Rooms there are.", figures.rooms);
     page.family(
@@ -159,8 +195,20 @@ pub fn render(figures: &Figures) -> String {
     page.one(
         "mixminus_ports_free",
         "gauge",
-        "Pairs of media ports that no leg has.",
-        figures.ports_free,
+        "Pairs of media ports that a leg can have.",
+        figures.ports.free,
+    );
+    page.one(
+        "mixminus_ports_resting",
+        "gauge",
+        "Pairs of released media ports that are not known to be quiet yet.",
+        figures.ports.resting,
+    );
+    page.one(
+        "mixminus_resting_port_packets_total",
+        "counter",
+        "Datagrams that came to released media ports.",
+        figures.ports.strays,
     );
     page.one(
         "mixminus_draining",
@@ -264,6 +312,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::ports::Unused;
     use std::collections::BTreeMap;
 
     #[test]
@@ -273,6 +322,8 @@ mod tests {
             engine.tick_lateness.observe(nanos);
         }
         engine.dropped[0] = 7;
+        engine.one_way[0] = 2;
+        engine.media_timeouts = 1;
         let figures = Figures {
             engines: vec![engine.clone(), engine],
             realtime: vec![true, false],
@@ -280,7 +331,11 @@ mod tests {
             rooms: 3,
             legs_by_codec: BTreeMap::from([("PCMU", 2)]),
             recordings: 0,
-            ports_free: 1,
+            ports: Unused {
+                free: 1,
+                resting: 0,
+                strays: 0,
+            },
             is_draining: false,
         };
         let page = render(&figures);
@@ -294,6 +349,9 @@ mod tests {
             "mixminus_dropped_total{reason=\"late\"} 0",
             "mixminus_legs{codec=\"PCMU\"} 2",
             "mixminus_rooms 3",
+            "mixminus_one_way_total{direction=\"in\"} 4",
+            "mixminus_one_way_total{direction=\"out\"} 0",
+            "mixminus_media_timeouts_total 2",
             "mixminus_realtime{engine=\"1\"} 0",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");

@@ -80,6 +80,11 @@ impl Activity {
         self.remaining > 0
     }
 
+    /// The mean square of the last tick, zero where it had no sound.
+    pub fn power(&self) -> f32 {
+        self.power
+    }
+
     /// The level of the last tick (see [`super::level`]).
     pub fn level_dbfs(&self) -> f32 {
         power_to_dbfs(self.power)

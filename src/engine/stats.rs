@@ -2,7 +2,7 @@
 
 pub use crate::leg::LegReport;
 
-use crate::leg::{Counts, Dropped};
+use crate::leg::{Counts, Direction, Dropped};
 
 /// One engine's figures since the start.
 #[derive(Debug, Clone)]
@@ -12,6 +12,9 @@ pub struct EngineStats {
     pub contributing: u32,
     pub packets_received: u64,
     pub packets_sent: u64,
+    /// Of these, RTCP: what came and was heeded, and what was sent.
+    pub rtcp_received: u64,
+    pub rtcp_sent: u64,
     pub dropped: [u64; Dropped::COUNT],
     pub samples_concealed: u64,
     /// Encoder runs, shared ones counted once.
@@ -28,6 +31,9 @@ pub struct EngineStats {
     pub recorded_frames_lost: u64,
     /// Packets that the socket did not take.
     pub send_errors: u64,
+    /// How often one-way audio began, in the order of `Direction::ALL`.
+    pub one_way: [u64; Direction::ALL.len()],
+    pub media_timeouts: u64,
     /// How late each phase of each tick began.
     pub tick_lateness: Histogram,
     /// How long each phase of each tick took.
@@ -42,6 +48,8 @@ impl Default for EngineStats {
             contributing: 0,
             packets_received: 0,
             packets_sent: 0,
+            rtcp_received: 0,
+            rtcp_sent: 0,
             dropped: [0; Dropped::COUNT],
             samples_concealed: 0,
             encodes: 0,
@@ -51,6 +59,8 @@ impl Default for EngineStats {
             events_lost: 0,
             recorded_frames_lost: 0,
             send_errors: 0,
+            one_way: [0; Direction::ALL.len()],
+            media_timeouts: 0,
             tick_lateness: Histogram::new(),
             tick_duration: Histogram::new(),
         }

@@ -11,11 +11,13 @@ use mixminus::engine::{Command, Engine, EngineLimits, Event};
 use mixminus::frame::Rate;
 use mixminus::id::{LegId, RoomId};
 use mixminus::leg::{
-    Companion, Dropped, Format, Identity, Leg, LegChange, LegMedia, LegReport, LegSettings, MediaTerms,
+    Companion, Dropped, Format, Identity, Leg, LegChange, LegMedia, LegReport, LegSettings, MediaTerms, Port,
     Timeline,
 };
 use mixminus::load::network::{Conditions, Network};
 use mixminus::room::{Room, RoomSettings};
+use mixminus::rtp::is_rtcp;
+use mixminus::rtp::ntp::WallClock;
 use mixminus::rtp::packet::{HEADER_BYTES, Header, Packet};
 use mixminus::srtp;
 use mixminus::stream::{Content, Stream, Stretch};
@@ -85,7 +87,7 @@ pub struct Party {
     seam: bool,
     decoder: Decoder,
     network: Network,
-    last_header: Option<Header>,
+    pub last_header: Option<Header>,
     /// Timestamp after the last packet heard.
     expected: u32,
     /// That packet said that there is nothing to hear for a while.
@@ -104,6 +106,13 @@ pub struct Party {
     /// Telephone events it was sent: header and payload.
     pub events_heard: Vec<(Header, Vec<u8>)>,
     ciphers: Option<(srtp::Sender, srtp::Receiver)>,
+    /// Where it wants its RTCP, if not where its RTP.
+    pub rtcp_address: Option<SocketAddr>,
+    /// RTCP it was sent, and when.
+    pub reports: Vec<(Time, Vec<u8>)>,
+    /// SSRC of what it was sent: one, unless the party collides with it.
+    pub ssrcs: Vec<u32>,
+    pub collides: bool,
     /// Between two rooms packets wait where they arrived.
     seated: bool,
     waiting: Vec<(Time, Vec<u8>)>,
@@ -127,11 +136,32 @@ impl Party {
 
     fn unprotect(&mut self, datagram: &mut Vec<u8>) {
         if let Some((_, receiver)) = &mut self.ciphers {
-            let len = receiver
-                .unprotect(datagram)
-                .expect("our own packets are authentic");
-            datagram.truncate(len);
+            let len = if is_rtcp(datagram) {
+                receiver.unprotect_rtcp(datagram)
+            } else {
+                receiver.unprotect(datagram)
+            };
+            datagram.truncate(len.expect("our own packets are authentic"));
         }
+    }
+
+    /// SSRC of what it sends, and the number and the timestamp of its next packet.
+    pub fn says(&self) -> Identity {
+        Identity {
+            ssrc: self.timeline.ssrc(),
+            sequence: self.timeline.sequence(),
+            timestamp: self.timeline.timestamp(),
+        }
+    }
+
+    /// The last header it was sent.
+    pub fn last_header(&self) -> Option<Header> {
+        self.last_header
+    }
+
+    /// From here on it sends as another source.
+    pub fn change_ssrc(&mut self, ssrc: u32) {
+        self.timeline.change_ssrc(ssrc);
     }
 
     /// Takes one tick of what was heard, if that much has come.
@@ -160,6 +190,15 @@ fn ciphers(terms: &srtp::Terms) -> (srtp::Sender, srtp::Receiver) {
         srtp::Sender::new(&terms.theirs),
         srtp::Receiver::new(&terms.ours, 0),
     )
+}
+
+/// What every wall clock shows when the engines' time begins: 2026-03-01 12:00 and some.
+pub const WALL_CLOCK: WallClock = WallClock::starting_at(0xED4E_A8C0_5A5A_5A5A);
+
+fn engine() -> Engine {
+    let mut engine = Engine::new(EngineLimits { legs: 128, rooms: 16 });
+    engine.set_wall_clock(WALL_CLOCK);
+    engine
 }
 
 struct Flying {
@@ -191,6 +230,8 @@ pub struct World {
     pub engines: Vec<Engine>,
     outbox: Outbox,
     pub tick: Tick,
+    /// When the last phase began.
+    now: Time,
     pub parties: Vec<Party>,
     flying: BinaryHeap<Reverse<Flying>>,
     sent: u64,
@@ -209,9 +250,10 @@ impl World {
     pub fn seeded(seed: u64) -> World {
         World {
             seed,
-            engines: vec![Engine::new(EngineLimits { legs: 128, rooms: 16 })],
+            engines: vec![engine()],
             outbox: Outbox::new(128),
             tick: Tick(1_000),
+            now: Time::ZERO,
             parties: Vec::new(),
             flying: BinaryHeap::new(),
             sent: 0,
@@ -229,8 +271,7 @@ impl World {
     }
 
     pub fn engine(mut self) -> World {
-        self.engines
-            .push(Engine::new(EngineLimits { legs: 128, rooms: 16 }));
+        self.engines.push(engine());
         self
     }
 
@@ -330,6 +371,10 @@ impl World {
             heard: Vec::new(),
             events_heard: Vec::new(),
             ciphers,
+            rtcp_address: None,
+            reports: Vec::new(),
+            ssrcs: Vec::new(),
+            collides: false,
             seated: true,
             waiting: Vec::new(),
         });
@@ -391,12 +436,19 @@ impl World {
         datagram.extend(ssrc.to_be_bytes());
         datagram.push((percent * 256 / 100) as u8);
         datagram.extend([0; 19]);
-        self.engines[party.engine].receive_rtcp(party.leg, party.address, &mut datagram);
+        let now = self.tick.due(0);
+        self.engines[party.engine].receive_rtcp(now, party.leg, party.address, &mut datagram);
     }
 
     pub fn leave(&mut self, party: usize) {
         let (engine, leg) = (self.parties[party].engine, self.parties[party].leg);
-        self.apply(engine, Command::Leave { leg });
+        self.apply(engine, Command::Leave { leg, for_good: false });
+    }
+
+    /// The same for good.
+    pub fn end(&mut self, party: usize) {
+        let (engine, leg) = (self.parties[party].engine, self.parties[party].leg);
+        self.apply(engine, Command::Leave { leg, for_good: true });
     }
 
     /// The figures of a party's leg.
@@ -452,6 +504,7 @@ impl World {
 
     pub fn run_phase(&mut self, phase: usize) {
         let now = self.tick.due(phase);
+        self.now = now;
         self.deliver_until(now);
         for engine in 0..self.engines.len() {
             for index in 0..self.engines[engine].rooms_in_phase(phase).len() {
@@ -527,6 +580,31 @@ impl World {
         self.engines[party.engine].receive(now, party.leg, party.address, &mut datagram);
     }
 
+    /// An RTCP datagram of the party's own making; it arrives at once, by the socket that serves both.
+    pub fn send_rtcp(&mut self, index: usize, report: &[u8]) {
+        let address = self.parties[index].address;
+        self.send_rtcp_from(index, address, report);
+    }
+
+    /// The same from an address that need not be its own.
+    pub fn send_rtcp_from(&mut self, index: usize, from: SocketAddr, report: &[u8]) {
+        let now = self.now;
+        let party = &mut self.parties[index];
+        let mut datagram = report.to_vec();
+        if let Some((sender, _)) = &mut party.ciphers {
+            datagram.resize(report.len() + srtp::RTCP_OVERHEAD_MAX, 0);
+            let len = sender.protect_rtcp(&mut datagram, report.len());
+            datagram.truncate(len.expect("the key is young"));
+        }
+        self.engines[party.engine].receive(now, party.leg, from, &mut datagram);
+    }
+
+    /// An RTP datagram from anywhere, as it is.
+    pub fn send_raw(&mut self, index: usize, from: SocketAddr, datagram: &[u8]) {
+        let party = &self.parties[index];
+        self.engines[party.engine].receive(self.now, party.leg, from, &mut datagram.to_vec());
+    }
+
     /// The party moves: from here on its packets come from another address, and it is there that it hears.
     pub fn move_party(&mut self, index: usize, address: SocketAddr) {
         self.parties[index].address = address;
@@ -574,12 +652,22 @@ impl World {
             }
             let seed = self.seed;
             let party = &mut self.parties[outgoing.leg.0 as usize];
+            let rtcp = is_rtcp(datagram);
+            let (by, to) = match party.rtcp_address.filter(|_| rtcp) {
+                Some(address) => (Port::Rtcp, address),
+                None => (Port::Rtp, party.address),
+            };
             assert_eq!(
-                outgoing.to, party.address,
+                (outgoing.by, outgoing.to),
+                (by, to),
                 "seed {seed}: a packet goes to its leg's party"
             );
             let mut datagram = datagram.to_vec();
             party.unprotect(&mut datagram);
+            if rtcp {
+                party.reports.push((self.now, datagram));
+                continue;
+            }
             let packet = Packet::parse(&datagram).expect("our own packets are well-formed");
             let header = Header {
                 marker: packet.marker,
@@ -619,7 +707,6 @@ impl World {
                     last.sequence.wrapping_add(1),
                     "seed {seed}: one more each packet"
                 );
-                assert_eq!(packet.ssrc, last.ssrc, "seed {seed}: one SSRC for a leg's life");
                 let paused = pause > 0 || last.payload_type == COMFORT_NOISE;
                 assert_eq!(
                     packet.marker,
@@ -628,6 +715,13 @@ impl World {
                 );
             }
             party.last_header = Some(header);
+            if party.ssrcs.last() != Some(&packet.ssrc) {
+                party.ssrcs.push(packet.ssrc);
+                assert!(
+                    party.ssrcs.len() == 1 || party.collides,
+                    "seed {seed}: one SSRC for a leg's life"
+                );
+            }
             let pause = codec.samples_of(pause) as usize;
             party.heard.resize(party.heard.len() + pause, 0.0);
             party.expected = packet.timestamp;
