@@ -6,6 +6,7 @@ mod digits;
 mod encrypted;
 mod faults;
 mod fuzz_corpus;
+mod impaired;
 mod loopback;
 mod one_way;
 mod reports;
