@@ -214,6 +214,9 @@ impl Engine {
                     self.stats.add(&leg.settle());
                 }
                 (*report).clone_from(&self.stats);
+                for leg in self.legs.iter().flatten() {
+                    report.note_delay(leg.delay());
+                }
                 report.legs = self.legs.iter().flatten().count() as u32;
                 report.rooms = self.rooms.iter().flatten().count() as u32;
                 report.contributing =

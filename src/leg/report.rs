@@ -44,6 +44,16 @@ pub struct LegReport {
     pub samples_concealed: u64,
     /// Samples taken out to bring the delay down.
     pub samples_accelerated: u64,
+    /// Samples put in to bring the delay up.
+    pub samples_expanded: u64,
+    /// Samples of packets that came after their turn.
+    pub samples_late: u64,
+    /// Samples of packets that came and were given up.
+    pub samples_discarded: u64,
+    /// How often playout moved to another stream, or to another place in it.
+    pub resyncs: u64,
+    /// How often timestamps were found to run at another clock than their format's.
+    pub reclocked: u64,
     pub delay_ms: f32,
     pub delay_target_ms: f32,
     pub delay_ms_max: f32,
