@@ -299,7 +299,8 @@ fn a_hundred_who_all_talk_are_the_loudest_few_and_a_limiter() {
 
 #[test]
 fn whatever_a_leg_sends_the_others_hear_what_is_finite_and_within_full_scale() {
-    let square = |period: usize| (0..8_000).map(move |i| if i / period % 2 == 0 { 1.0 } else { -1.0 });
+    let square =
+        |period: usize| (0..8_000).map(move |i| if (i / period).is_multiple_of(2) { 1.0 } else { -1.0 });
     let sounds: [(&str, Vec<f32>); 5] = [
         ("the most negative sample", vec![-1.0; 8_000]),
         ("the most positive sample", vec![1.0; 8_000]),
