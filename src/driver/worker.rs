@@ -184,7 +184,6 @@ impl Worker {
 
     /// Sends what a tick or a command left in the outbox.
     fn deliver(&mut self) {
-        let mut failed = 0;
         for (outgoing, datagram) in self.outbox.datagrams() {
             let Some(sockets) = &self.sockets[outgoing.leg.0 as usize] else {
                 continue;
@@ -194,7 +193,7 @@ impl Worker {
                 Port::Rtcp => &sockets.rtcp,
             };
             if socket.send_to(datagram, outgoing.to).is_err() {
-                failed += 1;
+                self.engine.unsent(outgoing.leg);
             }
         }
         let mut unrecorded = 0;
@@ -224,7 +223,11 @@ impl Worker {
             // What only informs gives way to what carries something back: for that there is always a place.
             let informs = matches!(
                 event,
-                Event::Engine(engine::Event::Talking { .. } | engine::Event::Changed { .. })
+                Event::Engine(
+                    engine::Event::Talking { .. }
+                        | engine::Event::Changed { .. }
+                        | engine::Event::OneWay { .. }
+                )
             );
             if informs && self.events.len() + self.reserved >= self.events.capacity() {
                 untold += 1;
@@ -236,7 +239,6 @@ impl Worker {
         }
         self.outbox.clear();
         let stats = self.engine.stats_mut();
-        stats.send_errors += failed;
         stats.recorded_frames_lost += unrecorded;
         stats.events_lost += untold;
     }

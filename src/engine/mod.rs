@@ -16,6 +16,7 @@ mod send;
 pub mod stats;
 mod talkers;
 mod tick;
+mod watch;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -137,6 +138,14 @@ impl Engine {
         }
     }
 
+    /// The socket did not take a packet of the leg's.
+    pub fn unsent(&mut self, leg: LegId) {
+        self.stats.send_errors += 1;
+        if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
+            leg.counts.send_errors += 1;
+        }
+    }
+
     /// Whether the leg's playout holds at least the sound of the next tick.
     pub fn is_fed(&self, leg: LegId) -> bool {
         let Some(leg) = self.leg(leg) else { return false };
@@ -205,6 +214,9 @@ impl Engine {
                     self.stats.add(&leg.settle());
                 }
                 (*report).clone_from(&self.stats);
+                for leg in self.legs.iter().flatten() {
+                    report.note_delay(leg.delay());
+                }
                 report.legs = self.legs.iter().flatten().count() as u32;
                 report.rooms = self.rooms.iter().flatten().count() as u32;
                 report.contributing =

@@ -17,6 +17,7 @@ use crate::engine::feed::{SETTLE_TICKS, choose_streams, feed_all, run_shared_str
 use crate::engine::outbox::{Outbox, RecordedMix};
 use crate::engine::report::report_all;
 use crate::engine::talkers::{Said, enters_at, mix_all, tell_whether_heard};
+use crate::engine::watch::{stop_watching, watch_all};
 use crate::engine::{Engine, EngineStats, Event};
 use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
 use crate::id::{LegId, RoomId};
@@ -143,6 +144,7 @@ impl Engine {
         feed_all(room, legs, step, scratch, stats, out);
         report_all(room, legs, step.now, *wall_clock, stats, out);
         record(id, room, step, scratch, out);
+        watch_all(room, legs, step, stats, out);
 
         room.rate.need(needed);
         for seat in &mut room.seats {
@@ -401,6 +403,7 @@ fn unseat(
             tick,
         });
     }
+    stop_watching(id, &mut leg, tick, out);
     out.events.push(Event::Left {
         leg: id,
         tick,

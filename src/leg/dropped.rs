@@ -83,6 +83,11 @@ impl Dropped {
 
     pub const COUNT: usize = Dropped::ALL.len();
 
+    /// Whether it is said of RTP on its way in.
+    pub const fn is_inbound(self) -> bool {
+        !matches!(self, Dropped::BadRtcp | Dropped::OutboxFull)
+    }
+
     /// The counter's label.
     pub const fn name(self) -> &'static str {
         match self {

@@ -22,11 +22,14 @@ impl Leg {
         datagram: &mut [u8],
         wall_clock: WallClock,
     ) -> Result<(), Dropped> {
-        let outcome = if is_rtcp(datagram) {
-            self.hear_rtcp(arrival, from, datagram, wall_clock)
-        } else {
-            self.hear_rtp(arrival, from, datagram)
-        };
+        if is_rtcp(datagram) {
+            let outcome = self.hear_rtcp(arrival, from, datagram, wall_clock);
+            return self.note(outcome);
+        }
+        let outcome = self.hear_rtp(arrival, from, datagram);
+        if let Err(reason) = outcome {
+            self.remember_rejected(reason, from, datagram);
+        }
         self.note(outcome)
     }
 

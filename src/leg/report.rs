@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::codec::Codec;
-use crate::leg::Dropped;
+use crate::leg::{Dropped, Lately};
 
 /// A leg's figures since it was made.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +44,16 @@ pub struct LegReport {
     pub samples_concealed: u64,
     /// Samples taken out to bring the delay down.
     pub samples_accelerated: u64,
+    /// Samples put in to bring the delay up.
+    pub samples_expanded: u64,
+    /// Samples of packets that came after their turn.
+    pub samples_late: u64,
+    /// Samples of packets that came and were given up.
+    pub samples_discarded: u64,
+    /// How often playout moved to another stream, or to another place in it.
+    pub resyncs: u64,
+    /// How often timestamps were found to run at another clock than their format's.
+    pub reclocked: u64,
     pub delay_ms: f32,
     pub delay_target_ms: f32,
     pub delay_ms_max: f32,
@@ -53,4 +63,7 @@ pub struct LegReport {
     pub dropped: [u64; Dropped::COUNT],
     /// Nanoseconds of the engine's clock at the last arrival; zero before any.
     pub last_arrival_nanos: u64,
+    /// Packets that the socket did not take.
+    pub send_errors: u64,
+    pub lately: Lately,
 }

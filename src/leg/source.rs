@@ -55,6 +55,11 @@ impl Source {
         self.reopened = self.latched != self.signalled;
     }
 
+    /// Where packets are heard from, once some were believed.
+    pub fn latched(&self) -> Option<SocketAddr> {
+        self.latched
+    }
+
     /// Whether packets of this host can be the remote's own.
     pub fn knows_host(&self, host: IpAddr) -> bool {
         [self.signalled, self.latched]

@@ -15,8 +15,10 @@ use mixminus::srtp::{MasterKey, RTCP_OVERHEAD_MAX, Receiver, Sender, Suite};
 use mixminus::time::Time;
 
 mod network;
+mod reports;
 
 pub use network::{header_extension, playout, rtcp, rtp};
+pub use reports::reports;
 
 /// Of each suite the front of it.
 const OUR_KEY: &[u8] = b"the key of the fuzz targets, which is no secret";

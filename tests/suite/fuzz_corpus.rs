@@ -17,7 +17,7 @@ fn every_kept_datagram_keeps_the_promises_of_the_rtp_parser() {
 }
 
 #[test]
-fn every_kept_report_keeps_the_promises_of_the_rtcp_parser_and_ends_no_leg() {
+fn every_kept_report_keeps_the_promises_of_the_rtcp_parser() {
     replay("rtcp", promises::rtcp);
 }
 
@@ -44,6 +44,11 @@ fn every_kept_series_of_payloads_keeps_the_promises_of_the_decoders() {
 #[test]
 fn every_kept_description_of_noise_keeps_the_promises_of_the_comfort_noise() {
     replay("comfort_noise", promises::comfort_noise);
+}
+
+#[test]
+fn every_kept_course_of_reports_leaves_a_leg_that_goes_on_and_says_what_can_be() {
+    replay("reports", promises::reports);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //! refused by a full queue, the rest then waits in the outbox and cannot be lost.
 
 mod digits;
+mod explain;
 mod figures;
 mod legs;
 mod pump;
@@ -17,6 +18,7 @@ mod rooms;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

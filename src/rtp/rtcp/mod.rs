@@ -7,6 +7,8 @@ use thiserror::Error;
 
 use crate::rtp::ntp;
 
+#[cfg(test)]
+mod oracle;
 mod write;
 
 pub use write::{DATAGRAM_BYTES_MAX, write_bye, write_receiver_report, write_sender_report};

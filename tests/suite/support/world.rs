@@ -94,7 +94,8 @@ pub struct Party {
     told: bool,
     /// Something else has been agreed on since.
     renegotiated: bool,
-    pub packets_sent: u64,
+    /// Of the packets it sent, those that have come to its leg; one that came twice is two.
+    pub packets_arrived: u64,
     pub packets_heard: u64,
     /// Payload type, payload bytes and the samples of pause before it, of each packet since the test took them.
     pub packets: Vec<(u8, usize, usize)>,
@@ -363,7 +364,7 @@ impl World {
             expected: identity.timestamp,
             told: true,
             renegotiated: false,
-            packets_sent: 0,
+            packets_arrived: 0,
             packets_heard: 0,
             packets: Vec::new(),
             repeating_packets: 0,
@@ -549,7 +550,6 @@ impl World {
             );
             datagram[HEADER_BYTES..].copy_from_slice(payload);
             protect(&mut party.ciphers, &mut datagram);
-            party.packets_sent += 1;
             for arrival in party.network.offer(sent_at, datagram.len()).times() {
                 self.sent += 1;
                 self.flying.push(Reverse(Flying {
@@ -635,6 +635,7 @@ impl World {
                 return;
             };
             let party = &mut self.parties[next.party];
+            party.packets_arrived += 1;
             if !party.seated {
                 // As on a socket that nobody reads meanwhile.
                 party.waiting.push((next.arrival, next.datagram));
