@@ -7,7 +7,7 @@ use crate::control::service::Figures;
 use crate::engine::EngineStats;
 use crate::engine::stats::Histogram;
 use crate::jitter::Operation;
-use crate::leg::Dropped;
+use crate::leg::{Direction, Dropped};
 
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -79,6 +79,22 @@ pub fn render(figures: &Figures) -> String {
     );
 
     page.family(
+        "mixminus_rtcp_packets_total",
+        "counter",
+        "RTCP datagrams that were heeded, and that were sent.",
+    );
+    page.sample(
+        "mixminus_rtcp_packets_total",
+        &[("direction", "received")],
+        sum(engines, |engine| engine.rtcp_received),
+    );
+    page.sample(
+        "mixminus_rtcp_packets_total",
+        &[("direction", "sent")],
+        sum(engines, |engine| engine.rtcp_sent),
+    );
+
+    page.family(
         "mixminus_dropped_total",
         "counter",
         "Datagrams that were not heard or not sent, by reason.",
@@ -87,6 +103,26 @@ pub fn render(figures: &Figures) -> String {
         let count = sum(engines, |engine| engine.dropped[index]);
         page.sample("mixminus_dropped_total", &[("reason", reason.name())], count);
     }
+
+    page.family(
+        "mixminus_one_way_total",
+        "counter",
+        "How often one-way audio was noticed, by direction.",
+    );
+    for (index, direction) in Direction::ALL.iter().enumerate() {
+        let count = sum(engines, |engine| engine.one_way[index]);
+        page.sample(
+            "mixminus_one_way_total",
+            &[("direction", direction.name())],
+            count,
+        );
+    }
+    page.one(
+        "mixminus_media_timeouts_total",
+        "counter",
+        "How often a leg's media timed out.",
+        sum(engines, |engine| engine.media_timeouts),
+    );
 
     page.one("mixminus_rooms", "gauge", "Rooms there are.", figures.rooms);
     page.family(
@@ -240,8 +276,20 @@ pub fn render(figures: &Figures) -> String {
     page.one(
         "mixminus_ports_free",
         "gauge",
-        "Pairs of media ports that no leg has.",
-        figures.ports_free,
+        "Pairs of media ports that a leg can have.",
+        figures.ports.free,
+    );
+    page.one(
+        "mixminus_ports_resting",
+        "gauge",
+        "Pairs of released media ports that are not known to be quiet yet.",
+        figures.ports.resting,
+    );
+    page.one(
+        "mixminus_resting_port_packets_total",
+        "counter",
+        "Datagrams that came to released media ports.",
+        figures.ports.strays,
     );
     page.one(
         "mixminus_draining",
@@ -345,6 +393,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::ports::Unused;
     use crate::leg::LegDelay;
     use std::collections::BTreeMap;
 
@@ -355,6 +404,8 @@ mod tests {
             engine.tick_lateness.observe(nanos);
         }
         engine.dropped[0] = 7;
+        engine.one_way[0] = 2;
+        engine.media_timeouts = 1;
         engine.operations[Operation::Merge as usize] = 3;
         for (now_ms, target_ms) in [(7.0, 0.0), (55.5, 40.0)] {
             engine.note_delay(LegDelay {
@@ -370,7 +421,11 @@ mod tests {
             rooms: 3,
             legs_by_codec: BTreeMap::from([("PCMU", 2)]),
             recordings: 0,
-            ports_free: 1,
+            ports: Unused {
+                free: 1,
+                resting: 0,
+                strays: 0,
+            },
             is_draining: false,
         };
         let page = render(&figures);
@@ -390,6 +445,9 @@ mod tests {
             "mixminus_playout_ticks_total{operation=\"merge\"} 6",
             "mixminus_expanded_samples_total{engine=\"0\"} 0",
             "mixminus_rooms 3",
+            "mixminus_one_way_total{direction=\"in\"} 4",
+            "mixminus_one_way_total{direction=\"out\"} 0",
+            "mixminus_media_timeouts_total 2",
             "mixminus_realtime{engine=\"1\"} 0",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");

@@ -3,7 +3,7 @@
 pub use crate::leg::LegReport;
 
 use crate::jitter::Operation;
-use crate::leg::{Counts, Dropped, LegDelay};
+use crate::leg::{Counts, Direction, Dropped, LegDelay};
 
 /// One engine's figures since the start.
 #[derive(Debug, Clone)]
@@ -13,6 +13,9 @@ pub struct EngineStats {
     pub contributing: u32,
     pub packets_received: u64,
     pub packets_sent: u64,
+    /// Of these, RTCP: what came and was heeded, and what was sent.
+    pub rtcp_received: u64,
+    pub rtcp_sent: u64,
     pub dropped: [u64; Dropped::COUNT],
     pub samples_concealed: u64,
     pub samples_accelerated: u64,
@@ -44,6 +47,9 @@ pub struct EngineStats {
     pub recorded_frames_lost: u64,
     /// Packets that the socket did not take.
     pub send_errors: u64,
+    /// How often one-way audio began, in the order of `Direction::ALL`.
+    pub one_way: [u64; Direction::ALL.len()],
+    pub media_timeouts: u64,
     /// How late each phase of each tick began.
     pub tick_lateness: Histogram,
     /// How long each phase of each tick took.
@@ -58,6 +64,8 @@ impl Default for EngineStats {
             contributing: 0,
             packets_received: 0,
             packets_sent: 0,
+            rtcp_received: 0,
+            rtcp_sent: 0,
             dropped: [0; Dropped::COUNT],
             samples_concealed: 0,
             samples_accelerated: 0,
@@ -78,6 +86,8 @@ impl Default for EngineStats {
             events_lost: 0,
             recorded_frames_lost: 0,
             send_errors: 0,
+            one_way: [0; Direction::ALL.len()],
+            media_timeouts: 0,
             tick_lateness: Histogram::new(&Histogram::TICK_MICROS),
             tick_duration: Histogram::new(&Histogram::TICK_MICROS),
         }

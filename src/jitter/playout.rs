@@ -199,9 +199,19 @@ impl Playout {
         &self.stats
     }
 
+    /// Whose stream is played; none before the first packet.
+    pub fn ssrc(&self) -> Option<u32> {
+        self.stream.map(|stream| stream.ssrc)
+    }
+
     /// The format played last: an index into the leg's decoders.
     pub fn format(&self) -> Option<u8> {
         self.format
+    }
+
+    /// Whether the sender has said last that it pauses.
+    pub fn is_paused(&self) -> bool {
+        self.paused.is_some()
     }
 
     /// Whether the next tick can be filled with what has arrived. `decoders` are the leg's.
