@@ -5,24 +5,18 @@
 //! codec_pipe CODEC decode     packets ─▶ PCM
 //! ```
 //!
-//! CODEC is PCMU, PCMA, G722, G729, iLBC20, iLBC30, or opus or L16 with a rate in kHz: opus48, L16/8. A packet is its
-//! length in two bytes, little-endian, and its payload; no bytes stand for a lost packet, which the decoder recovers
-//! from the next one where that repeats it, and else conceals. Packets are of 20 ms, those of iLBC30 of 30.
+//! The names of codecs, and how packets are written, are those of `packets/mod.rs`. A lost packet the decoder recovers
+//! from the next one where that repeats it, and else conceals.
+
+mod packets;
 
 use std::env;
 use std::error::Error;
 use std::io::{self, Read, Write};
 
-use mixminus::codec::ilbc::Mode;
-use mixminus::codec::{Codec, Decoder, Encoded, Encoder, Encoding, PAYLOAD_BYTES_MAX, PAYLOAD_SAMPLES_MAX};
-use mixminus::frame::Rate;
-use mixminus::sdp::opus_bitrate_default;
+use mixminus::codec::{Codec, Decoder, Encoded, Encoder, PAYLOAD_BYTES_MAX, PAYLOAD_SAMPLES_MAX};
 
-/// As the daemon has it where nothing is configured.
-const OPUS_COMPLEXITY: u8 = 5;
-
-/// The scale of 16 bit samples.
-const FULL_SCALE: f32 = 32_768.0;
+use packets::{FULL_SCALE, encoding, named, split, write_pcm};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -39,35 +33,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     io::stdout().lock().write_all(&output)?;
     Ok(())
-}
-
-fn named(name: &str) -> Option<Codec> {
-    Some(match name {
-        "PCMU" => Codec::Pcmu,
-        "PCMA" => Codec::Pcma,
-        "G722" => Codec::G722,
-        "G729" => Codec::G729,
-        "iLBC20" => Codec::Ilbc(Mode::Ms20),
-        "iLBC30" => Codec::Ilbc(Mode::Ms30),
-        "opus8" => Codec::Opus(Rate::Hz8000),
-        "opus16" => Codec::Opus(Rate::Hz16000),
-        "opus48" => Codec::Opus(Rate::Hz48000),
-        "L16/8" => Codec::L16(Rate::Hz8000),
-        "L16/16" => Codec::L16(Rate::Hz16000),
-        "L16/48" => Codec::L16(Rate::Hz48000),
-        _ => return None,
-    })
-}
-
-fn encoding(codec: Codec) -> Encoding {
-    Encoding {
-        codec,
-        ptime_ms: if codec == Codec::Ilbc(Mode::Ms30) { 30 } else { 20 },
-        bitrate: opus_bitrate_default(codec.rate()),
-        complexity: OPUS_COMPLEXITY,
-        dtx: false,
-        loss_percent: 0,
-    }
 }
 
 /// PCM to packets; the last one is filled up with silence.
@@ -111,10 +76,7 @@ fn decode(codec: Codec, packets: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
             }
             payload => decoder.decode(payload, &mut decoded)?,
         };
-        for sample in &decoded[..samples] {
-            let scaled = (sample * FULL_SCALE).round_ties_even() as i16;
-            pcm.extend_from_slice(&scaled.to_le_bytes());
-        }
+        write_pcm(&mut pcm, &decoded[..samples]);
     }
     Ok(pcm)
 }
@@ -125,15 +87,4 @@ fn fill(decoder: &mut Decoder, next: &[u8], pcm: &mut [f32]) {
     if !recovered && !decoder.conceal(pcm) {
         pcm.fill(0.0);
     }
-}
-
-fn split(mut packets: &[u8]) -> Option<Vec<&[u8]>> {
-    let mut payloads = Vec::new();
-    while !packets.is_empty() {
-        let (length, rest) = packets.split_first_chunk::<2>()?;
-        let (payload, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-        payloads.push(payload);
-        packets = rest;
-    }
-    Some(payloads)
 }

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod ports;
 pub mod realtime;
+mod resting;
 mod rtcp_poll;
 pub mod socket;
 mod worker;
@@ -117,8 +118,9 @@ impl Driver {
             rooms: config.rooms_per_engine,
         };
         let commands = Arc::new(ArrayQueue::new(COMMANDS_MAX));
-        // A leg can join and leave, a room close, and each command that waits be answered, before anybody listens.
-        let reserved = 2 * config.legs_per_engine + 2 * config.rooms_per_engine + COMMANDS_MAX;
+        // A leg can join, time out and leave, a room close, and each command that waits be answered, before anybody
+        // listens.
+        let reserved = 3 * config.legs_per_engine + 2 * config.rooms_per_engine + COMMANDS_MAX;
         let events = Arc::new(ArrayQueue::new(EVENTS_MIN + reserved));
         let tap = Arc::new(TapQueue::new(TAP_QUEUE_FRAMES));
         let realtime = Arc::new(AtomicBool::new(false));

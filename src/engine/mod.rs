@@ -14,7 +14,9 @@ pub mod outbox;
 mod report;
 mod send;
 pub mod stats;
+mod talkers;
 mod tick;
+mod watch;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,7 +30,7 @@ use crate::dsp::Resampler;
 use crate::frame::Rate;
 use crate::id::{LegId, RoomId};
 use crate::leg::{Dropped, Leg, LegMedia};
-use crate::room::{Heard, Place, Progress, Room, RoomChange, Seat, Tap};
+use crate::room::{Heard, Place, Progress, Room, RoomChange, Seat, Tap, Turn};
 use crate::rtp::is_rtcp;
 use crate::rtp::ntp::WallClock;
 use crate::time::{PHASES, Tick, Time};
@@ -136,6 +138,14 @@ impl Engine {
         }
     }
 
+    /// The socket did not take a packet of the leg's.
+    pub fn unsent(&mut self, leg: LegId) {
+        self.stats.send_errors += 1;
+        if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
+            leg.counts.send_errors += 1;
+        }
+    }
+
     /// Whether the leg's playout holds at least the sound of the next tick.
     pub fn is_fed(&self, leg: LegId) -> bool {
         let Some(leg) = self.leg(leg) else { return false };
@@ -204,6 +214,9 @@ impl Engine {
                     self.stats.add(&leg.settle());
                 }
                 (*report).clone_from(&self.stats);
+                for leg in self.legs.iter().flatten() {
+                    report.note_delay(leg.delay());
+                }
                 report.legs = self.legs.iter().flatten().count() as u32;
                 report.rooms = self.rooms.iter().flatten().count() as u32;
                 report.contributing =
@@ -257,6 +270,7 @@ impl Engine {
             heard: Heard::Silence,
             settle: if travelled { feed::SETTLE_TICKS } else { 0 },
             gain: 0.0,
+            turn: Turn::default(),
             voice: None,
             progress: Progress::Joining,
             early: false,
@@ -312,6 +326,12 @@ impl Engine {
         match change {
             RoomChange::SampleRate(rate) => room.rate.fix(rate),
             RoomChange::ActivityDetection(on) => room.settings.activity_detection = on,
+            RoomChange::TalkersMax(max) => {
+                room.settings.talkers_max = max;
+                if max.is_none() {
+                    room.seats.iter_mut().for_each(|seat| seat.turn = Turn::default());
+                }
+            }
             RoomChange::MusicWhileAlone(music) => room.settings.music_while_alone = music,
             RoomChange::Record(recording) => {
                 end_recording(id, room, out);

@@ -18,7 +18,7 @@ use crate::time::Tick;
 const BYTES_PER_LEG: usize = 3_072;
 
 /// Events that one room's tick or one command can cause, for each leg.
-const EVENTS_PER_LEG: usize = 4;
+const EVENTS_PER_LEG: usize = 7;
 
 /// Datagrams that one room's tick can cause, for each leg: two packets of sound or a digit's, and a report.
 const DATAGRAMS_PER_LEG: usize = 4;

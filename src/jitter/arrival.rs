@@ -37,10 +37,20 @@ impl Playout {
         };
         match stream.judge(packet.arrival, ssrc, sequence) {
             Standing::Ahead { sequence, newest } => {
-                self.place(Packet { sequence, ..packet }, newest, payload)?;
+                let timestamp = self.stamps.translate(packet.stamp);
+                self.place(
+                    Packet {
+                        sequence,
+                        timestamp,
+                        ..packet
+                    },
+                    newest,
+                    payload,
+                )?;
             }
             Standing::Late => {
-                self.observe(&packet, false);
+                let timestamp = self.stamps.translate(packet.stamp);
+                self.observe(&Packet { timestamp, ..packet }, false);
                 return Err(Discard::Late);
             }
             Standing::Duplicate => return Err(Discard::Duplicate),
@@ -54,6 +64,7 @@ impl Playout {
     fn place(&mut self, packet: Packet, newest: bool, payload: &[u8]) -> Result<(), Discard> {
         let Observation {
             relative_delay_us,
+            lead_us,
             fresh,
         } = self.observe(&packet, newest);
         self.stats.jitter_ms = self.delay.jitter_ms();
@@ -70,6 +81,7 @@ impl Playout {
         self.packets.insert(
             Packet {
                 relative_delay_us,
+                lead_us,
                 fresh,
                 ..packet
             },
@@ -82,10 +94,7 @@ impl Playout {
     /// stand still, and a description of silence need not wait until a packet is full.
     fn observe(&mut self, packet: &Packet, newest: bool) -> Observation {
         let Some(format) = packet.content.format() else {
-            return Observation {
-                relative_delay_us: 0,
-                fresh: false,
-            };
+            return Observation::default();
         };
         let clock_hz = self.codecs[usize::from(format)].clock_hz();
         self.delay
@@ -105,6 +114,31 @@ impl Playout {
             true,
             payload,
         );
+    }
+
+    /// The sender's timestamps run at another clock than was thought: what waits was placed by the wrong one, and what
+    /// was learned was measured by it.
+    pub(super) fn reclock(&mut self) {
+        let stamps = &mut self.stamps;
+        self.packets.for_each(|packet| {
+            packet.timestamp = stamps.translate(packet.stamp);
+            packet.relative_delay_us = 0;
+            packet.lead_us = 0;
+        });
+        self.delay.forget();
+        self.low_water.restart();
+        self.drift.restart();
+        self.stats.reclocked += 1;
+    }
+
+    /// Counts packets that waited and are given up.
+    pub(super) fn count_discarded(&mut self, packets: u64) {
+        self.stats.discarded_samples += packets * u64::from(self.depth.packet_samples);
+    }
+
+    pub(super) fn abandon(&mut self, packets: u64) {
+        self.stats.abandoned += packets;
+        self.count_discarded(packets);
     }
 
     fn turn_to(&mut self, arrival: Time, ssrc: u32, sequence: u16) -> Stream {
@@ -167,7 +201,7 @@ impl Playout {
         let (Some(candidate), Some(packet)) = (self.candidate.take(), self.packets.aside().copied()) else {
             return;
         };
-        self.stats.abandoned += self.packets.len() as u64;
+        self.abandon(self.packets.len() as u64);
         self.packets.take_aside();
         self.turn_to(packet.arrival, candidate.ssrc, candidate.sequence);
         self.observe(&packet, true);
@@ -186,18 +220,21 @@ impl Playout {
     pub(super) fn forget_candidate(&mut self) {
         if self.candidate.take().is_some() {
             self.packets.drop_aside();
-            self.stats.abandoned += 1;
+            self.abandon(1);
         }
     }
 
     pub(super) fn forget_waiting(&mut self) {
-        self.stats.abandoned += self.packets.len() as u64;
+        self.abandon(self.packets.len() as u64);
         self.packets.clear_waiting();
     }
 
     pub(super) fn restart_place(&mut self) {
         self.delay.restart();
         self.low_water.restart();
+        self.drift.restart();
+        self.depth.restart();
+        self.stamps.restart();
         self.format = None;
         self.jump = false;
         self.paused = None;

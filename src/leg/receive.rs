@@ -1,5 +1,5 @@
-//! A datagram's way into a leg: decipher → parse → payload type → source → playout, or digits. What fails on the way has
-//! a name.
+//! A datagram's way into a leg: decipher → parse → payload type → source → pace → playout, or digits. What fails on the
+//! way has a name.
 
 use std::net::SocketAddr;
 
@@ -22,11 +22,14 @@ impl Leg {
         datagram: &mut [u8],
         wall_clock: WallClock,
     ) -> Result<(), Dropped> {
-        let outcome = if is_rtcp(datagram) {
-            self.hear_rtcp(arrival, from, datagram, wall_clock)
-        } else {
-            self.hear_rtp(arrival, from, datagram)
-        };
+        if is_rtcp(datagram) {
+            let outcome = self.hear_rtcp(arrival, from, datagram, wall_clock);
+            return self.note(outcome);
+        }
+        let outcome = self.hear_rtp(arrival, from, datagram);
+        if let Err(reason) = outcome {
+            self.remember_rejected(reason, from, datagram);
+        }
         self.note(outcome)
     }
 
@@ -79,6 +82,10 @@ impl Leg {
                 Verdict::Probation => return Err(Dropped::Probation),
                 Verdict::Stranger => return Err(Dropped::UnknownSource),
             }
+        }
+        // Strangers are told apart before, so that they use up nothing of it.
+        if !self.pace.admits(arrival) {
+            return Err(Dropped::TooFast);
         }
         if packet.ssrc == self.timeline.ssrc() {
             self.resolve_collision(arrival)?;
@@ -138,6 +145,9 @@ impl Leg {
             && remote_rtcp.is_none_or(|remote| remote.ip() != from.ip())
         {
             return Err(Dropped::UnknownSource);
+        }
+        if !self.pace.admits(arrival) {
+            return Err(Dropped::TooFast);
         }
         self.resolve_collision_of_reports(arrival, reports.clone())?;
         self.counts.rtcp_received += 1;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::codec::Codec;
-use crate::leg::Dropped;
+use crate::leg::{Dropped, Lately};
 
 /// A leg's figures since it was made.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +15,8 @@ pub struct LegReport {
     /// Where we send to; `None` while nothing is agreed.
     pub remote: Option<SocketAddr>,
     pub contributing: bool,
+    /// It would contribute, but its room hears only so many at once, and others are louder.
+    pub crowded_out: bool,
     /// Level of the last tick in dBFS, −127 for silence.
     pub level_dbfs: f32,
     pub noise_floor_dbfs: f32,
@@ -42,6 +44,16 @@ pub struct LegReport {
     pub samples_concealed: u64,
     /// Samples taken out to bring the delay down.
     pub samples_accelerated: u64,
+    /// Samples put in to bring the delay up.
+    pub samples_expanded: u64,
+    /// Samples of packets that came after their turn.
+    pub samples_late: u64,
+    /// Samples of packets that came and were given up.
+    pub samples_discarded: u64,
+    /// How often playout moved to another stream, or to another place in it.
+    pub resyncs: u64,
+    /// How often timestamps were found to run at another clock than their format's.
+    pub reclocked: u64,
     pub delay_ms: f32,
     pub delay_target_ms: f32,
     pub delay_ms_max: f32,
@@ -51,4 +63,7 @@ pub struct LegReport {
     pub dropped: [u64; Dropped::COUNT],
     /// Nanoseconds of the engine's clock at the last arrival; zero before any.
     pub last_arrival_nanos: u64,
+    /// Packets that the socket did not take.
+    pub send_errors: u64,
+    pub lately: Lately,
 }

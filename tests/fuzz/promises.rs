@@ -2,24 +2,23 @@
 //!
 //! Both the fuzzer and `cargo test` (`tests/suite/fuzz_corpus.rs`) run these functions; a broken promise is a panic.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use mixminus::codec::comfort_noise::{self, ComfortNoise};
 use mixminus::codec::ilbc::Mode;
-use mixminus::codec::{Codec, Decoder, Encoding, PAYLOAD_MS_MAX, PAYLOAD_SAMPLES_MAX};
+use mixminus::codec::{Codec, Decoder, PAYLOAD_MS_MAX, PAYLOAD_SAMPLES_MAX};
 use mixminus::dtmf::{BadEvent, EVENT_BYTES, EventPacket, EventPayload, EventReceiver, Refused};
-use mixminus::engine::{Command, Engine, EngineLimits, Event, Outbox};
 use mixminus::frame::Rate;
-use mixminus::id::{LegId, RoomId};
-use mixminus::leg::{Format, Identity, Leg, LegMedia, LegSettings, MediaTerms};
-use mixminus::room::{Room, RoomSettings};
-use mixminus::rtp::is_rtcp;
-use mixminus::rtp::packet::{Extension, HEADER_BYTES, Header, Packet};
-use mixminus::rtp::rtcp::{self, Blocks, ReportBlock, Rtcp};
 use mixminus::sdp::{self, Agreed, Codecs, FORMATS_MAX, LocalMedia, Order, SdpError, Session, SrtpOffer};
 use mixminus::srtp::{MasterKey, RTCP_OVERHEAD_MAX, Receiver, Sender, Suite};
-use mixminus::time::{Tick, Time};
+use mixminus::time::Time;
+
+mod network;
+mod reports;
+
+pub use network::{header_extension, playout, rtcp, rtp};
+pub use reports::reports;
 
 /// Of each suite the front of it.
 const OUR_KEY: &[u8] = b"the key of the fuzz targets, which is no secret";
@@ -157,101 +156,6 @@ fn check_sentence(sentence: &str) {
         sentence.len()
     );
     assert!(!sentence.contains(char::is_control), "{sentence:?}");
-}
-
-/// A datagram: as RTP and as RTCP, whatever a port would take it for.
-pub fn rtp(datagram: &[u8]) {
-    if let Ok(packet) = Packet::parse(datagram) {
-        check_packet(&packet, datagram);
-    }
-    if let Ok(compound) = rtcp::validate(datagram) {
-        let packets: Vec<Rtcp> = compound.collect();
-        assert!(matches!(
-            packets.first(),
-            Some(Rtcp::SenderReport(_) | Rtcp::ReceiverReport(_))
-        ));
-        // Four bytes are the least a packet has.
-        assert!(packets.len() <= datagram.len() / 4);
-        packets
-            .iter()
-            .for_each(|packet| check_rtcp(packet, datagram.len()));
-    }
-}
-
-/// Every byte belongs to one part of the packet, and the header says what we would write.
-fn check_packet(packet: &Packet, datagram: &[u8]) {
-    let extension_bytes = packet.extension.map_or(0, |extension| 4 + extension.data.len());
-    let has_padding = datagram[0] & 0x20 != 0;
-    let padding = if has_padding {
-        usize::from(*datagram.last().expect("a packet is not empty"))
-    } else {
-        0
-    };
-    let before_payload = HEADER_BYTES + 4 * usize::from(packet.csrc_count) + extension_bytes;
-    assert_eq!(before_payload + packet.payload.len() + padding, datagram.len());
-    assert_eq!(
-        packet.payload,
-        &datagram[before_payload..datagram.len() - padding]
-    );
-
-    let header = Header {
-        marker: packet.marker,
-        payload_type: packet.payload_type,
-        sequence: packet.sequence,
-        timestamp: packet.timestamp,
-        ssrc: packet.ssrc,
-    };
-    let mut written = [0; HEADER_BYTES];
-    header.write(&mut written);
-    assert_eq!(written[1..], datagram[1..HEADER_BYTES]);
-    if let Some(extension) = packet.extension {
-        check_extension(&extension);
-    }
-}
-
-fn check_extension(extension: &Extension) {
-    let one_byte = extension.profile == 0xBEDE;
-    let mut bytes = 0;
-    for (id, value) in extension.elements() {
-        assert!(id != 0, "padding is no element");
-        assert!(
-            !one_byte || (id <= 14 && (1..=16).contains(&value.len())),
-            "RFC 8285, 4.2"
-        );
-        bytes += value.len() + if one_byte { 1 } else { 2 };
-    }
-    assert!(bytes <= extension.data.len(), "elements do not overlap");
-}
-
-fn check_rtcp(packet: &Rtcp, datagram_bytes: usize) {
-    match packet {
-        Rtcp::SenderReport(report) => check_blocks(report.blocks.clone(), report.ssrc),
-        Rtcp::ReceiverReport(report) => check_blocks(report.blocks.clone(), report.ssrc),
-        Rtcp::SourceDescription(items) => {
-            let bytes: usize = items.clone().map(|item| 2 + item.text.len()).sum();
-            assert!(bytes <= datagram_bytes, "items do not overlap");
-            assert!(
-                items.clone().all(|item| item.kind != 0),
-                "the end of a list is no item"
-            );
-        }
-        Rtcp::Bye(bye) => assert!(bye.sources().count() <= 31 && bye.reason.len() <= 255),
-        Rtcp::Other { body, .. } => assert!(body.len() <= datagram_bytes),
-    }
-}
-
-/// What was read from a report is read again from the same report written by us.
-fn check_blocks(blocks: Blocks, ssrc: u32) {
-    let blocks: Vec<ReportBlock> = blocks.collect();
-    let mut datagram = [0; rtcp::DATAGRAM_BYTES_MAX];
-    let written =
-        rtcp::write_receiver_report(&mut datagram, ssrc, &blocks, b"party").expect("at most 31 blocks");
-    let mut again = rtcp::validate(&datagram[..written]).expect("our own reports are valid");
-    let Some(Rtcp::ReceiverReport(report)) = again.next() else {
-        panic!("a report comes first")
-    };
-    assert_eq!(report.ssrc, ssrc);
-    assert_eq!(report.blocks.collect::<Vec<_>>(), blocks);
 }
 
 /// Telephone-event packets, one after the other: a byte that chooses the clock, and for each packet how many
@@ -486,117 +390,4 @@ fn one_bit_changed(packet: &[u8], input: &[u8]) -> Vec<u8> {
     let mut changed = packet.to_vec();
     changed[bit / 8] ^= 1 << (bit % 8);
     changed
-}
-
-/// Where the remote party of the leg under attack is.
-const REMOTE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4_000);
-
-/// So short that a fuzzer writes it itself.
-const OUR_SSRC: u32 = 7;
-
-/// What arrives at a leg, step by step: a byte that says what, then for a datagram its length and its bytes. The first byte
-/// says how long the engine has been up, up to ten years.
-pub fn reports(bytes: &[u8]) {
-    let Some((&uptime, mut rest)) = bytes.split_first() else {
-        return;
-    };
-    let mut engine = Engine::new(EngineLimits { legs: 1, rooms: 1 });
-    let mut out = Outbox::new(1);
-    let (leg, room) = (LegId(0), RoomId(0));
-    let state = Room::new(RoomSettings::default());
-    engine.apply(Command::Open { room, state }, &mut out);
-    engine.apply(
-        Command::Join {
-            leg,
-            state: leg_under_attack(),
-            room,
-        },
-        &mut out,
-    );
-    let mut tick = Tick(u64::from(uptime) << 26);
-    let mut ticks_left = 500_u16;
-    while let Some((&step, after)) = rest.split_first() {
-        rest = after;
-        let now = tick.due(0);
-        if step % 3 == 0 {
-            let ticks = u16::from(step / 3).min(ticks_left);
-            ticks_left -= ticks;
-            for _ in 0..=ticks {
-                engine.tick_room(room, tick, tick.due(0), &mut out);
-                check_sent(&out);
-                out.clear();
-                tick = tick.next();
-            }
-            continue;
-        }
-        let Some((&len, after)) = rest.split_first() else {
-            break;
-        };
-        let (datagram, after) = after.split_at(usize::from(len).min(after.len()));
-        rest = after;
-        let mut datagram = datagram.to_vec();
-        match step % 3 {
-            1 => engine.receive_rtcp(now, leg, REMOTE, &mut datagram),
-            _ => engine.receive(now, leg, REMOTE, &mut datagram),
-        }
-    }
-    assert_eq!(engine.stats().panics, 0);
-    let report = Box::default();
-    engine.apply(
-        Command::ReportLeg {
-            leg,
-            request: 0,
-            report,
-        },
-        &mut out,
-    );
-    let Some(Event::LegReported { report, .. }) = out.events().last() else {
-        panic!("a report is answered at once");
-    };
-    let within = |value: Option<f32>, max: f32| value.is_none_or(|value| (0.0..=max).contains(&value));
-    assert!(within(report.round_trip_ms, 60_000.0), "{report:?}");
-    assert!(within(report.remote_loss_percent, 100.0), "{report:?}");
-    assert!(within(report.remote_jitter_ms, 1.0e9), "{report:?}");
-}
-
-fn leg_under_attack() -> Box<Leg> {
-    let format = Format {
-        receive_as: 0,
-        send_as: 0,
-        encoding: Encoding {
-            codec: Codec::Pcmu,
-            ptime_ms: 20,
-            bitrate: 0,
-            complexity: 0,
-            dtx: false,
-            loss_percent: 0,
-        },
-        fec_bitrate_max: None,
-    };
-    let media = LegMedia::new(MediaTerms {
-        remote: Some(REMOTE),
-        sends: true,
-        receives: true,
-        formats: vec![format],
-        ..MediaTerms::nothing()
-    })
-    .expect("G.711 needs nothing");
-    let identity = Identity {
-        ssrc: OUR_SSRC,
-        sequence: 0,
-        timestamp: 0,
-    };
-    Leg::new(identity, LegSettings::default(), media)
-}
-
-/// Whatever came, what we send is well formed and goes to the remote.
-fn check_sent(out: &Outbox) {
-    for (outgoing, datagram) in out.datagrams() {
-        assert_eq!(outgoing.to, REMOTE);
-        if is_rtcp(datagram) {
-            assert!(rtcp::validate(datagram).is_ok(), "{datagram:?}");
-        } else {
-            assert!(Packet::parse(datagram).is_ok(), "{datagram:?}");
-        }
-    }
 }

@@ -5,18 +5,20 @@ import sys
 import time
 from pathlib import Path
 
-from . import corpus, frames, harness, loss, opus_fec, pairs, work
+from . import concealment, corpus, frames, harness, loss, opus_fec, pairs, talkers, work
 from .codecs import ALL
 from .daemon import Daemon
-from .pipe import Pipe
+from .peers import NetEq
+from .pipe import Pipe, Playout
 
-TABLES = ("harness", "pairs", "ilbc", "g729", "opus")
+TABLES = ("harness", "pairs", "ilbc", "g729", "opus", "loss", "talkers")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="quality", description="Proof of sound.")
     parser.add_argument("--programs", type=Path, required=True, help="where cargo has put its release build")
     parser.add_argument("--directory", type=Path, required=True, help="where the daemon may write")
+    parser.add_argument("--neteq", type=Path, required=True, help="the program of `neteq_peer`")
     parser.add_argument("--codecs", default="", help=f"pairs of these only: {','.join(codec.name for codec in ALL)}")
     parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"only these: {' '.join(TABLES)}")
     arguments = parser.parse_args()
@@ -27,9 +29,15 @@ def main() -> int:
     failures = []
     with work.workers() as pool, Daemon(arguments.programs / "mixminus", arguments.directory) as daemon:
         pipe = Pipe(arguments.programs / "examples" / "codec_pipe")
+        playout = Playout(arguments.programs / "examples" / "playout_pipe")
         codecs = [name for name in arguments.codecs.split(",") if name]
         for table in arguments.tables or TABLES:
-            failures += run(table, daemon, pipe, pool, codecs)
+            if table == "loss":
+                failures += concealment.failures(pipe, playout, NetEq(arguments.neteq), pool)
+            elif table == "talkers":
+                failures += talkers.failures(arguments.programs / "examples" / "activity_pipe", pool)
+            else:
+                failures += run(table, daemon, pipe, pool, codecs)
     print(f"\n{time.monotonic() - start:.0f} s.", "Every gate holds." if not failures else "These fail:")
     for failure in failures:
         print(f"  {failure}")
@@ -61,7 +69,7 @@ def print_inputs() -> None:
     for clip in dict.fromkeys(corpus.WIDE + corpus.NARROW):
         span = f"{clip.start_s:.0f}-{clip.start_s + clip.seconds:.0f} s"
         print(f"  {clip.name:4} {clip.package}: {', '.join(clip.files)}, {span}")
-    print(f"Seeds of lost packets: {', '.join(map(str, loss.SEEDS))}.", flush=True)
+    print(f"Seeds of lost and late packets: {', '.join(map(str, loss.SEEDS))}.", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,23 @@ fn every_kept_session_description_keeps_the_promises_of_the_parser() {
 }
 
 #[test]
-fn every_kept_datagram_keeps_the_promises_of_the_rtp_and_rtcp_parsers() {
+fn every_kept_datagram_keeps_the_promises_of_the_rtp_parser() {
     replay("rtp", promises::rtp);
+}
+
+#[test]
+fn every_kept_report_keeps_the_promises_of_the_rtcp_parser() {
+    replay("rtcp", promises::rtcp);
+}
+
+#[test]
+fn every_kept_header_extension_keeps_the_promises_of_the_rtp_parser() {
+    replay("header_extension", promises::header_extension);
+}
+
+#[test]
+fn every_kept_series_of_arrivals_keeps_the_promises_of_the_playout() {
+    replay("playout", promises::playout);
 }
 
 #[test]

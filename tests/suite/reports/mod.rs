@@ -8,7 +8,7 @@ use mixminus::codec::{Codec, Encoding};
 use mixminus::dsp::Music;
 use mixminus::frame::Rate;
 use mixminus::leg::{Hold, LegChange, LegSettings, MediaTerms};
-use mixminus::load::network::Conditions;
+use mixminus::load::network::{Conditions, Jitter};
 use mixminus::room::RoomSettings;
 use mixminus::rtp::ntp;
 use mixminus::rtp::rtcp::{self, CNAME, ReportBlock, Rtcp, SenderInfo};
@@ -357,7 +357,7 @@ fn loss_jitter_and_the_highest_number_are_those_of_what_came() {
 fn the_jitter_of_the_arrivals_is_reported_in_units_of_their_clock() {
     for codec in [Codec::Pcmu, Codec::Opus(Rate::Hz48000)] {
         let conditions = Conditions {
-            jitter: Duration::from_millis(40),
+            jitter: Jitter::Uniform(Duration::from_millis(40)),
             ..Conditions::PERFECT
         };
         let mut world = speaker_and_listener(encoding(codec), conditions);

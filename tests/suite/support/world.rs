@@ -73,8 +73,12 @@ pub struct Party {
     pub leg: LegId,
     pub engine: usize,
     pub address: SocketAddr,
-    /// When in a tick it sends.
+    /// When in a tick it sends, as long as its clock goes right.
     offset: Time,
+    joined: Tick,
+    spoken_ticks: u32,
+    /// Of its way to the engine.
+    conditions: Conditions,
     /// Of sound, both ways.
     payload_type: u8,
     stream: Box<Stream>,
@@ -83,13 +87,15 @@ pub struct Party {
     seam: bool,
     decoder: Decoder,
     network: Network,
-    last_header: Option<Header>,
+    pub last_header: Option<Header>,
     /// Timestamp after the last packet heard.
     expected: u32,
     /// That packet said that there is nothing to hear for a while.
     told: bool,
     /// Something else has been agreed on since.
     renegotiated: bool,
+    /// Of the packets it sent, those that have come to its leg; one that came twice is two.
+    pub packets_arrived: u64,
     pub packets_heard: u64,
     /// Payload type, payload bytes and the samples of pause before it, of each packet since the test took them.
     pub packets: Vec<(u8, usize, usize)>,
@@ -115,6 +121,17 @@ pub struct Party {
 impl Party {
     pub fn rate(&self) -> Rate {
         self.encoding.codec.rate()
+    }
+
+    /// Of the packets it sent, those its network lost.
+    pub fn lost(&self) -> u64 {
+        self.network.lost()
+    }
+
+    /// When it has the next tick of sound.
+    fn speaks_next(&self) -> Time {
+        let owed = TICK * self.spoken_ticks;
+        self.joined.due(0) + self.offset.since(Time::ZERO) + self.conditions.departure(owed)
     }
 
     fn unprotect(&mut self, datagram: &mut Vec<u8>) {
@@ -223,7 +240,10 @@ pub struct World {
     pub events: Vec<Event>,
     /// Frames for the recorder, in order.
     pub recorded: Vec<f32>,
-    conditions: Conditions,
+    /// Of the ways to the engines, for those who join from now on. The ways back are perfect.
+    pub conditions: Conditions,
+    /// What else befalls them, where all the rest is to stay the same.
+    pub network_seed: u64,
 }
 
 impl World {
@@ -241,6 +261,7 @@ impl World {
             events: Vec::new(),
             recorded: Vec::new(),
             conditions: Conditions::PERFECT,
+            network_seed: 0,
         }
     }
 
@@ -322,6 +343,9 @@ impl World {
             engine,
             address,
             offset: Time::from_nanos(chance.u64(0..TICK.as_nanos() as u64)),
+            joined: self.tick,
+            spoken_ticks: 0,
+            conditions: self.conditions,
             payload_type: PAYLOAD_TYPE,
             stream: {
                 let mut stream = Stream::new(encoding).expect("the encoding is one of ours");
@@ -329,7 +353,7 @@ impl World {
                 stream
             },
             decoder: Decoder::new(encoding.codec).expect("the codec is one of ours"),
-            network: Network::seeded(chance.u64(..), self.conditions),
+            network: Network::seeded(chance.u64(..) ^ self.network_seed, self.conditions),
             timeline: Timeline::new(Identity {
                 sequence: chance.u16(..),
                 timestamp: chance.u32(..),
@@ -340,6 +364,7 @@ impl World {
             expected: identity.timestamp,
             told: true,
             renegotiated: false,
+            packets_arrived: 0,
             packets_heard: 0,
             packets: Vec::new(),
             repeating_packets: 0,
@@ -468,8 +493,12 @@ impl World {
     }
 
     pub fn begin_tick(&mut self) {
-        for party in 0..self.parties.len() {
-            self.speak(party);
+        let end = self.tick.next().due(0);
+        for index in 0..self.parties.len() {
+            // One whose clock is fast speaks twice now and then, and a slow one not at all.
+            while self.parties[index].speaks_next() < end {
+                self.speak(index);
+            }
         }
     }
 
@@ -502,7 +531,8 @@ impl World {
         let mut frame = vec![0.0; rate.samples_per_tick()];
         party.voice.speak(&mut frame, rate.hz());
         party.stream.push(&frame, rate, std::mem::take(&mut party.seam));
-        let sent_at = self.tick.due(0) + party.offset.since(Time::ZERO);
+        let sent_at = party.speaks_next();
+        party.spoken_ticks += 1;
         for Stretch { clock, content } in party.stream.stretches() {
             let (header, payload) = match content {
                 Content::Sound(payload) => (party.timeline.advance(party.payload_type, clock), payload),
@@ -605,6 +635,7 @@ impl World {
                 return;
             };
             let party = &mut self.parties[next.party];
+            party.packets_arrived += 1;
             if !party.seated {
                 // As on a socket that nobody reads meanwhile.
                 party.waiting.push((next.arrival, next.datagram));
