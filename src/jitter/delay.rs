@@ -138,7 +138,10 @@ impl DelayEstimator {
             self.transit_ns
                 .saturating_sub(self.fastest_ns.min(self.fastest_before_ns)),
         );
-        self.peaks.note(arrival, relative_us, self.quantile_us);
+        // One that was overtaken tells of another path, not of one that stops.
+        if newest {
+            self.peaks.note(arrival, relative_us, self.quantile_us);
+        }
         if relative_us >= BIN_US * BINS as u32 {
             // No delay to plan for: it is beyond what a buffer may hold.
             self.beyond += 1;

@@ -213,10 +213,11 @@ impl Figures {
         let others = Dropped::ALL
             .into_iter()
             .filter(|reason| !allowed.contains(reason));
+        let packet_ms = f32::from(encoding_of(call.codec).ptime_ms);
         let unsettled = call
             .delays
             .iter()
-            .rposition(|(delay_ms, target_ms)| *delay_ms > target_ms + 20.0);
+            .rposition(|(delay_ms, target_ms)| *delay_ms > target_ms.max(packet_ms) + 20.0);
         Figures {
             codec: call.codec,
             added_p50_ms: added.get(added.len() / 2).copied().unwrap_or(f64::INFINITY),
