@@ -13,10 +13,13 @@
 
 mod accelerate;
 mod arrival;
+mod background;
+mod bridge;
 mod buffer;
 mod cover;
 mod delay;
 mod depth;
+mod envelope;
 mod expand;
 mod noise;
 mod pitch;

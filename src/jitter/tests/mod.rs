@@ -2,6 +2,7 @@
 //! heard tells by itself which moment of it is played, and hence the delay.
 
 mod formats;
+mod holes;
 mod network;
 mod pauses;
 mod repair;
