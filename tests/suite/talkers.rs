@@ -186,6 +186,16 @@ fn one_who_gives_way_to_another_does_it_without_a_click() {
         changes >= 19,
         "{changes}: each turn the louder one takes the place"
     );
+    // Whoever is crowded out while he is as loud as the other.
+    (0..2).for_each(|party| world.change(party, LegChange::Gain(1.0)));
+    for length in 3..20 {
+        forget(&mut world);
+        set(&mut world, RoomChange::TalkersMax(None));
+        world.run(length);
+        set(&mut world, RoomChange::TalkersMax(Some(1)));
+        world.run(length);
+        steepest = steepest.max(largest_step(&world.parties[2].heard));
+    }
     assert!(
         steepest < 1.2 * natural,
         "{steepest} beside {natural} of both together"
