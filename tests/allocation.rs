@@ -373,6 +373,12 @@ fn random_changes(chance: &mut fastrand::Rng, legs: usize) -> Option<Command> {
     if chance.u32(0..5) != 0 {
         return None;
     }
+    if chance.u32(0..8) == 0 {
+        let max = chance.u16(0..4);
+        let change = RoomChange::TalkersMax((max > 0).then_some(max));
+        let room = RoomId(0);
+        return Some(Command::ChangeRoom { room, change });
+    }
     let leg = LegId(chance.u32(0..legs as u32));
     let change = match chance.u32(0..8) {
         0 => LegChange::Muted(true),

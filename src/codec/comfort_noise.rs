@@ -60,7 +60,7 @@ impl Description {
     }
 
     /// The description of a noise by its autocorrelation at lags 0, 1, 2, …, each the mean of the products.
-    pub(super) fn of_autocorrelation(autocorrelation: &[f32]) -> Description {
+    pub(crate) fn of_autocorrelation(autocorrelation: &[f32]) -> Description {
         let mut description = Description::SILENT;
         let Some((power, _)) = autocorrelation.split_first() else {
             return description;

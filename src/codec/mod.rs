@@ -380,6 +380,19 @@ impl Decoder {
         }
     }
 
+    /// What `decode` would make of the payload, for codecs that have no guess of their own at what was lost before it;
+    /// nothing is changed by it.
+    pub fn peek(&self, payload: &[u8], pcm: &mut [f32]) -> Option<usize> {
+        let mut copy = match self {
+            Decoder::Pcmu => Decoder::Pcmu,
+            Decoder::Pcma => Decoder::Pcma,
+            Decoder::L16(rate) => Decoder::L16(*rate),
+            Decoder::G722(decoder) => Decoder::G722(decoder.clone()),
+            Decoder::G729(_) | Decoder::Ilbc(_) | Decoder::Opus(_) => return None,
+        };
+        copy.decode(payload, pcm).ok()
+    }
+
     /// How many samples at `codec().rate()` of what came before it the payload `next` repeats, as its last stretch.
     pub fn repeated(&self, next: &[u8]) -> usize {
         match self {

@@ -26,6 +26,8 @@ const FRESH: Duration = Duration::from_millis(500);
 pub struct LegFacts {
     pub call: String,
     pub conference: String,
+    /// How many its conference lets speak at once; `None`: all.
+    pub talkers_max: Option<u16>,
     /// The engine has mixed it in its room.
     pub has_joined: bool,
     /// The bound address of its RTP socket.

@@ -10,6 +10,9 @@ use crate::leg::Leg;
 use crate::room::{Candidate, Room};
 use crate::time::Tick;
 
+/// How long the fade takes at the beginning of what a leg says.
+const ONSET_MS: usize = 5;
+
 /// Somebody who says something in this tick, or did in the last and is to fade. What it says lies in the voice of the
 /// same number, at its own rate until it is mixed.
 pub(super) struct Said {
@@ -63,8 +66,14 @@ pub(super) fn mix_all(
             dsp::declick(voice, leg.inbound_last, rate);
         }
         leg.inbound_last = voice[samples - 1];
-        // A change of gain takes the whole tick: 20 ms fades at both ends of what a leg says.
-        dsp::ramp(voice, seat.gain, said.gain);
+        // A change of gain takes the whole tick, but a beginning is short: over 20 ms it would take the edge off the
+        // consonant that a word begins with.
+        let fading = match seat.gain {
+            0.0 => ONSET_MS * rate.samples_per_ms(),
+            _ => samples,
+        };
+        dsp::ramp(&mut voice[..fading], seat.gain, said.gain);
+        dsp::ramp(&mut voice[fading..], said.gain, said.gain);
         dsp::add(&mut total[..samples], voice);
         seat.voice = Some(number as u32);
         seat.gain = said.gain;

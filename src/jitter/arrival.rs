@@ -10,6 +10,7 @@ use super::delay::Observation;
 use super::playout::Playout;
 use super::stats::Discard;
 use super::stream::{Candidate, Standing, Stream};
+use crate::rtp::sequence::first_sequence;
 use crate::time::Time;
 
 /// What may become a stream is forgotten after this.
@@ -35,7 +36,7 @@ impl Playout {
             self.begin(packet, ssrc, sequence, payload);
             return Ok(());
         };
-        match stream.judge(packet.arrival, ssrc, sequence) {
+        match stream.judge(packet.arrival, ssrc, sequence, packet.stamp) {
             Standing::Ahead { sequence, newest } => {
                 let timestamp = self.stamps.translate(packet.stamp);
                 self.place(
@@ -53,6 +54,7 @@ impl Playout {
                 self.observe(&Packet { timestamp, ..packet }, false);
                 return Err(Discard::Late);
             }
+            Standing::LongLate => return Err(Discard::Late),
             Standing::Duplicate => return Err(Discard::Duplicate),
             Standing::Elsewhere => self.consider(packet, ssrc, sequence, payload)?,
             Standing::Rewound => self.begin(packet, ssrc, sequence, payload),
@@ -104,7 +106,7 @@ impl Playout {
     /// Leaves whatever was played for the stream that this packet begins.
     fn begin(&mut self, packet: Packet, ssrc: u32, sequence: u16, payload: &[u8]) {
         self.forget_waiting();
-        let stream = self.turn_to(packet.arrival, ssrc, sequence);
+        let stream = self.turn_to(packet.arrival, ssrc, sequence, packet.stamp);
         // The buffer has just been emptied, but for one slot aside.
         let _ = self.place(
             Packet {
@@ -141,14 +143,14 @@ impl Playout {
         self.count_discarded(packets);
     }
 
-    fn turn_to(&mut self, arrival: Time, ssrc: u32, sequence: u16) -> Stream {
+    fn turn_to(&mut self, arrival: Time, ssrc: u32, sequence: u16, stamp: u32) -> Stream {
         if let Some(left) = self.stream {
             self.stats.resyncs += 1;
             if left.ssrc != ssrc {
                 self.former_ssrc = Some(left.ssrc);
             }
         }
-        let stream = Stream::new(arrival, ssrc, sequence);
+        let stream = Stream::new(arrival, ssrc, sequence, stamp);
         self.stream = Some(stream);
         self.restart_place();
         stream
@@ -176,7 +178,7 @@ impl Playout {
             sequence,
             patience_ticks,
         });
-        let extended = Stream::new(packet.arrival, ssrc, sequence).newest_sequence;
+        let extended = first_sequence(sequence);
         self.packets.set_aside(
             Packet {
                 sequence: extended,
@@ -203,7 +205,7 @@ impl Playout {
         };
         self.abandon(self.packets.len() as u64);
         self.packets.take_aside();
-        self.turn_to(packet.arrival, candidate.ssrc, candidate.sequence);
+        self.turn_to(packet.arrival, candidate.ssrc, candidate.sequence, packet.stamp);
         self.observe(&packet, true);
     }
 

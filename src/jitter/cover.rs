@@ -1,10 +1,15 @@
 //! What is played where no packet was decoded: a repetition of the lost one, a guess at it, or a pause.
 
+use super::bridge;
 use super::expand;
 use super::playout::{PlayedKind, Playout, duration_us};
-use crate::codec::Decoder;
+use crate::codec::{Decoder, PAYLOAD_MS_MAX};
+use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer};
 use crate::time::Time;
 use std::time::Duration;
+
+/// From so much missing sound on, the background is heard under what still fades.
+const BACKGROUND_MS: usize = 120;
 
 /// How a known pause sounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,9 +36,53 @@ impl Playout {
         let lost = lost.min(missing);
         if self.paused.is_some() {
             self.fill_pause(lost, decoders);
-        } else {
+        } else if !self.fill_from_both_sides(samples, lost, decoders) {
             self.conceal(lost, decoders);
         }
+    }
+
+    /// Fills the next `samples` of a hole, `left` of which are left, towards the packet behind it, where that tells what
+    /// it will sound like.
+    fn fill_from_both_sides(&mut self, left: usize, samples: usize, decoders: &[Decoder]) -> bool {
+        let rate = self.sound.rate();
+        let room = self.sound.room(PAYLOAD_MS_MAX * rate.samples_per_ms());
+        let Some((head, payload)) = self.packets.head() else {
+            return false;
+        };
+        let packet = head.sequence;
+        let format = head
+            .content
+            .format()
+            .filter(|format| self.format == Some(*format));
+        let decoder = format
+            .and_then(|format| decoders.get(usize::from(format)))
+            .filter(|decoder| decoder.codec().rate() == rate);
+        let Some(known) = decoder.and_then(|decoder| decoder.peek(payload, room)) else {
+            return false;
+        };
+        let known = known.min(bridge::AFTER_MS * rate.samples_per_ms());
+        let mut after: FrameBuffer = [0.0; FRAME_SAMPLES_MAX];
+        after[..known].copy_from_slice(&room[..known]);
+
+        self.start_expand();
+        let room = self.sound.room(samples);
+        if room.len() < samples
+            || !self
+                .bridge
+                .fill(&mut self.expand, &after[..known], rate, left, room)
+        {
+            return false;
+        }
+        self.background.leave(room);
+        self.sound.extend(samples, PlayedKind::Voice);
+        self.covered += samples as u64;
+        if samples == left {
+            self.expand.stop();
+            self.bridge.reach(packet);
+        } else {
+            self.expand.start(self.sound.newest(), rate);
+        }
+        true
     }
 
     /// The hole before the next packet was filled while it was not there yet. What was lost is played all the same, and
@@ -84,6 +133,7 @@ impl Playout {
         if self.expand.is_active() {
             self.expand.merge(room);
         }
+        self.background.leave(room);
         self.sound.extend(samples, PlayedKind::Voice);
         self.covered += samples as u64;
         self.recovered += samples as u64;
@@ -141,13 +191,23 @@ impl Playout {
             if self.conceal_by_codec(samples, decoders) {
                 return;
             }
-            if self.is_faded() {
-                self.expand.start_silent(self.sound.rate());
-            } else {
-                self.expand.start(self.sound.newest(), self.sound.rate());
-            }
+            self.start_expand();
+        }
+        let after = BACKGROUND_MS * self.sound.rate().samples_per_ms();
+        if self.covered >= after as u64 {
+            self.background.begin(self.stream.map_or(0, |stream| stream.ssrc));
         }
         self.fill_from_expand(samples);
+    }
+
+    fn start_expand(&mut self) {
+        if self.expand.is_active() {
+            // It goes on.
+        } else if self.is_faded() {
+            self.expand.start_silent(self.sound.rate());
+        } else {
+            self.expand.start(self.sound.newest(), self.sound.rate());
+        }
     }
 
     /// The decoder that the sound of late came from, while its rate is still played.
@@ -195,6 +255,7 @@ impl Playout {
         if self.expand.is_active() {
             self.expand.merge(room);
         }
+        self.background.leave(room);
         self.sound.extend(whole, PlayedKind::Noise);
         self.covered = self.covered.saturating_add(whole as u64);
         true
@@ -213,6 +274,7 @@ impl Playout {
         let ends = !self.expand.is_faded();
         let room = self.sound.room(samples);
         self.expand.fill(room);
+        self.background.leave(room);
         let kind = match (ends, self.noise.add(room)) {
             (true, _) => PlayedKind::Voice,
             (false, true) => PlayedKind::Noise,
@@ -234,12 +296,14 @@ impl Playout {
     }
 
     fn fill_from_expand(&mut self, samples: usize) {
-        let kind = if self.expand.is_faded() {
-            PlayedKind::Silence
-        } else {
-            PlayedKind::Voice
+        let ends = !self.expand.is_faded();
+        let room = self.sound.room(samples);
+        self.expand.fill(room);
+        let kind = match (ends, self.background.add(room)) {
+            (true, _) => PlayedKind::Voice,
+            (false, true) => PlayedKind::Noise,
+            (false, false) => PlayedKind::Silence,
         };
-        self.expand.fill(self.sound.room(samples));
         self.sound.extend(samples, kind);
         self.covered = self.covered.saturating_add(samples as u64);
     }

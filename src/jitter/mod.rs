@@ -14,12 +14,15 @@
 
 mod accelerate;
 mod arrival;
+mod background;
+mod bridge;
 mod buffer;
 mod companion;
 mod cover;
 mod delay;
 mod depth;
 mod drift;
+mod envelope;
 mod expand;
 mod low_water;
 mod noise;

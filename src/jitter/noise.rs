@@ -1,7 +1,7 @@
 //! The comfort noise of a pause that its sender describes (RFC 3389).
 
 use crate::codec::PayloadError;
-use crate::codec::comfort_noise::ComfortNoise;
+use crate::codec::comfort_noise::{ComfortNoise, Description};
 use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
 
 /// How long it lies under the sound that ends the pause, fading; as long as made-up sound leads over to real one.
@@ -37,6 +37,11 @@ impl Noise {
     /// Changes softly to what the payload describes; after an error it goes on as it was.
     pub fn describe(&mut self, payload: &[u8]) -> Result<(), PayloadError> {
         self.generator.set(payload)
+    }
+
+    /// Changes softly to that.
+    pub fn slide_to(&mut self, description: Description) {
+        self.generator.slide_to(description);
     }
 
     /// Adds the noise that comes next; false where there is none to hear.

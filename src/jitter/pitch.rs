@@ -2,6 +2,8 @@
 //!
 //! First on every sample that 8 kHz would have, then around the best of those on all samples.
 
+use std::ops::RangeInclusive;
+
 use crate::frame::Rate;
 
 /// The shortest and longest lag, in tenths of a millisecond: 400 to 67 Hz, as most talkers are.
@@ -42,21 +44,18 @@ pub(super) fn lag_of_end(sound: &[f32], rate: Rate, window: usize) -> Lag {
     })
 }
 
+/// As `lag_of_end`, but of these lags only, each tried on all samples: with a short window, the lag that fits the shape of
+/// the very end. `sound` holds more than `window` samples, and lags that it does not reach are passed over.
+pub(super) fn lag_among(sound: &[f32], rate: Rate, window: usize, lags: RangeInclusive<usize>) -> Lag {
+    let start = sound.len().saturating_sub(window);
+    let lags = (*lags.start()).max(lag_min(rate))..=(*lags.end()).min(lag_max(rate)).min(start);
+    among(lags, 1, |lag| {
+        correlation(&sound[start..], &sound[start - lag..sound.len() - lag], 1)
+    })
+}
+
 fn best(rate: Rate, lag_limit: usize, correlation_at: impl Fn(usize, usize) -> f32) -> Lag {
     let stride = rate.samples_per_ms() / Rate::Hz8000.samples_per_ms();
-    let among = |lags: std::ops::RangeInclusive<usize>, step: usize, stride: usize| {
-        let mut best = Lag {
-            samples: *lags.start(),
-            correlation: f32::MIN,
-        };
-        for samples in lags.step_by(step) {
-            let correlation = correlation_at(samples, stride);
-            if correlation > best.correlation {
-                best = Lag { samples, correlation };
-            }
-        }
-        best
-    };
     let (least, most) = (lag_min(rate), lag_limit.min(lag_max(rate)));
     if most < least {
         return Lag {
@@ -64,9 +63,25 @@ fn best(rate: Rate, lag_limit: usize, correlation_at: impl Fn(usize, usize) -> f
             correlation: 0.0,
         };
     }
-    let coarse = among(least..=most, stride, stride);
+    let coarse = among(least..=most, stride, |lag| correlation_at(lag, stride));
     let from = coarse.samples.saturating_sub(stride - 1).max(least);
-    among(from..=(coarse.samples + stride - 1).min(most), 1, 1)
+    among(from..=(coarse.samples + stride - 1).min(most), 1, |lag| {
+        correlation_at(lag, 1)
+    })
+}
+
+fn among(lags: RangeInclusive<usize>, step: usize, correlation_at: impl Fn(usize) -> f32) -> Lag {
+    let mut best = Lag {
+        samples: *lags.start(),
+        correlation: f32::MIN,
+    };
+    for samples in lags.step_by(step) {
+        let correlation = correlation_at(samples);
+        if correlation > best.correlation {
+            best = Lag { samples, correlation };
+        }
+    }
+    best
 }
 
 /// Normalised correlation of two windows of one length, on every `stride`th sample.
@@ -125,6 +140,19 @@ mod tests {
                 assert!(lag.correlation > 0.99, "{rate:?}: {lag:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_pitch_that_glides_is_fitted_to_the_last_period() {
+        let rate = Rate::Hz16000;
+        // The period shortens by a sample each time; the last begins 101 after the one before.
+        let mut buzz = vec![];
+        for period in (100..130).rev() {
+            buzz.extend((0..period).map(|n| (-(n as f32) / 20.0).exp()));
+        }
+        let window = 4 * rate.samples_per_ms();
+        assert_eq!(lag_among(&buzz, rate, 2 * window, 93..=123).samples, 101);
+        assert_eq!(lag_among(&[0.0; 640], rate, window, 93..=123).correlation, 0.0);
     }
 
     #[test]

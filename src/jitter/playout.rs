@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use super::background::Background;
+use super::bridge::Bridge;
 use super::buffer::{Content, Packet, PacketBuffer, SLOTS};
 use super::cover::Pause;
 use super::delay::DelayEstimator;
@@ -75,7 +77,8 @@ pub struct Played {
 pub enum PlayedKind {
     /// Decoded or concealed sound.
     Voice,
-    /// The noise of a pause, as its sender describes it: to be heard, and no sign that anybody speaks.
+    /// The noise of a pause, as its sender describes it, or of a hole as the leg's own background was: to be heard, and no
+    /// sign that anybody speaks.
     Noise,
     /// Nothing arrives: before the first packet, in a pause, long after the last. All samples are zero.
     Silence,
@@ -96,6 +99,8 @@ pub struct Playout {
     pub(super) depth: Depth,
     pub(super) sound: Sound,
     pub(super) expand: Expand,
+    pub(super) bridge: Bridge,
+    pub(super) background: Background,
     pub(super) noise: Noise,
     pub(super) repair: Repair,
     pub(super) stats: PlayoutStats,
@@ -165,6 +170,8 @@ impl Playout {
             depth: Depth::default(),
             sound: Sound::new(rate, rate_max),
             expand: Expand::new(rate_max),
+            bridge: Bridge::new(rate_max),
+            background: Background::new(rate),
             noise: Noise::new(rate),
             repair: Repair::default(),
             stats: PlayoutStats::default(),
@@ -334,6 +341,7 @@ impl Playout {
     fn restart_sound(&mut self, rate: Rate) {
         self.sound.restart(rate);
         self.expand.stop();
+        self.background.forget(rate);
         self.heard = false;
     }
 
@@ -460,6 +468,7 @@ impl Playout {
         let in_place = last.is_some() && !self.jump && (!packet.fresh || self.is_next(&packet));
         let same_format = self.format == Some(format);
         let continues = in_place && (same_format || last.is_some_and(|last| is_seamless(last, codec)));
+        let continues = continues && !self.bridge.misses(packet.sequence);
         if !continues && !self.expand.is_active() {
             if self.heard {
                 self.expand.start(self.sound.newest(), rate);
@@ -504,9 +513,13 @@ impl Playout {
             PlayedKind::Voice if self.expand.is_active() && !self.expand.is_faded() => Operation::Merge,
             PlayedKind::Voice | PlayedKind::Silence => Operation::Normal,
         };
+        if kind == PlayedKind::Voice {
+            self.background.note(&room[..decoded], rate);
+        }
         if self.expand.is_active() {
             self.expand.merge(&mut room[..decoded]);
         }
+        self.background.leave(&mut room[..decoded]);
         if self.paused == Some(Pause::Noise) && self.noise.rate() == rate {
             self.noise.leave(&mut room[..decoded]);
         }

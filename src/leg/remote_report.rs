@@ -21,6 +21,8 @@ pub(crate) struct RemoteReport {
     quotable: [u32; QUOTABLE_REPORTS],
     next: u8,
     last: Option<ReportBlock>,
+    /// How many such blocks came, wrapping.
+    blocks: u32,
     /// In 65,536ths of a second.
     round_trip: Option<u32>,
     /// When the remote said that it leaves.
@@ -53,6 +55,7 @@ impl RemoteReport {
     fn hear_blocks(&mut self, ntp: u64, blocks: impl Iterator<Item = ReportBlock>, ours: u32) {
         for block in blocks.filter(|block| block.ssrc == ours) {
             self.last = Some(block);
+            self.blocks = self.blocks.wrapping_add(1);
             self.round_trip = self.measure(ntp, &block).or(self.round_trip);
         }
     }
@@ -84,6 +87,11 @@ impl RemoteReport {
     pub fn loss_percent(&self) -> Option<f32> {
         let block = self.last?;
         Some(f32::from(block.fraction_lost) * (100.0 / 256.0))
+    }
+
+    /// The last block about our stream, with the count of them.
+    pub fn last_block(&self) -> Option<(u32, ReportBlock)> {
+        self.last.map(|block| (self.blocks, block))
     }
 
     pub fn packets_lost(&self) -> Option<i32> {

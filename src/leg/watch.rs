@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::leg::lately::{Lately, Rejected, Window};
 use crate::leg::{Counts, Dropped, Leg};
+use crate::rtp::rtcp::ReportBlock;
 use crate::time::TICK;
 
 /// So long nothing is heard before that is told: with the sound in hand it is told within two seconds.
@@ -25,6 +26,12 @@ const RTCP_TICKS: u32 = 500;
 
 /// So many of what was dropped lately make the reason: no fewer than a sender of the longest packets sends meanwhile.
 const REASON_MIN: u32 = 8;
+
+/// Of so many packets between two reports at least one comes through, where any do.
+const UNHEARD_MIN: u64 = 50;
+
+/// So many reports in a row leave our stream out before it counts as not received.
+const REPORTS_MIN: u8 = 2;
 
 /// A media timeout unless it is set.
 pub const DEFAULT_MEDIA_TIMEOUT: Duration = Duration::from_secs(30);
@@ -54,7 +61,8 @@ impl Direction {
 pub struct OneWay {
     pub direction: Direction,
     pub on: bool,
-    /// A name of ours: of what most were dropped for lately, or `nothing_arrives`, `stopped`, `not_played`, `not_sent`.
+    /// A name of ours: of what most were dropped for lately, or `nothing_arrives`, `stopped`, `not_played`, `not_sent`,
+    /// `not_received`.
     pub reason: &'static str,
 }
 
@@ -66,6 +74,8 @@ struct Sight {
     /// By what is agreed, the remote takes what we send.
     sends: bool,
     has_destination: bool,
+    /// What the remote reported last of our stream, and how often it has.
+    reported: Option<(u32, ReportBlock)>,
     /// Packets that were played so far.
     played: u64,
     is_paused: bool,
@@ -145,6 +155,45 @@ impl Alarm {
     }
 }
 
+/// What the remote's reports let conclude of what it hears.
+#[derive(Debug, Clone, Copy, Default)]
+struct Echo {
+    /// The last block about our stream: how many there were, and how far it had come.
+    last: Option<(u32, u32)>,
+    /// Packets that we had sent then.
+    sent: u64,
+    /// Reports without such a block since.
+    misses: u8,
+    /// None of what we sent between its reports has come.
+    is_unheard: bool,
+}
+
+impl Echo {
+    /// `reports`: RTCP came in this tick.
+    fn step(&mut self, reports: bool, reported: Option<(u32, ReportBlock)>, sent: u64) {
+        // Who never heard us does not report us, nor does who never reports anybody.
+        let Some((number, block)) = reported else { return };
+        let sent_since = sent.saturating_sub(self.sent);
+        match self.last {
+            // RFC 3550 §6.4: a source of which nothing came between two reports has no block.
+            Some((before, _)) if before == number => {
+                self.misses = self.misses.saturating_add(u8::from(reports));
+                self.is_unheard |= self.misses >= REPORTS_MIN && sent_since >= UNHEARD_MIN;
+            }
+            before => {
+                let stands = before.is_some_and(|(_, highest)| highest == block.highest_sequence);
+                // A second report within a moment says nothing new.
+                if !stands || sent_since >= UNHEARD_MIN {
+                    self.is_unheard = stands;
+                    self.sent = sent;
+                }
+                self.last = Some((number, block.highest_sequence));
+                self.misses = 0;
+            }
+        }
+    }
+}
+
 /// A leg's watch over itself.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Watch {
@@ -167,6 +216,7 @@ pub(crate) struct Watch {
     rejects_own: bool,
     /// The socket has taken nothing since it refused a packet.
     send_fails: bool,
+    echo: Echo,
     inbound: Alarm,
     outbound: Alarm,
     /// Ticks without RTP and RTCP while there should be some.
@@ -213,8 +263,13 @@ impl Watch {
         let refused = changes(&mut self.send_errors, counts.send_errors);
         let sends = changes(&mut self.sent, counts.packets_sent);
         self.send_fails = refused || self.send_fails && !sends;
-        let sends = sight.sends.then_some(sight.has_destination && !self.send_fails);
-        let outbound_noticed = self.outbound.step(sends, || "not_sent");
+        self.echo.step(reports, sight.reported, counts.packets_sent);
+        let is_sent = sight.has_destination && !self.send_fails;
+        let is_heard = sight.sends.then_some(is_sent && !self.echo.is_unheard);
+        let outbound_noticed = self.outbound.step(is_heard, || match is_sent {
+            true => "not_received",
+            false => "not_sent",
+        });
 
         let told = |direction, noticed: Option<(bool, &'static str)>| {
             noticed.map(|(on, reason)| OneWay {
@@ -309,6 +364,7 @@ impl Leg {
             receives: is_agreed && terms.receives,
             sends: is_agreed && terms.sends && terms.remote.is_some(),
             has_destination: self.source.destination().is_some(),
+            reported: self.remote_report.last_block(),
             played: self.media.playout.stats().played_packets,
             is_paused: self.media.playout.is_paused(),
             timeout: self.settings.media_timeout,

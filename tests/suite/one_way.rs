@@ -15,6 +15,7 @@ use mixminus::leg::{
 use mixminus::load::network::Conditions;
 use mixminus::room::{Room, RoomSettings};
 use mixminus::rtp::packet::{HEADER_BYTES, Header};
+use mixminus::rtp::rtcp::{self, ReportBlock};
 use mixminus::srtp::{self, MasterKey, Suite};
 use mixminus::time::{Tick, Time};
 
@@ -509,6 +510,50 @@ fn packets_that_the_socket_does_not_take_are_one_way_audio_the_other_way() {
     }
     assert_eq!(line.told(), []);
     assert_eq!(line.engine.stats().one_way, [0, 1]);
+}
+
+#[test]
+fn a_party_that_reports_that_nothing_of_ours_comes_is_told_of() {
+    let report = |line: &mut Line, highest_sequence: Option<u32>| {
+        let block = highest_sequence.map(|highest_sequence| ReportBlock {
+            ssrc: 1,
+            highest_sequence,
+            ..ReportBlock::default()
+        });
+        let mut datagram = [0; rtcp::DATAGRAM_BYTES_MAX];
+        let bytes = rtcp::write_receiver_report(&mut datagram, 2, block.as_slice(), b"party").unwrap();
+        let now = line.tick.due(0);
+        line.engine
+            .receive_rtcp(now, LEG, remote(4_001), &mut datagram[..bytes]);
+        line.talk(5 * SECOND);
+    };
+    let mut line = Line::pcmu();
+    // Who says nothing of us may hear us all the same.
+    for _ in 0..5 {
+        report(&mut line, None);
+    }
+    for highest in [1_000, 1_250, 1_500] {
+        report(&mut line, Some(highest));
+    }
+    assert_eq!(line.told(), []);
+    report(&mut line, Some(1_500));
+    assert_eq!(line.told(), [Told::Begins(Direction::Out, "not_received")]);
+    report(&mut line, Some(1_750));
+    assert_eq!(line.told(), [Told::Ends(Direction::Out, "not_received")]);
+    report(&mut line, None);
+    assert_eq!(line.told(), []);
+    report(&mut line, None);
+    assert_eq!(line.told(), [Told::Begins(Direction::Out, "not_received")]);
+    // Nothing was sent between two reports: nothing could come.
+    let mut line = Line::pcmu();
+    line.agree(|terms| MediaTerms {
+        sends: false,
+        ..terms
+    });
+    for _ in 0..3 {
+        report(&mut line, Some(1_000));
+    }
+    assert_eq!(line.told(), []);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A room that hears only so many at once hears the loudest, whole, and whoever is crowded out hears them too.
 
+use std::f32::consts::TAU;
+
 use mixminus::codec::{Codec, Encoding};
 use mixminus::engine::{Command, Event};
 use mixminus::frame::Rate;
@@ -191,6 +193,26 @@ fn one_who_gives_way_to_another_does_it_without_a_click() {
 }
 
 #[test]
+fn a_word_that_begins_at_once_is_heard_with_its_first_consonant() {
+    let mut world = room(45, None);
+    let mut word = vec![0.0; 160 * 100];
+    word.extend((0..160 * 20).map(|i| 0.2 * (TAU * TONES[0] * i as f32 / 8_000.0).cos()));
+    world.join(0, 0, l16(), Voice::saying(word));
+    world.join(0, 0, l16(), Voice::silent());
+    world.run(150);
+    let heard = &world.parties[1].heard;
+    let onset = heard
+        .iter()
+        .position(|sample| *sample != 0.0)
+        .expect("it is heard");
+    let power = power_at(TONES[0], &heard[onset + 40..onset + 120], 8_000) / 0.02;
+    assert!(
+        power > 0.95,
+        "from the sixth to the fifteenth millisecond at {power} of its power"
+    );
+}
+
+#[test]
 fn the_recording_is_the_mix_of_those_who_are_chosen() {
     let mut world = talkers_and_a_listener(Some(1), &[-26.0, -20.0]);
     let recording = Recording {
@@ -277,7 +299,8 @@ fn a_hundred_who_all_talk_are_the_loudest_few_and_a_limiter() {
 
 #[test]
 fn whatever_a_leg_sends_the_others_hear_what_is_finite_and_within_full_scale() {
-    let square = |period: usize| (0..8_000).map(move |i| if i / period % 2 == 0 { 1.0 } else { -1.0 });
+    let square =
+        |period: usize| (0..8_000).map(move |i| if (i / period).is_multiple_of(2) { 1.0 } else { -1.0 });
     let sounds: [(&str, Vec<f32>); 5] = [
         ("the most negative sample", vec![-1.0; 8_000]),
         ("the most positive sample", vec![1.0; 8_000]),

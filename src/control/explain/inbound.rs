@@ -49,7 +49,7 @@ pub fn agreed(leg: &LegFacts) -> Finding {
     let call = &leg.call;
     match &leg.terms {
         None => broken(format!(
-            "Nothing is agreed with `{call}`: our offer has not been answered. Give the answer by PATCH /v1/legs."
+            "Nothing is agreed with `{call}`: our offer has not been answered. Give the answer by PATCH /v1/legs/{call}."
         )),
         Some(terms) if !terms.receives => broken(format!(
             "By its SDP `{call}` sends nothing now: it has us on hold, or waits for another offer."
@@ -87,13 +87,21 @@ pub fn arriving(leg: &LegFacts) -> Finding {
             lasted(lately.since_rejected)
         )),
         Flow::Nothing if leg.terms.is_none() => unknown(format!("Nothing comes to {local} yet.")),
-        Flow::Nothing => broken(match (lately.since_arrival, lately.latched) {
-            (Some(since), Some(latched)) => format!(
-                "Nothing has come to {local} for {}; until then it came from {latched}. `{call}` has stopped, or the \
-                 network between has.",
-                span(since)
+        Flow::Nothing => broken(match (lately.since_arrival, lately.rejected) {
+            (Some(since), _) => format!(
+                "Nothing has come to {local} for {}; it is expected from {}. `{call}` has stopped, or the network \
+                 between has.",
+                span(since),
+                lately
+                    .latched
+                    .map_or_else(|| signalled(leg), |latched| latched.to_string())
             ),
-            _ => format!(
+            (None, Some(Rejected { reason, from, .. })) => format!(
+                "Nothing comes to {local}; what came last, {} ago from {from}, was refused as `{}`.",
+                lasted(lately.since_rejected),
+                reason.name()
+            ),
+            (None, None) => format!(
                 "Nothing has ever come to {local}. `{call}` signalled {}: see that it can reach us there (routes, \
                  firewalls, `rtp.advertise`).",
                 signalled(leg)
@@ -103,7 +111,7 @@ pub fn arriving(leg: &LegFacts) -> Finding {
 }
 
 pub fn source(leg: &LegFacts) -> Finding {
-    let lately = &leg.report.lately;
+    let (call, lately) = (&leg.call, &leg.report.lately);
     let signalled = signalled(leg);
     let strangers = lately.dropped_for(Dropped::UnknownSource) + lately.dropped_for(Dropped::Probation);
     match (flow(leg), lately.latched) {
@@ -131,7 +139,7 @@ pub fn source(leg: &LegFacts) -> Finding {
         (Flow::Refused(Rejected { reason, from, .. }), latched) => match reason {
             Dropped::UnknownSource => broken(format!(
                 "{} {} came from {from}, a stranger: signalled is {signalled}, {}. If the remote has moved, signal its \
-                 SDP again by PATCH /v1/legs.",
+                 SDP again by PATCH /v1/legs/{call}.",
                 packets(strangers),
                 window(lately),
                 match latched {
@@ -330,6 +338,15 @@ pub fn talker(leg: &LegFacts) -> Finding {
     let (call, conference) = (&leg.call, &leg.conference);
     if report.contributing {
         return holds(format!("The voice of `{call}` is in the mix of `{conference}`."));
+    }
+    if report.crowded_out {
+        let max = match leg.talkers_max {
+            Some(max) => format!("`maxTalkers` is {max}"),
+            None => "only so many may speak at once".to_owned(),
+        };
+        return broken(format!(
+            "`{call}` speaks, but others in `{conference}` are louder, and {max}: its voice is left out."
+        ));
     }
     match lately.contributed && leg.muted.is_none() && leg.held.is_none() {
         true => holds(format!(

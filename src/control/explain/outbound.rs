@@ -1,7 +1,12 @@
 //! The links on the listener's side: from the mix to its wire and what it says of what came.
 
-use super::{Finding, LegFacts, broken, holds, packets, unknown, whose, window};
+use std::time::Duration;
+
+use super::{Finding, LegFacts, broken, holds, packets, span, unknown, whose, window};
 use crate::control::negotiation::registered_name;
+
+/// Reports come each 5 s or so (RFC 3550 §6.2): what is older than several of them is not of now.
+const REPORTS_FRESH: Duration = Duration::from_secs(20);
 
 pub fn listening(leg: &LegFacts) -> Finding {
     let call = &leg.call;
@@ -27,7 +32,7 @@ pub fn encoded(leg: &LegFacts) -> Finding {
             registered_name(codec)
         )),
         None if leg.terms.is_none() => broken(format!(
-            "Nothing is agreed with `{call}`: our offer has not been answered. Give the answer by PATCH /v1/legs."
+            "Nothing is agreed with `{call}`: our offer has not been answered. Give the answer by PATCH /v1/legs/{call}."
         )),
         None => unknown("The agreed codec is not in force yet."),
     }
@@ -83,5 +88,34 @@ pub fn sent(leg: &LegFacts) -> Finding {
 }
 
 pub fn received(leg: &LegFacts) -> Finding {
-    unknown(format!("`{}` has sent no report of what it receives.", leg.call))
+    let (call, report, lately) = (&leg.call, &leg.report, &leg.report.lately);
+    let (Some(loss), Some(since)) = (report.remote_loss_percent, lately.since_rtcp) else {
+        return unknown(match lately.since_rtcp {
+            Some(since) => format!(
+                "The reports of `{call}`, the last {} ago, say nothing of what we send: it may never have received any.",
+                span(since)
+            ),
+            None => format!("`{call}` has sent no report of what it receives."),
+        });
+    };
+    let when = format!("by its reports, the last {} ago", span(since));
+    if lately.one_way_out == Some("not_received") {
+        return broken(format!(
+            "Nothing of what is sent reaches `{call}` any more, {when}: see the way from {} to it (NAT, firewall).",
+            leg.local
+        ));
+    }
+    if since > REPORTS_FRESH {
+        return unknown(format!("`{call}` has not reported for {}.", span(since)));
+    }
+    let round_trip = match report.round_trip_ms {
+        Some(millis) => format!("; the round trip is {millis:.0} ms"),
+        None => String::new(),
+    };
+    let figures = format!("`{call}` loses {loss:.0} % of what is sent, {when}{round_trip}.");
+    if loss > 50.0 {
+        broken(figures)
+    } else {
+        holds(figures)
+    }
 }

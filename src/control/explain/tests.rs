@@ -27,6 +27,7 @@ fn sound(call: &str) -> LegFacts {
     LegFacts {
         call: call.to_owned(),
         conference: "r".to_owned(),
+        talkers_max: None,
         has_joined: true,
         local: SocketAddr::from(([127, 0, 0, 1], 10_000)),
         terms: Some(Terms {
@@ -132,7 +133,7 @@ type Break = fn(&mut LegFacts, &mut LegFacts);
 
 #[test]
 fn every_broken_link_is_named_first_with_its_figures() {
-    let cases: [(&str, &str, Break); 36] = [
+    let cases: [(&str, &str, Break); 40] = [
         ("agreed", "has not been answered", |a, _| a.terms = None),
         ("agreed", "sends nothing now", |a, _| terms(a).receives = false),
         (
@@ -146,6 +147,15 @@ fn every_broken_link_is_named_first_with_its_figures() {
             a.report.lately.since_arrival = None;
             a.report.lately.latched = None;
         }),
+        (
+            "arriving",
+            "9.0 s ago from 192.0.2.1:5000, was refused as `probation`",
+            |a, _| {
+                refuse(a, Dropped::Probation, 5_000, 0);
+                a.report.lately.since_arrival = None;
+                a.report.lately.since_rejected = Some(Duration::from_secs(9));
+            },
+        ),
         ("arriving", "refused as `wrong_version`: 80 packets", |a, _| {
             refuse(a, Dropped::WrongVersion, 4_000, 80);
         }),
@@ -228,6 +238,21 @@ fn every_broken_link_is_named_first_with_its_figures() {
         ("talker", "not in the mix", |a, _| {
             a.report.contributing = false;
             a.report.lately.contributed = false;
+        }),
+        ("talker", "and `maxTalkers` is 2", |a, _| {
+            a.report.contributing = false;
+            a.report.crowded_out = true;
+            a.talkers_max = Some(2);
+        }),
+        ("received", "Nothing of what is sent reaches `b`", |_, b| {
+            b.report.remote_loss_percent = Some(0.0);
+            b.report.lately.since_rtcp = Some(Duration::from_secs(2));
+            b.report.lately.one_way_out = Some("not_received");
+        }),
+        ("received", "loses 80 % of what is sent", |_, b| {
+            b.report.remote_loss_percent = Some(80.0);
+            b.report.round_trip_ms = Some(40.0);
+            b.report.lately.since_rtcp = Some(Duration::from_secs(2));
         }),
         ("listening", "made deaf by the key `switch`", |_, b| {
             b.deaf = deed()

@@ -4,7 +4,7 @@ use super::{Inner, Service};
 use crate::control::explain::{Explanation, LegFacts, Terms};
 use crate::control::ids::CallId;
 use crate::control::refusal::Refusal;
-use crate::control::state::{LegEntry, Place, State};
+use crate::control::state::{LegEntry, Place, RoomEntry, State};
 use crate::leg::LegReport;
 
 /// Asked again so often when a leg moves meanwhile.
@@ -53,7 +53,8 @@ impl Inner {
         }
         let facts = |call: &CallId, report: &LegReport| {
             let leg = state.legs.get(call)?;
-            Some(facts(call, leg, report))
+            let room = state.rooms.get(&leg.place.conference);
+            Some(facts(call, leg, room, report))
         };
         let [of_from, of_to] = reports;
         Ok(facts(from, &of_from)
@@ -71,11 +72,12 @@ fn place(state: &State, name: &str, call: &CallId) -> Result<Option<Place>, Refu
     Ok(leg.motion.is_none().then(|| leg.place.clone()))
 }
 
-fn facts(call: &CallId, leg: &LegEntry, report: &LegReport) -> LegFacts {
+fn facts(call: &CallId, leg: &LegEntry, room: Option<&RoomEntry>, report: &LegReport) -> LegFacts {
     let negotiation = &leg.negotiation;
     LegFacts {
         call: call.to_string(),
         conference: leg.place.conference.to_string(),
+        talkers_max: room.and_then(|room| room.talkers_max),
         has_joined: leg.has_joined,
         local: leg.local,
         terms: negotiation.is_agreed().then(|| Terms {

@@ -163,6 +163,35 @@ fn every_leap_is_followed_within_100_ms_of_sound_and_leaves_no_delay() {
 }
 
 #[test]
+fn a_second_of_sound_that_comes_thirty_seconds_late_disturbs_nothing() {
+    for burst in [false, true] {
+        // From the tenth second on, 30 s later, between what is sent then or all at once.
+        let sender = Sender::talk(50_000).delayed(|n| match n {
+            500..550 if burst => 30_000_000 + (550 - n as u64) * 20_000 + 3_000,
+            500..550 => 30_003_000,
+            _ => 0,
+        });
+        let line = Line::heard(sender);
+        let stats = line.stats();
+        assert_eq!(
+            (stats.late, stats.resyncs, stats.stretches),
+            (50, 0, 0),
+            "{burst}"
+        );
+        assert!(
+            line.ticks[600..].iter().all(|tick| tick.stats.delay_ms == 7.0),
+            "{burst}"
+        );
+        assert!(
+            line.ticks[600..2_498]
+                .iter()
+                .all(|tick| tick.kind == PlayedKind::Voice)
+        );
+        assert_eq!(stats.target_delay_ms, 0.0);
+    }
+}
+
+#[test]
 fn another_packet_time_in_mid_stream_neither_clicks_nor_leaves_delay() {
     let steepest = |samples: &[f32]| {
         samples

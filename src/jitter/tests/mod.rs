@@ -3,6 +3,7 @@
 
 mod clocks;
 mod formats;
+mod holes;
 mod network;
 mod pauses;
 mod repair;

@@ -266,9 +266,10 @@ fn split(datagram: &[u8]) -> Result<(Rtcp<'_>, &[u8]), Malformed> {
     let bytes = 4 * usize::from(u16::from_be_bytes([w0, w1]));
     let (mut body, after) = rest.split_at_checked(bytes).ok_or(Malformed::BadLength)?;
     if flags & 0x20 != 0 {
-        // RFC 3550 §6.4.1: only the last packet is padded, by a multiple of four.
+        // RFC 3550 §6.4.1: only the last packet is padded. By a multiple of four, it says; there are peers that fill up the
+        // word of a BYE so.
         let padding = usize::from(*body.last().ok_or(Malformed::BadPadding)?);
-        if !after.is_empty() || padding == 0 || !padding.is_multiple_of(4) || padding > body.len() {
+        if !after.is_empty() || padding == 0 || padding > body.len() {
             return Err(Malformed::BadPadding);
         }
         body = &body[..body.len() - padding];
@@ -412,8 +413,8 @@ mod tests {
                 BadPadding,
             ),
             (
-                "padding of three",
-                packet(0x20, 201, &[0, 0, 0, 9, 0, 0, 0, 3]),
+                "padding of which there is nothing",
+                packet(0x20, 201, &[]),
                 BadPadding,
             ),
             (
@@ -458,6 +459,11 @@ mod tests {
                 .count(),
             1
         );
+        let filled_up = after_a_report(&packet(0x21, 203, &[0, 0, 0, 9, 0, 0, 0, 3]));
+        let Some(Rtcp::Bye(bye)) = validate(&filled_up).unwrap().nth(1) else {
+            panic!("no bye");
+        };
+        assert_eq!(bye.sources().collect::<Vec<_>>(), [9]);
         assert_eq!(
             validate(&packet(0, 201, &[0, 0, 0, 9, 1, 2, 3, 4]))
                 .unwrap()
