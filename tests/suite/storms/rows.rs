@@ -217,8 +217,8 @@ pub fn upheavals() -> Vec<Row> {
         settled_from: Some(ms(from)),
         ..FLAWLESS
     };
-    let spike = Conditions {
-        stalls: Some(Spells::once(ms(4_000), ms(300))),
+    let spike = |lasts| Conditions {
+        stalls: Some(Spells::once(ms(4_000), ms(lasts))),
         ..WAY
     };
     let outage = Conditions {
@@ -232,7 +232,9 @@ pub fn upheavals() -> Vec<Row> {
     };
     // Five seconds after it is over, and what the way itself takes.
     vec![
-        row("a spike of 300 ms", 61, spike, promises(0.02, 0.06, 9_450)),
+        row("a spike of 300 ms", 61, spike(300), promises(0.02, 0.06, 9_330)),
+        // More than is ever held back: what is too much is given up at once.
+        row("a spike of 600 ms", 65, spike(600), promises(0.03, 0.09, 9_630)),
         row(
             "an outage of 2 s",
             62,
