@@ -31,7 +31,7 @@ bench: deps ## measure codecs, resampler, packets and ticks
 
 quality: deps ## real speech through the daemon beside independent codecs, in PESQ: some minutes; installs what it needs
 	tests/quality/install $(TARGET)/quality/venv
-	$(CARGO) build --locked --release --bin mixminus --example codec_pipe --example playout_pipe
+	$(CARGO) build --locked --release --bin mixminus --example codec_pipe --example playout_pipe --example activity_pipe
 	$(CARGO) build --locked --release --manifest-path tests/quality/neteq_peer/Cargo.toml --target-dir $(TARGET)/quality
 	PYTHONPATH=tests PYTHONPYCACHEPREFIX=$(TARGET)/quality/pycache $(TARGET)/quality/venv/bin/python -m quality \
 		--programs $(TARGET)/release --neteq $(TARGET)/quality/release/neteq-peer --directory $(TARGET)/quality/daemon $(TABLES)

@@ -153,6 +153,8 @@ fn play(
         "concealed_samples": stats.concealed_samples,
         "recovered_samples": stats.recovered_samples,
         "accelerated_samples": stats.accelerated_samples,
+        "expanded_samples": stats.expanded_samples,
+        "stretches": stats.stretches,
         "voice_ticks": voice,
         "noise_ticks": noise,
         "silence_ticks": silence,

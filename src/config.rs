@@ -51,6 +51,11 @@ pub struct Rtp {
     pub advertise: Vec<IpAddr>,
     pub ports: RangeInclusive<u16>,
     pub dscp: u8,
+    /// Seconds; zero: never.
+    pub media_timeout_s: u64,
+    pub end_on_media_timeout: bool,
+    /// How long a released port must have been quiet before another leg gets it.
+    pub port_rest: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -191,6 +196,9 @@ impl Config {
                 advertise,
                 ports: s.ports("rtp.ports")?,
                 dscp: s.number("rtp.dscp", 0..=63)? as u8,
+                media_timeout_s: s.number("rtp.media_timeout_s", 0..=86_400)? as u64,
+                end_on_media_timeout: s.switch("rtp.end_on_media_timeout")?,
+                port_rest: Duration::from_secs(s.number("rtp.port_rest_s", 0..=3_600)? as u64),
             },
             engine: Engine {
                 threads,

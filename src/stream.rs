@@ -127,6 +127,18 @@ impl Stream {
         elapsed_ms as usize * self.encoding().codec.rate().samples_per_ms()
     }
 
+    /// How much of the sound of the next packet there is before this tick, in milliseconds; negative where the timeline
+    /// has left out a packet that is yet to pass (see [`Stream::follow`]).
+    pub fn begun_ms(&self, tick: Tick) -> i32 {
+        let ptime_ms = self.encoding().ptime_ms;
+        let begun_ms = (tick.0 * TICK.as_millis() as u64 % u64::from(ptime_ms)) as i32;
+        if self.cut {
+            begun_ms - i32::from(ptime_ms)
+        } else {
+            begun_ms
+        }
+    }
+
     /// Makes the stream fit the packet rhythm of all streams, at its first tick or after ticks that were left out;
     /// what is missing of the packet is silence.
     pub fn align(&mut self, tick: Tick) {

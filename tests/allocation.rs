@@ -15,6 +15,7 @@ use mixminus::leg::{
     Companion, Format, Hold, Identity, Leg, LegChange, LegMedia, LegSettings, MediaTerms, Timeline,
 };
 use mixminus::room::{Recording, Room, RoomChange, RoomSettings};
+use mixminus::rtp::is_rtcp;
 use mixminus::rtp::packet::{HEADER_BYTES, Header};
 use mixminus::srtp::{MasterKey, RTCP_OVERHEAD_MAX, Receiver, Sender, Suite};
 use mixminus::stream::{Content, Stream, Stretch};
@@ -183,7 +184,7 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
         let media = LegMedia::new(MediaTerms {
             remote: Some(address),
             remote_rtcp: None,
-            rtcp_mux: true,
+            rtcp_mux: index % 2 == 0,
             sends: true,
             receives: true,
             symmetric: true,
@@ -227,6 +228,7 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
         rate: Rate::Hz16000,
     };
     let mut chance = fastrand::Rng::with_seed(1);
+    let mut reports = 0;
     let mut datagram = vec![0; 8_192];
     let mut frame = [0.0; FRAME_SAMPLES_MAX];
     for number in 0..1_500_u64 {
@@ -268,13 +270,13 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
                 report[8..12].copy_from_slice(&talker.leg.0.to_be_bytes());
                 report[12] = [0, 13, 26, 52][chance.usize(0..4)];
                 let ((), caught) =
-                    allocations(|| engine.receive_rtcp(talker.leg, talker.address, &mut report));
+                    allocations(|| engine.receive_rtcp(now, talker.leg, talker.address, &mut report));
                 assert_eq!(caught, 0, "a report allocates nothing");
             }
             let mut garbage: Vec<u8> = (0..chance.usize(0..200)).map(|_| chance.u8(..)).collect();
             let ((), caught) = allocations(|| {
                 engine.receive(now, talker.leg, talker.address, &mut garbage);
-                engine.receive_rtcp(talker.leg, talker.address, &mut garbage);
+                engine.receive_rtcp(now, talker.leg, talker.address, &mut garbage);
             });
             assert_eq!(caught, 0, "garbage allocates nothing");
         }
@@ -294,17 +296,30 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
         out.events().for_each(drop);
         let ((), caught) = allocations(|| engine.tick_room(RoomId(0), tick, now, &mut out));
         assert_eq!(caught, 0, "tick {number} allocates nothing");
+        reports += out.datagrams().filter(|(_, datagram)| is_rtcp(datagram)).count();
         out.events().for_each(drop);
         out.clear();
     }
     for talker in &talkers {
-        engine.apply(Command::Leave { leg: talker.leg }, &mut out);
+        engine.apply(
+            Command::Leave {
+                leg: talker.leg,
+                for_good: true,
+            },
+            &mut out,
+        );
     }
+    assert!(reports > 30 * 4, "reports were among it: {reports}");
     let now = Time::from_millis(1_501 * 20);
     let ((), caught) = allocations(|| engine.tick_room(RoomId(0), Tick(1_501), now, &mut out));
     assert_eq!(
         caught, 0,
         "leaving allocates and frees nothing: the legs go back in events"
+    );
+    assert_eq!(
+        out.datagrams().filter(|(_, datagram)| is_rtcp(datagram)).count(),
+        30,
+        "each takes leave"
     );
     assert_eq!(
         out.events()

@@ -64,7 +64,7 @@ fn the_command_line_beats_the_environment_beats_the_file() {
 fn an_unknown_key_names_itself_and_its_neighbours() {
     assert_eq!(
         refusal(&["rtp.prots=1"]),
-        "rtp.prots is not a configuration key; rtp has rtp.advertise, rtp.bind, rtp.dscp, rtp.ports."
+        "rtp.prots is not a configuration key; rtp has rtp.advertise, rtp.bind, rtp.dscp, rtp.end_on_media_timeout, rtp.media_timeout_s, rtp.port_rest_s, rtp.ports."
     );
     assert!(refusal(&["x=1"]).contains("the sections are auth, drain"));
     let environment = [("MIXMINUS_RTP__NO".to_owned(), "1".to_owned())];

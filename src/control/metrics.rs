@@ -6,7 +6,8 @@ use crate::control::process;
 use crate::control::service::Figures;
 use crate::engine::EngineStats;
 use crate::engine::stats::Histogram;
-use crate::leg::Dropped;
+use crate::jitter::Operation;
+use crate::leg::{Direction, Dropped};
 
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -27,6 +28,44 @@ pub fn render(figures: &Figures) -> String {
         |engine| &engine.tick_duration,
     );
 
+    page.histogram(
+        "mixminus_playout_delay_seconds",
+        "Legs there are now, by their present playout delay.",
+        engines,
+        |engine| &engine.playout_delay,
+    );
+    page.histogram(
+        "mixminus_playout_target_delay_seconds",
+        "Legs there are now, by the playout delay that their arrivals ask for.",
+        engines,
+        |engine| &engine.playout_target,
+    );
+    page.family(
+        "mixminus_playout_delay_max_seconds",
+        "gauge",
+        "The highest playout delay that any leg there is has had.",
+    );
+    for (index, engine) in engines.iter().enumerate() {
+        page.sample(
+            "mixminus_playout_delay_max_seconds",
+            &[("engine", &index.to_string())],
+            f64::from(engine.playout_delay_ms_max) / 1e3,
+        );
+    }
+    page.family(
+        "mixminus_playout_ticks_total",
+        "counter",
+        "Ticks of legs, by what playout made them of.",
+    );
+    for (index, operation) in Operation::ALL.iter().enumerate() {
+        let count = sum(engines, |engine| engine.operations[index]);
+        page.sample(
+            "mixminus_playout_ticks_total",
+            &[("operation", operation.name())],
+            count,
+        );
+    }
+
     page.family("mixminus_packets_total", "counter", "RTP and RTCP datagrams.");
     page.sample(
         "mixminus_packets_total",
@@ -40,6 +79,22 @@ pub fn render(figures: &Figures) -> String {
     );
 
     page.family(
+        "mixminus_rtcp_packets_total",
+        "counter",
+        "RTCP datagrams that were heeded, and that were sent.",
+    );
+    page.sample(
+        "mixminus_rtcp_packets_total",
+        &[("direction", "received")],
+        sum(engines, |engine| engine.rtcp_received),
+    );
+    page.sample(
+        "mixminus_rtcp_packets_total",
+        &[("direction", "sent")],
+        sum(engines, |engine| engine.rtcp_sent),
+    );
+
+    page.family(
         "mixminus_dropped_total",
         "counter",
         "Datagrams that were not heard or not sent, by reason.",
@@ -48,6 +103,26 @@ pub fn render(figures: &Figures) -> String {
         let count = sum(engines, |engine| engine.dropped[index]);
         page.sample("mixminus_dropped_total", &[("reason", reason.name())], count);
     }
+
+    page.family(
+        "mixminus_one_way_total",
+        "counter",
+        "How often one-way audio was noticed, by direction.",
+    );
+    for (index, direction) in Direction::ALL.iter().enumerate() {
+        let count = sum(engines, |engine| engine.one_way[index]);
+        page.sample(
+            "mixminus_one_way_total",
+            &[("direction", direction.name())],
+            count,
+        );
+    }
+    page.one(
+        "mixminus_media_timeouts_total",
+        "counter",
+        "How often a leg's media timed out.",
+        sum(engines, |engine| engine.media_timeouts),
+    );
 
     page.one("mixminus_rooms", "gauge", "Rooms there are.", figures.rooms);
     page.family(
@@ -60,7 +135,7 @@ pub fn render(figures: &Figures) -> String {
     }
 
     type Figure = fn(&EngineStats) -> u64;
-    let by_engine: [(&str, &str, &str, Figure); 11] = [
+    let by_engine: [(&str, &str, &str, Figure); 18] = [
         ("mixminus_engine_legs", "gauge", "Legs seated.", |engine| {
             engine.legs.into()
         }),
@@ -81,6 +156,48 @@ pub fn render(figures: &Figures) -> String {
             "counter",
             "Samples made up for missing ones.",
             |engine| engine.samples_concealed,
+        ),
+        (
+            "mixminus_accelerated_samples_total",
+            "counter",
+            "Samples taken out to lower a delay.",
+            |engine| engine.samples_accelerated,
+        ),
+        (
+            "mixminus_expanded_samples_total",
+            "counter",
+            "Samples put in to raise a delay.",
+            |engine| engine.samples_expanded,
+        ),
+        (
+            "mixminus_late_samples_total",
+            "counter",
+            "Samples of packets that came after their turn.",
+            |engine| engine.samples_late,
+        ),
+        (
+            "mixminus_discarded_samples_total",
+            "counter",
+            "Samples of packets that came and were given up.",
+            |engine| engine.samples_discarded,
+        ),
+        (
+            "mixminus_stretches_total",
+            "counter",
+            "How often sound was shortened or lengthened.",
+            |engine| engine.stretches,
+        ),
+        (
+            "mixminus_resyncs_total",
+            "counter",
+            "How often a leg's stream was left for another, or for another place in it.",
+            |engine| engine.resyncs,
+        ),
+        (
+            "mixminus_reclocked_total",
+            "counter",
+            "How often timestamps were found to run at another clock than their format's.",
+            |engine| engine.reclocked,
         ),
         (
             "mixminus_ticks_skipped_total",
@@ -159,8 +276,20 @@ pub fn render(figures: &Figures) -> String {
     page.one(
         "mixminus_ports_free",
         "gauge",
-        "Pairs of media ports that no leg has.",
-        figures.ports_free,
+        "Pairs of media ports that a leg can have.",
+        figures.ports.free,
+    );
+    page.one(
+        "mixminus_ports_resting",
+        "gauge",
+        "Pairs of released media ports that are not known to be quiet yet.",
+        figures.ports.resting,
+    );
+    page.one(
+        "mixminus_resting_port_packets_total",
+        "counter",
+        "Datagrams that came to released media ports.",
+        figures.ports.strays,
     );
     page.one(
         "mixminus_draining",
@@ -247,12 +376,12 @@ impl Page {
             let histogram = of(engine);
             let index = index.to_string();
             let mut count = 0;
-            for (edge, observed) in Histogram::EDGES_MICROS.iter().zip(&histogram.counts) {
+            for (edge, observed) in histogram.edges_micros.iter().zip(&histogram.counts) {
                 count += observed;
                 let edge = (*edge as f64 / 1e6).to_string();
                 self.sample(&bucket, &[("engine", &index), ("le", &edge)], count);
             }
-            count += histogram.counts[Histogram::EDGES_MICROS.len()];
+            count += histogram.counts[Histogram::EDGES];
             self.sample(&bucket, &[("engine", &index), ("le", "+Inf")], count);
             let sum = histogram.sum_nanos as f64 / 1e9;
             self.sample(&format!("{name}_sum"), &[("engine", &index)], sum);
@@ -264,6 +393,8 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::ports::Unused;
+    use crate::leg::LegDelay;
     use std::collections::BTreeMap;
 
     #[test]
@@ -273,6 +404,16 @@ mod tests {
             engine.tick_lateness.observe(nanos);
         }
         engine.dropped[0] = 7;
+        engine.one_way[0] = 2;
+        engine.media_timeouts = 1;
+        engine.operations[Operation::Merge as usize] = 3;
+        for (now_ms, target_ms) in [(7.0, 0.0), (55.5, 40.0)] {
+            engine.note_delay(LegDelay {
+                now_ms,
+                target_ms,
+                max_ms: 80.0,
+            });
+        }
         let figures = Figures {
             engines: vec![engine.clone(), engine],
             realtime: vec![true, false],
@@ -280,7 +421,11 @@ mod tests {
             rooms: 3,
             legs_by_codec: BTreeMap::from([("PCMU", 2)]),
             recordings: 0,
-            ports_free: 1,
+            ports: Unused {
+                free: 1,
+                resting: 0,
+                strays: 0,
+            },
             is_draining: false,
         };
         let page = render(&figures);
@@ -293,7 +438,16 @@ mod tests {
             "mixminus_dropped_total{reason=\"too_short\"} 14",
             "mixminus_dropped_total{reason=\"late\"} 0",
             "mixminus_legs{codec=\"PCMU\"} 2",
+            "mixminus_playout_delay_seconds_bucket{engine=\"0\",le=\"0.01\"} 1",
+            "mixminus_playout_delay_seconds_bucket{engine=\"0\",le=\"0.06\"} 2",
+            "mixminus_playout_target_delay_seconds_sum{engine=\"1\"} 0.04",
+            "mixminus_playout_delay_max_seconds{engine=\"1\"} 0.08",
+            "mixminus_playout_ticks_total{operation=\"merge\"} 6",
+            "mixminus_expanded_samples_total{engine=\"0\"} 0",
             "mixminus_rooms 3",
+            "mixminus_one_way_total{direction=\"in\"} 4",
+            "mixminus_one_way_total{direction=\"out\"} 0",
+            "mixminus_media_timeouts_total 2",
             "mixminus_realtime{engine=\"1\"} 0",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");

@@ -5,8 +5,10 @@
 
 pub mod auth;
 pub mod daemon;
+mod deeds;
 mod digits;
 pub mod events;
+mod explain;
 mod fields;
 pub mod http;
 pub mod ids;

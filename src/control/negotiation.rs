@@ -151,6 +151,38 @@ impl Negotiation {
             .is_some_and(|agreed| agreed.remote.is_some() && agreed.direction.sends())
     }
 
+    /// Whether the remote is to send anything now.
+    pub fn receives(&self) -> bool {
+        let agreed = self.agreed.as_ref();
+        agreed.is_some_and(|agreed| agreed.direction.receives())
+    }
+
+    /// What may arrive: payload types with what they carry, as SDP names it.
+    pub fn payload_types(&self) -> Vec<(u8, String)> {
+        let Some(agreed) = &self.agreed else {
+            return Vec::new();
+        };
+        let sound = agreed.formats.iter().map(|format| {
+            (
+                format.payload_type_receive,
+                registered_name(format.encoding.codec),
+            )
+        });
+        let companions = |companions: &[sdp::Companion], name: &'static str| {
+            let named = companions.iter().map(|companion| {
+                (
+                    companion.payload_type_receive,
+                    format!("{name}/{}", companion.clock_hz),
+                )
+            });
+            named.collect::<Vec<_>>()
+        };
+        sound
+            .chain(companions(&agreed.comfort_noise, "CN"))
+            .chain(companions(&agreed.telephone_events, "telephone-event"))
+            .collect()
+    }
+
     /// What we send, as soon as something is agreed.
     pub fn codec(&self) -> Option<Codec> {
         self.agreed

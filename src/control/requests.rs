@@ -23,7 +23,10 @@ const CLI_CHARS_MAX: usize = 256;
 const SDP_CHARS_MAX: usize = 64 * 1024;
 const CUSTOM_BYTES_MAX: usize = 1024;
 const GAIN_DB: std::ops::RangeInclusive<f64> = -60.0..=24.0;
+const MEDIA_TIMEOUT_S: std::ops::RangeInclusive<u64> = 0..=86_400;
 const MAX_DELAY_MS: std::ops::RangeInclusive<u64> = 20..=2000;
+/// As many talkers as nobody can tell apart.
+const TALKERS_MAX: std::ops::RangeInclusive<u64> = 1..=1_000;
 pub const PARTICIPANTS_MAX: u64 = 1_000_000;
 
 const MUSIC: &str = "ring, music1, music2 or music3";
@@ -51,6 +54,9 @@ pub struct CreateLeg {
     /// `false`: a remote that sends from another port than it listens on is still sent to where its SDP says.
     pub symmetric: bool,
     pub digits: Option<DigitSettings>,
+    /// Seconds; zero: never.
+    pub media_timeout_s: Option<u64>,
+    pub end_on_media_timeout: Option<bool>,
     pub custom: Option<Value>,
 }
 
@@ -65,7 +71,6 @@ impl CreateLeg {
         if f.flag("startOnEnter")? == Some(false) {
             return Err(Refusal::not_available_yet("startOnEnter: false"));
         }
-        refuse_later(f, &["mediaTimeoutS"])?;
         let recording_options = f
             .object("recordingOptions")?
             .map(RecordingOptions::parse)
@@ -95,6 +100,8 @@ impl CreateLeg {
             offer_srtp,
             symmetric: f.flag("symmetric")?.unwrap_or(true),
             digits: digits::settings(f)?,
+            media_timeout_s: media_timeout_s(f)?,
+            end_on_media_timeout: f.flag("endOnMediaTimeout")?,
             custom: f.any("custom", CUSTOM_BYTES_MAX)?,
         };
         fields.finish()?;
@@ -116,6 +123,9 @@ pub struct ChangeLeg {
     pub music: Option<Option<Music>>,
     /// What is not said of digits is as it is by default, all of it where they are cleared.
     pub digits: Option<DigitSettings>,
+    /// `Some(None)`: as it is configured for all.
+    pub media_timeout_s: Option<Option<u64>>,
+    pub end_on_media_timeout: Option<Option<bool>>,
 }
 
 impl ChangeLeg {
@@ -132,6 +142,8 @@ impl ChangeLeg {
             digits: f
                 .clearable("conferenceDtmfOptions", digits::settings)?
                 .map(Option::unwrap_or_default),
+            media_timeout_s: f.clearable("mediaTimeoutS", media_timeout_s)?,
+            end_on_media_timeout: f.clearable("endOnMediaTimeout", |f| f.flag("endOnMediaTimeout"))?,
         };
         fields.finish()?;
         Ok(change)
@@ -178,6 +190,8 @@ pub fn platform_command(mut fields: Fields) -> Result<ChangeLeg, Refusal> {
 pub struct ChangeConference {
     pub locked: Option<bool>,
     pub participants_max: Option<Option<u64>>,
+    /// `Some(None)`: all who contribute are heard.
+    pub talkers_max: Option<Option<u16>>,
     pub music: Option<Option<Music>>,
     pub max_delay: Option<Option<Duration>>,
     /// `Some(None)`: the highest rate that a codec in use needs.
@@ -188,11 +202,13 @@ pub struct ChangeConference {
 impl ChangeConference {
     pub fn parse(mut fields: Fields) -> Result<ChangeConference, Refusal> {
         let f = &mut fields;
-        refuse_later(f, &["maxTalkers"])?;
         let change = ChangeConference {
             locked: f.flag("locked")?,
             participants_max: f.clearable("maxParticipants", |f| {
                 f.whole("maxParticipants", 1..=PARTICIPANTS_MAX)
+            })?,
+            talkers_max: f.clearable("maxTalkers", |f| {
+                Ok(f.whole("maxTalkers", TALKERS_MAX)?.map(|max| max as u16))
             })?,
             music: f.clearable("moh", music)?,
             max_delay: f.clearable("maxDelayMs", max_delay)?,
@@ -292,6 +308,10 @@ fn max_delay(fields: &mut Fields) -> Result<Option<Duration>, Refusal> {
         .map(Duration::from_millis))
 }
 
+fn media_timeout_s(fields: &mut Fields) -> Result<Option<u64>, Refusal> {
+    fields.whole("mediaTimeoutS", MEDIA_TIMEOUT_S)
+}
+
 fn sample_rate(fields: &mut Fields) -> Result<Option<Rate>, Refusal> {
     match fields.whole("sampleRate", 0..=u64::MAX)? {
         None => Ok(None),
@@ -334,13 +354,6 @@ fn offer(fields: &mut Fields) -> Result<(u8, SrtpOffer), Refusal> {
     Ok((ptime_ms as u8, srtp.unwrap_or_default()))
 }
 
-fn refuse_later(fields: &Fields, names: &[&str]) -> Result<(), Refusal> {
-    match names.iter().find(|name| fields.has(name)) {
-        Some(name) => Err(Refusal::not_available_yet(name)),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -362,7 +375,7 @@ mod tests {
                 "startOnEnter":true,"endOnExit":true,"record":true,"recordingOptions":{"format":"wav","tracks":"mix",
                 "sampleRate":8000,"notificationEvents":false,"transcriptionOptions":{"enabled":true}},
                 "conferenceDtmfOptions":{"mode":"detect","maxDigits":2,"timoutMills":10},"maxDelayMs":200,
-                "advertise":"192.0.2.1","codecs":["PCMA"],"offer":{"srtp":"sdes","ptimeMs":30},"symmetric":false,
+                "mediaTimeoutS":0,"endOnMediaTimeout":true,"advertise":"192.0.2.1","codecs":["PCMA"],"offer":{"srtp":"sdes","ptimeMs":30},"symmetric":false,
                 "custom":{"any":[1]}}"#,
         )
         .unwrap();
@@ -377,6 +390,10 @@ mod tests {
         };
         assert_eq!(leg.digits.map(|digits| digits.mode), Some(detect));
         assert_eq!(leg.offer_srtp, SrtpOffer::Sdes);
+        assert_eq!(
+            (leg.media_timeout_s, leg.end_on_media_timeout),
+            (Some(0), Some(true))
+        );
         let record = leg.record.unwrap();
         assert_eq!((record.rate, record.notes.len()), (Rate::Hz8000, 1));
     }
@@ -394,7 +411,14 @@ mod tests {
                 r#""startOnEnter":false"#,
                 "`startOnEnter: false` is not available yet",
             ),
-            (r#""mediaTimeoutS":5"#, "`mediaTimeoutS` is not available yet"),
+            (
+                r#""mediaTimeoutS":-1"#,
+                "`mediaTimeoutS` must be a whole number from 0 to 86400.",
+            ),
+            (
+                r#""endOnMediaTimeout":1"#,
+                "`endOnMediaTimeout` must be true or false.",
+            ),
             (r#""conferenceDtmfOptions":{"x":1}"#, "`conferenceDtmfOptions.x`"),
             (
                 r#""offer":{"srtp":"dtls"}"#,
@@ -464,8 +488,12 @@ mod tests {
     #[test]
     fn a_change_of_a_room_tells_clearing_from_leaving() {
         let change = |body: &str| ChangeConference::parse(fields(body));
-        let cleared =
-            change(r#"{"maxParticipants":null,"sampleRate":null,"moh":null,"activity":"off"}"#).unwrap();
+        let cleared = change(
+            r#"{"maxParticipants":null,"maxTalkers":null,"sampleRate":null,"moh":null,"activity":"off"}"#,
+        )
+        .unwrap();
+        assert_eq!(cleared.talkers_max, Some(None));
+        assert_eq!(change(r#"{"maxTalkers":3}"#).unwrap().talkers_max, Some(Some(3)));
         assert_eq!(cleared.participants_max, Some(None));
         assert_eq!((cleared.sample_rate, cleared.music), (Some(None), Some(None)));
         assert_eq!((cleared.locked, cleared.activity_detection), (None, Some(false)));
@@ -475,7 +503,9 @@ mod tests {
         );
         for bad in [
             r#"{"sampleRate":44100}"#,
-            r#"{"maxTalkers":3}"#,
+            r#"{"maxTalkers":0}"#,
+            r#"{"maxTalkers":1001}"#,
+            r#"{"maxTalkers":"3"}"#,
             r#"{"maxParticipants":0}"#,
             r#"{"activity":1}"#,
         ] {

@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
+use crate::control::deeds::Deeds;
 use crate::control::digits::PendingDigits;
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::negotiation::Negotiation;
@@ -58,6 +59,9 @@ pub struct LegEntry {
     pub is_muted_in_recording: bool,
     /// Those that it was to be sent.
     pub pending_digits: PendingDigits,
+    /// Whose deeds they are that it is muted, deaf or held.
+    pub deeds: Deeds,
+    pub ends_on_media_timeout: bool,
 }
 
 /// Where a leg sits, or will.
@@ -93,6 +97,7 @@ pub struct RoomEntry {
     pub max_delay: Option<std::time::Duration>,
     pub sample_rate: Option<Rate>,
     pub activity_detection: bool,
+    pub talkers_max: Option<u16>,
     pub recording: Option<RoomRecording>,
 }
 

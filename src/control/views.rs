@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use crate::control::deeds::Deed;
 use crate::control::digits::mode_name;
 use crate::control::events::timestamp;
 use crate::control::ids::{CallId, ConferenceId};
@@ -68,6 +69,13 @@ pub struct LegView {
     pub gain_db: f64,
     pub moh: Option<&'static str>,
     pub contributing: bool,
+    /// Who did it, while it is in force.
+    pub muted_by: Option<Deed>,
+    pub deaf_by: Option<Deed>,
+    pub held_by: Option<Deed>,
+    /// Zero: never.
+    pub media_timeout_s: u64,
+    pub end_on_media_timeout: bool,
     /// A sentence for each choice that was made, and for what was accepted without effect.
     pub negotiation: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,6 +115,11 @@ impl LegView {
             gain_db: leg.gain_db,
             moh: music.map(|music| music.name()),
             contributing: leg.is_contributing,
+            muted_by: leg.deeds.muted.clone(),
+            deaf_by: leg.deeds.deaf.clone(),
+            held_by: leg.deeds.held.clone(),
+            media_timeout_s: leg.settings.media_timeout.map_or(0, |timeout| timeout.as_secs()),
+            end_on_media_timeout: leg.ends_on_media_timeout,
             negotiation: [leg.negotiation.sentences(), notes].concat(),
             custom: leg.request.custom.clone(),
             media: whereabouts(leg),
@@ -160,6 +173,7 @@ pub fn figures(report: &LegReport) -> Map<String, Value> {
         "codecSent": report.codec_sent.map(registered_name),
         "remote": report.remote.map(|remote| remote.to_string()),
         "contributing": report.contributing,
+        "crowdedOut": report.crowded_out,
         "levelDbfs": tenths(report.level_dbfs),
         "noiseFloorDbfs": tenths(report.noise_floor_dbfs),
         "packetsReceived": report.packets_received,
@@ -167,16 +181,32 @@ pub fn figures(report: &LegReport) -> Map<String, Value> {
         "packetsSent": report.packets_sent,
         "bytesSent": report.bytes_sent,
         "rtcpReceived": report.rtcp_received,
+        "rtcpSent": report.rtcp_sent,
+        "ssrcReceived": report.ssrc_received,
+        "ssrcSent": report.ssrc_sent,
+        "roundTripMs": report.round_trip_ms.map(tenths),
+        "remoteLossPercent": report.remote_loss_percent.map(tenths),
+        "remotePacketsLost": report.remote_packets_lost,
+        "remoteJitterMs": report.remote_jitter_ms.map(tenths),
+        "byeReceived": report.bye_received,
         "packetsLost": report.packets_lost,
         "samplesConcealed": report.samples_concealed,
         "samplesAccelerated": report.samples_accelerated,
+        "samplesExpanded": report.samples_expanded,
+        "samplesLate": report.samples_late,
+        "samplesDiscarded": report.samples_discarded,
+        "resyncs": report.resyncs,
+        "reclocked": report.reclocked,
         "delayMs": tenths(report.delay_ms),
         "delayTargetMs": tenths(report.delay_target_ms),
         "delayMsMax": tenths(report.delay_ms_max),
         "jitterMs": tenths(report.jitter_ms),
-        "mos": mos(report.codec_received, report.packets_received, report.packets_lost, report.delay_ms),
+        "mos": mos(report),
         "dropped": dropped,
         "lastArrivalNanos": report.last_arrival_nanos,
+        "lastArrivalMsAgo": report.lately.since_arrival.map(|ago| ago.as_millis() as u64),
+        "sendErrors": report.send_errors,
+        "oneWay": { "in": report.lately.one_way_in, "out": report.lately.one_way_out },
     });
     match figures {
         Value::Object(map) => map,
@@ -211,6 +241,8 @@ pub struct ConferenceView {
     pub talkers: usize,
     pub locked: bool,
     pub max_participants: Option<u64>,
+    /// How many are heard at once at most; `None`: all who contribute.
+    pub max_talkers: Option<u16>,
     pub moh: Option<&'static str>,
     pub max_delay_ms: Option<u64>,
     /// `None`: the highest rate that a codec in use needs.
@@ -249,6 +281,7 @@ impl ConferenceView {
             since: timestamp(room.since),
             locked: room.is_locked,
             max_participants: room.participants_max,
+            max_talkers: room.talkers_max,
             moh: room.music.map(|music| music.name()),
             max_delay_ms: room.max_delay.map(|delay| delay.as_millis() as u64),
             sample_rate: room.sample_rate.map(|rate| rate.hz()),

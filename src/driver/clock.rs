@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::rtp::ntp::WallClock;
 use crate::time::Time;
 
 /// The zero of the engines' time, as the two system clocks see it.
@@ -27,6 +28,12 @@ impl Clock {
     /// do not move what was said before.
     pub fn wall_clock(&self, time: Time) -> SystemTime {
         self.started + Duration::from_nanos(time.as_nanos())
+    }
+
+    /// The same for the engines, which have no calendar.
+    pub fn ntp(&self) -> WallClock {
+        let elapsed = self.started.duration_since(SystemTime::UNIX_EPOCH);
+        WallClock::after_unix_epoch(elapsed.unwrap_or(Duration::ZERO))
     }
 
     /// What to add to a CLOCK_REALTIME stamp of the kernel to get the engines' time; read anew each tick, because

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod ports;
 pub mod realtime;
+mod resting;
 mod rtcp_poll;
 pub mod socket;
 mod worker;
@@ -117,13 +118,16 @@ impl Driver {
             rooms: config.rooms_per_engine,
         };
         let commands = Arc::new(ArrayQueue::new(COMMANDS_MAX));
-        // A leg can join and leave, a room close, and each command that waits be answered, before anybody listens.
-        let reserved = 2 * config.legs_per_engine + 2 * config.rooms_per_engine + COMMANDS_MAX;
+        // A leg can join, time out and leave, a room close, and each command that waits be answered, before anybody
+        // listens.
+        let reserved = 3 * config.legs_per_engine + 2 * config.rooms_per_engine + COMMANDS_MAX;
         let events = Arc::new(ArrayQueue::new(EVENTS_MIN + reserved));
         let tap = Arc::new(TapQueue::new(TAP_QUEUE_FRAMES));
         let realtime = Arc::new(AtomicBool::new(false));
+        let mut engine = Engine::new(limits);
+        engine.set_wall_clock(self.clock.ntp());
         let mut worker = Worker {
-            engine: Engine::new(limits),
+            engine,
             sockets: (0..limits.legs).map(|_| None).collect(),
             rtcp: RtcpPoll::new().map_err(DriverError::Epoll)?,
             outbox: Outbox::new(limits.legs),

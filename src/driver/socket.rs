@@ -89,13 +89,15 @@ fn socket_address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::driver::ports::{Family, Ports};
 
     #[test]
     fn a_datagram_comes_with_its_source_and_the_time_of_its_arrival() {
         for (family, bind) in [(Family::V4, "127.0.0.1"), (Family::V6, "::1")] {
-            let ports = Ports::new(41_100..=41_119, vec![bind.parse().unwrap()], 46);
+            let ports = Ports::new(41_100..=41_119, vec![bind.parse().unwrap()], 46, Duration::ZERO);
             let ours = ports.open(family).unwrap();
             let sender = UdpSocket::bind((bind, 0)).unwrap();
             let mut buffer = [0; DATAGRAM_BYTES_MAX];
@@ -117,7 +119,12 @@ mod tests {
 
     #[test]
     fn a_giant_datagram_is_marked_as_cut() {
-        let ports = Ports::new(41_120..=41_129, vec!["127.0.0.1".parse().unwrap()], 46);
+        let ports = Ports::new(
+            41_120..=41_129,
+            vec!["127.0.0.1".parse().unwrap()],
+            46,
+            Duration::ZERO,
+        );
         let ours = ports.open(Family::V4).unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         sender.send_to(&vec![7; 60_000], ours.local()).unwrap();

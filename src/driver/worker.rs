@@ -14,17 +14,22 @@ use crossbeam_queue::ArrayQueue;
 use crate::driver::clock::Clock;
 use crate::driver::ports::Sockets;
 use crate::driver::rtcp_poll::RtcpPoll;
-use crate::driver::socket::{self, DATAGRAM_BYTES_MAX};
+use crate::driver::socket::{self, DATAGRAM_BYTES_MAX, Received};
 use crate::driver::{Command, Event};
 use crate::engine::outbox::Outbox;
 use crate::engine::{self, Engine};
 use crate::id::{LegId, RoomId};
-use crate::leg::Dropped;
+use crate::leg::{Dropped, Port};
 use crate::record::{RecordedFrame, TapQueue};
 use crate::time::{PHASES, TICK, Tick, Time};
 
-/// Datagrams taken from one socket in one tick: what comes faster stays in the kernel's buffer, which is bounded.
+/// Datagrams taken from one socket in one tick, whatever becomes of them.
 const DATAGRAMS_PER_TICK_MAX: usize = 16;
+
+/// Datagrams that the legs of one phase may take beyond that: who is flooded is heard through the flood while it stays
+/// below this, and any number of floods together costs no more than some 2 ms. What comes faster is lost in the kernel,
+/// whose buffers are bounded.
+const DATAGRAMS_PER_PHASE_EXTRA: usize = 1_024;
 
 /// Commands taken before a phase. More wait for the next, 5 ms later.
 const COMMANDS_PER_PHASE_MAX: usize = 512;
@@ -91,13 +96,14 @@ impl Worker {
             let Some(command) = self.commands.pop() else { break };
             self.apply(command);
         }
-        if phase == 0 {
-            self.drain_rtcp();
-        }
         let from_realtime = self.clock.from_realtime();
+        let mut extra = DATAGRAMS_PER_PHASE_EXTRA;
+        if phase == 0 {
+            self.drain_rtcp(from_realtime);
+        }
         for index in 0..self.engine.rooms_in_phase(phase).len() {
             let room = self.engine.rooms_in_phase(phase)[index];
-            self.drain_room(room, from_realtime);
+            self.drain_room(room, from_realtime, &mut extra);
             let now = self.clock.now();
             self.engine.tick_room(room, tick, now, &mut self.outbox);
             self.deliver();
@@ -123,29 +129,30 @@ impl Worker {
     }
 
     /// Takes what waits on the sockets of a room's legs, just before the room is ticked.
-    fn drain_room(&mut self, room: RoomId, from_realtime: i64) {
+    fn drain_room(&mut self, room: RoomId, from_realtime: i64, extra: &mut usize) {
         let now = self.clock.now();
         for seat in 0..self.engine.seats(room) {
             if let Some(leg) = self.engine.leg_at(room, seat) {
-                self.drain_leg(leg, now, from_realtime);
+                self.drain_leg(leg, now, from_realtime, extra);
             }
         }
     }
 
-    fn drain_leg(&mut self, leg: LegId, now: Time, from_realtime: i64) {
+    fn drain_leg(&mut self, leg: LegId, now: Time, from_realtime: i64, extra: &mut usize) {
         let Some(sockets) = &self.sockets[leg.0 as usize] else {
             return;
         };
-        for _ in 0..DATAGRAMS_PER_TICK_MAX {
+        for taken in 0.. {
+            if taken >= DATAGRAMS_PER_TICK_MAX {
+                let Some(left) = extra.checked_sub(1) else { return };
+                *extra = left;
+            }
             // WouldBlock ends it as a rule; any other error is the socket's own (ICMP reports among them) and
             // costs one read.
             let Ok(received) = socket::receive(&sockets.rtp, &mut self.buffer[..]) else {
                 return;
             };
-            let arrival = match received.realtime_nanos {
-                Some(nanos) => Time::from_nanos(u64::try_from(nanos + from_realtime).unwrap_or(0)).min(now),
-                None => now,
-            };
+            let arrival = arrival_of(&received, now, from_realtime);
             if received.truncated {
                 self.engine.dropped(leg, Dropped::TooLong);
                 continue;
@@ -158,7 +165,8 @@ impl Worker {
         }
     }
 
-    fn drain_rtcp(&mut self) {
+    fn drain_rtcp(&mut self, from_realtime: i64) {
+        let now = self.clock.now();
         for leg in self.rtcp.ready() {
             let Some(sockets) = &self.sockets[leg.0 as usize] else {
                 continue;
@@ -167,21 +175,25 @@ impl Worker {
                 let Ok(received) = socket::receive(&sockets.rtcp, &mut self.buffer[..]) else {
                     break;
                 };
+                let arrival = arrival_of(&received, now, from_realtime);
                 self.engine
-                    .receive_rtcp(leg, received.from, &mut self.buffer[..received.len]);
+                    .receive_rtcp(arrival, leg, received.from, &mut self.buffer[..received.len]);
             }
         }
     }
 
     /// Sends what a tick or a command left in the outbox.
     fn deliver(&mut self) {
-        let mut failed = 0;
         for (outgoing, datagram) in self.outbox.datagrams() {
             let Some(sockets) = &self.sockets[outgoing.leg.0 as usize] else {
                 continue;
             };
-            if sockets.rtp.send_to(datagram, outgoing.to).is_err() {
-                failed += 1;
+            let socket = match outgoing.by {
+                Port::Rtp => &sockets.rtp,
+                Port::Rtcp => &sockets.rtcp,
+            };
+            if socket.send_to(datagram, outgoing.to).is_err() {
+                self.engine.unsent(outgoing.leg);
             }
         }
         let mut unrecorded = 0;
@@ -211,7 +223,11 @@ impl Worker {
             // What only informs gives way to what carries something back: for that there is always a place.
             let informs = matches!(
                 event,
-                Event::Engine(engine::Event::Talking { .. } | engine::Event::Changed { .. })
+                Event::Engine(
+                    engine::Event::Talking { .. }
+                        | engine::Event::Changed { .. }
+                        | engine::Event::OneWay { .. }
+                )
             );
             if informs && self.events.len() + self.reserved >= self.events.capacity() {
                 untold += 1;
@@ -223,9 +239,16 @@ impl Worker {
         }
         self.outbox.clear();
         let stats = self.engine.stats_mut();
-        stats.send_errors += failed;
         stats.recorded_frames_lost += unrecorded;
         stats.events_lost += untold;
+    }
+}
+
+/// When the kernel took the datagram in, on the engines' clock.
+fn arrival_of(received: &Received, now: Time, from_realtime: i64) -> Time {
+    match received.realtime_nanos {
+        Some(nanos) => Time::from_nanos(u64::try_from(nanos + from_realtime).unwrap_or(0)).min(now),
+        None => now,
     }
 }
 

@@ -35,6 +35,22 @@ pub fn ramp(pcm: &mut [f32], from: f32, to: f32) {
     }
 }
 
+/// How far a decoder may overshoot full scale and leave it to the limiter: 12 dB.
+const OVERSHOOT_MAX: f32 = 4.0;
+
+/// Makes every sample one that can be calculated with: what is no number, or so small that it takes a processor long,
+/// becomes 0; what is beyond 12 dB over full scale becomes that.
+pub fn saturate(pcm: &mut [f32]) {
+    for sample in pcm {
+        let kept = if sample.abs() >= f32::MIN_POSITIVE {
+            *sample
+        } else {
+            0.0
+        };
+        *sample = kept.clamp(-OVERSHOOT_MAX, OVERSHOOT_MAX);
+    }
+}
+
 /// A step between what was heard and what comes next is spread over this long.
 const DECLICK_MS: usize = 5;
 
@@ -82,6 +98,39 @@ mod tests {
         ramp(&mut pcm, 1.0, 0.0);
         assert_eq!(pcm[959], 0.0);
         assert!(pcm.windows(2).all(|pair| (pair[1] - pair[0]).abs() < 0.003));
+    }
+
+    #[test]
+    fn whatever_a_decoder_gives_becomes_finite_bounded_and_quick_to_calculate_with() {
+        let tiny = f32::MIN_POSITIVE / 2.0;
+        for (given, kept) in [
+            (f32::NAN, 0.0),
+            (-f32::NAN, 0.0),
+            (f32::INFINITY, 4.0),
+            (f32::NEG_INFINITY, -4.0),
+            (f32::MAX, 4.0),
+            (-32_768.0, -4.0),
+            (tiny, 0.0),
+            (-tiny, 0.0),
+            (1.3, 1.3),
+            (-1.0, -1.0),
+            (f32::MIN_POSITIVE, f32::MIN_POSITIVE),
+        ] {
+            let mut pcm = [0.25; 163];
+            pcm[7] = given;
+            pcm[161] = given;
+            saturate(&mut pcm);
+            assert_eq!((pcm[7], pcm[161], pcm[8]), (kept, kept, 0.25), "{given:e}");
+        }
+        let mut chance = fastrand::Rng::with_seed(3);
+        for _ in 0..2_000 {
+            let mut pcm: Vec<f32> = (0..160).map(|_| f32::from_bits(chance.u32(..))).collect();
+            saturate(&mut pcm);
+            assert!(
+                pcm.iter()
+                    .all(|sample| sample.abs() <= 4.0 && !sample.is_subnormal())
+            );
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Signal processing on plain slices of samples: no state is shared, no branch on configuration in a loop.
 //!
 //! Samples are mono `f32`, full scale ±1.0; a voice comes one 20 ms tick at a time at one of the three rates.
-//! Nothing here allocates after construction, and nothing trusts a sample to be finite: what must be is made so by
-//! the limiter, which every signal passes on its way out.
+//! Nothing here allocates after construction, and nothing trusts a sample to be finite: `saturate` makes them so where a
+//! voice comes in, and the limiter where a signal goes out.
 
 pub mod activity;
 pub mod level;
@@ -14,7 +14,7 @@ pub mod resample;
 pub use activity::Activity;
 pub use level::level_dbfs;
 pub use limiter::Limiter;
-pub use mix::{add, declick, mix_minus, ramp};
+pub use mix::{add, declick, mix_minus, ramp, saturate};
 pub use music::Music;
 pub use resample::Resampler;
 

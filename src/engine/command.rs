@@ -25,8 +25,8 @@ pub enum Command {
         room: RoomId,
     },
     /// Takes a leg out after one last tick, in which it fades; answered by `Event::Left`.
-    /// The same for a kick and for the first half of a move.
-    Leave { leg: LegId },
+    /// `for_good`: the remote is told so (RTCP BYE). The first half of a move is not.
+    Leave { leg: LegId, for_good: bool },
     /// Changes what a leg says or hears.
     Change { leg: LegId, change: LegChange },
     /// Digits for the remote party, after those that it is still being sent; what does not fit behind them is lost.

@@ -3,9 +3,9 @@
 use crate::dtmf::Digits;
 use crate::engine::stats::EngineStats;
 use crate::id::{LegId, RecordingSlot, RoomId};
-use crate::leg::{Leg, LegMedia, LegReport};
+use crate::leg::{Leg, LegMedia, LegReport, OneWay};
 use crate::room::Room;
-use crate::time::Tick;
+use crate::time::{Tick, Time};
 
 pub enum Event {
     /// The leg was mixed for the first time at this tick.
@@ -28,6 +28,19 @@ pub enum Event {
     Talking {
         leg: LegId,
         on: bool,
+        tick: Tick,
+    },
+    /// The party is not heard, or does not hear us, though it should; or that is over.
+    OneWay {
+        leg: LegId,
+        one_way: OneWay,
+        tick: Tick,
+    },
+    /// Nothing of the party's has come for as long as the leg allows.
+    MediaTimeout {
+        leg: LegId,
+        /// When RTP came last; `None`: never.
+        last_arrival: Option<Time>,
         tick: Tick,
     },
     /// The remote party pressed keys: one, or where they are collected the whole, which `#` alone leaves empty.

@@ -11,9 +11,12 @@ pub mod command;
 pub mod event;
 mod feed;
 pub mod outbox;
+mod report;
 mod send;
 pub mod stats;
+mod talkers;
 mod tick;
+mod watch;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,7 +30,9 @@ use crate::dsp::Resampler;
 use crate::frame::Rate;
 use crate::id::{LegId, RoomId};
 use crate::leg::{Dropped, Leg, LegMedia};
-use crate::room::{Heard, Place, Progress, Room, RoomChange, Seat, Tap};
+use crate::room::{Heard, Place, Progress, Room, RoomChange, Seat, Tap, Turn};
+use crate::rtp::is_rtcp;
+use crate::rtp::ntp::WallClock;
 use crate::time::{PHASES, Tick, Time};
 use tick::Scratch;
 
@@ -46,6 +51,7 @@ pub struct Engine {
     phases: [Vec<RoomId>; PHASES],
     scratch: Scratch,
     stats: EngineStats,
+    wall_clock: WallClock,
 }
 
 impl Engine {
@@ -58,7 +64,13 @@ impl Engine {
             phases: std::array::from_fn(|_| Vec::with_capacity(limits.rooms)),
             scratch: Scratch::new(limits.legs),
             stats: EngineStats::default(),
+            wall_clock: WallClock::default(),
         }
+    }
+
+    /// The wall clock that RTCP quotes: the same for all engines that legs move between.
+    pub fn set_wall_clock(&mut self, wall_clock: WallClock) {
+        self.wall_clock = wall_clock;
     }
 
     pub fn rooms_in_phase(&self, phase: usize) -> &[RoomId] {
@@ -91,23 +103,30 @@ impl Engine {
 
     /// A datagram came on a leg's RTP socket at `arrival`; it is deciphered where it lies.
     pub fn receive(&mut self, arrival: Time, leg: LegId, from: SocketAddr, datagram: &mut [u8]) {
-        if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
-            self.stats.packets_received += 1;
-            // A panic here is a defect of ours; the sender of the packet must not stop a media thread with it.
-            match catch_unwind(AssertUnwindSafe(|| leg.receive(arrival, from, datagram))) {
-                Ok(outcome) => self.stats.note(outcome),
-                Err(_) => self.stats.panics += 1,
-            }
-        }
+        let (rtcp, wall_clock) = (is_rtcp(datagram), self.wall_clock);
+        self.take_in(leg, rtcp, |leg| leg.receive(arrival, from, datagram, wall_clock));
     }
 
-    /// A datagram came on a leg's RTCP socket; it is deciphered where it lies.
-    pub fn receive_rtcp(&mut self, leg: LegId, from: SocketAddr, datagram: &mut [u8]) {
-        if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
-            match catch_unwind(AssertUnwindSafe(|| leg.receive_rtcp(from, datagram))) {
-                Ok(outcome) => self.stats.note(outcome),
-                Err(_) => self.stats.panics += 1,
+    /// A datagram came on a leg's RTCP socket at `arrival`; it is deciphered where it lies.
+    pub fn receive_rtcp(&mut self, arrival: Time, leg: LegId, from: SocketAddr, datagram: &mut [u8]) {
+        let wall_clock = self.wall_clock;
+        self.take_in(leg, true, |leg| {
+            leg.receive_rtcp(arrival, from, datagram, wall_clock)
+        });
+    }
+
+    fn take_in(&mut self, leg: LegId, rtcp: bool, take: impl FnOnce(&mut Leg) -> Result<(), Dropped>) {
+        let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() else {
+            return;
+        };
+        self.stats.packets_received += 1;
+        // A panic here is a defect of ours; the sender of the packet must not stop a media thread with it.
+        match catch_unwind(AssertUnwindSafe(|| take(leg))) {
+            Ok(outcome) => {
+                self.stats.rtcp_received += u64::from(rtcp && outcome.is_ok());
+                self.stats.note(outcome);
             }
+            Err(_) => self.stats.panics += 1,
         }
     }
 
@@ -116,6 +135,14 @@ impl Engine {
         if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
             let outcome = leg.note(Err(reason));
             self.stats.note(outcome);
+        }
+    }
+
+    /// The socket did not take a packet of the leg's.
+    pub fn unsent(&mut self, leg: LegId) {
+        self.stats.send_errors += 1;
+        if let Some(leg) = self.legs[leg.0 as usize].as_deref_mut() {
+            leg.counts.send_errors += 1;
         }
     }
 
@@ -140,7 +167,10 @@ impl Engine {
             Command::Open { room, state } => self.open(room, state),
             Command::Close { room } => self.close(room, out),
             Command::Join { leg, state, room } => self.join(leg, state, room),
-            Command::Leave { leg } => {
+            Command::Leave { leg, for_good } => {
+                if for_good && let Some(state) = self.legs[leg.0 as usize].as_deref_mut() {
+                    state.reports.leave();
+                }
                 if let Some(seat) = self.seat_mut(leg) {
                     seat.progress = Progress::Leaving;
                 }
@@ -184,6 +214,9 @@ impl Engine {
                     self.stats.add(&leg.settle());
                 }
                 (*report).clone_from(&self.stats);
+                for leg in self.legs.iter().flatten() {
+                    report.note_delay(leg.delay());
+                }
                 report.legs = self.legs.iter().flatten().count() as u32;
                 report.rooms = self.rooms.iter().flatten().count() as u32;
                 report.contributing =
@@ -237,6 +270,7 @@ impl Engine {
             heard: Heard::Silence,
             settle: if travelled { feed::SETTLE_TICKS } else { 0 },
             gain: 0.0,
+            turn: Turn::default(),
             voice: None,
             progress: Progress::Joining,
             early: false,
@@ -292,6 +326,12 @@ impl Engine {
         match change {
             RoomChange::SampleRate(rate) => room.rate.fix(rate),
             RoomChange::ActivityDetection(on) => room.settings.activity_detection = on,
+            RoomChange::TalkersMax(max) => {
+                room.settings.talkers_max = max;
+                if max.is_none() {
+                    room.seats.iter_mut().for_each(|seat| seat.turn = Turn::default());
+                }
+            }
             RoomChange::MusicWhileAlone(music) => room.settings.music_while_alone = music,
             RoomChange::Record(recording) => {
                 end_recording(id, room, out);

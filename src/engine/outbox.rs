@@ -8,9 +8,9 @@ use std::ops::Range;
 use crate::engine::event::Event;
 use crate::frame::{FrameBuffer, Rate};
 use crate::id::{LegId, RecordingSlot};
-use crate::leg::Dropped;
+use crate::leg::{Dropped, Port};
 use crate::rtp::packet::{HEADER_BYTES, Header};
-use crate::srtp::{self, ProtectError};
+use crate::srtp;
 use crate::time::Tick;
 
 /// Bytes set aside for each leg: two packets of the largest payload that fits an Ethernet frame. Long L16 packets
@@ -18,11 +18,19 @@ use crate::time::Tick;
 const BYTES_PER_LEG: usize = 3_072;
 
 /// Events that one room's tick or one command can cause, for each leg.
-const EVENTS_PER_LEG: usize = 4;
+const EVENTS_PER_LEG: usize = 7;
+
+/// Datagrams that one room's tick can cause, for each leg: two packets of sound or a digit's, and a report.
+const DATAGRAMS_PER_LEG: usize = 4;
+
+/// Room for one of our reports, as its writer sees it: one block and a short name.
+const REPORT_BYTES_MAX: usize = 128;
 
 /// Where a datagram goes and which of the outbox's bytes it is.
 pub struct Outgoing {
     pub leg: LegId,
+    /// The one of its sockets that the datagram leaves by.
+    pub by: Port,
     pub to: SocketAddr,
     bytes: Range<usize>,
 }
@@ -58,8 +66,8 @@ impl Outbox {
         Outbox {
             bytes: vec![0; legs * BYTES_PER_LEG].into_boxed_slice(),
             used: 0,
-            outgoing: Vec::with_capacity(legs * 3),
-            outgoing_max: legs * 3,
+            outgoing: Vec::with_capacity(legs * DATAGRAMS_PER_LEG),
+            outgoing_max: legs * DATAGRAMS_PER_LEG,
             recorded: Vec::with_capacity(1),
             events: Vec::with_capacity(legs * EVENTS_PER_LEG + 8),
         }
@@ -84,20 +92,45 @@ impl Outbox {
         header.write(head.try_into().expect("split at the header's length"));
         body[..payload.len()].copy_from_slice(payload);
         let len = match cipher {
-            Some(cipher) => cipher.protect(datagram, len).map_err(|error| match error {
-                ProtectError::Exhausted => Dropped::KeyExhausted,
-                ProtectError::Malformed | ProtectError::NoRoom => Dropped::BadSrtp,
-            })?,
+            Some(cipher) => cipher.protect(datagram, len).map_err(Dropped::from)?,
             None => len,
         };
+        self.push(leg, Port::Rtp, to, len);
+        Ok(len)
+    }
+
+    /// Adds an RTCP datagram as `write` makes it, protected where there is a cipher. Returns the bytes it takes.
+    pub(crate) fn send_rtcp(
+        &mut self,
+        leg: LegId,
+        (by, to): (Port, SocketAddr),
+        cipher: Option<&mut srtp::Sender>,
+        write: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> Result<usize, Dropped> {
+        let bytes = self
+            .bytes
+            .get_mut(self.used..self.used + REPORT_BYTES_MAX + srtp::RTCP_OVERHEAD_MAX);
+        let Some(datagram) = bytes.filter(|_| self.outgoing.len() < self.outgoing_max) else {
+            return Err(Dropped::OutboxFull);
+        };
+        let len = write(&mut datagram[..REPORT_BYTES_MAX]).ok_or(Dropped::OutboxFull)?;
+        let len = match cipher {
+            Some(cipher) => cipher.protect_rtcp(datagram, len).map_err(Dropped::from)?,
+            None => len,
+        };
+        self.push(leg, by, to, len);
+        Ok(len)
+    }
+
+    fn push(&mut self, leg: LegId, by: Port, to: SocketAddr, len: usize) {
         let end = self.used + len;
         self.outgoing.push(Outgoing {
             leg,
+            by,
             to,
             bytes: self.used..end,
         });
         self.used = end;
-        Ok(len)
     }
 
     pub fn datagrams(&self) -> impl Iterator<Item = (&Outgoing, &[u8])> {

@@ -100,6 +100,7 @@ fn send_packet(
     let cipher = leg.media.ciphers.as_mut().map(|ciphers| &mut ciphers.sender);
     match out.send(id, to, header, payload, cipher) {
         Ok(bytes) => {
+            leg.reports.count(payload.len());
             leg.counts.packets_sent += 1;
             leg.counts.bytes_sent += bytes as u64;
             stats.packets_sent += 1;

@@ -2,7 +2,8 @@
 
 pub use crate::leg::LegReport;
 
-use crate::leg::{Counts, Dropped};
+use crate::jitter::Operation;
+use crate::leg::{Counts, Direction, Dropped, LegDelay};
 
 /// One engine's figures since the start.
 #[derive(Debug, Clone)]
@@ -12,8 +13,26 @@ pub struct EngineStats {
     pub contributing: u32,
     pub packets_received: u64,
     pub packets_sent: u64,
+    /// Of these, RTCP: what came and was heeded, and what was sent.
+    pub rtcp_received: u64,
+    pub rtcp_sent: u64,
     pub dropped: [u64; Dropped::COUNT],
     pub samples_concealed: u64,
+    pub samples_accelerated: u64,
+    pub samples_expanded: u64,
+    pub samples_late: u64,
+    pub samples_discarded: u64,
+    /// How often a leg's sound was shortened or lengthened.
+    pub stretches: u64,
+    pub resyncs: u64,
+    pub reclocked: u64,
+    /// Ticks of legs, by what was decided for them.
+    pub operations: [u64; Operation::COUNT],
+    /// Legs by their delay and by what their arrivals ask for, at the moment of the report.
+    pub playout_delay: Histogram,
+    pub playout_target: Histogram,
+    /// The highest delay that any of those legs has had.
+    pub playout_delay_ms_max: f32,
     /// Encoder runs, shared ones counted once.
     pub encodes: u64,
     /// Ticks that were left out because the thread was held up too long.
@@ -28,6 +47,9 @@ pub struct EngineStats {
     pub recorded_frames_lost: u64,
     /// Packets that the socket did not take.
     pub send_errors: u64,
+    /// How often one-way audio began, in the order of `Direction::ALL`.
+    pub one_way: [u64; Direction::ALL.len()],
+    pub media_timeouts: u64,
     /// How late each phase of each tick began.
     pub tick_lateness: Histogram,
     /// How long each phase of each tick took.
@@ -42,8 +64,21 @@ impl Default for EngineStats {
             contributing: 0,
             packets_received: 0,
             packets_sent: 0,
+            rtcp_received: 0,
+            rtcp_sent: 0,
             dropped: [0; Dropped::COUNT],
             samples_concealed: 0,
+            samples_accelerated: 0,
+            samples_expanded: 0,
+            samples_late: 0,
+            samples_discarded: 0,
+            stretches: 0,
+            resyncs: 0,
+            reclocked: 0,
+            operations: [0; Operation::COUNT],
+            playout_delay: Histogram::new(&Histogram::DELAY_MICROS),
+            playout_target: Histogram::new(&Histogram::DELAY_MICROS),
+            playout_delay_ms_max: 0.0,
             encodes: 0,
             ticks_skipped: 0,
             panics: 0,
@@ -51,8 +86,10 @@ impl Default for EngineStats {
             events_lost: 0,
             recorded_frames_lost: 0,
             send_errors: 0,
-            tick_lateness: Histogram::new(),
-            tick_duration: Histogram::new(),
+            one_way: [0; Direction::ALL.len()],
+            media_timeouts: 0,
+            tick_lateness: Histogram::new(&Histogram::TICK_MICROS),
+            tick_duration: Histogram::new(&Histogram::TICK_MICROS),
         }
     }
 }
@@ -61,9 +98,26 @@ impl EngineStats {
     /// Adds what a leg's playout has counted.
     pub(crate) fn add(&mut self, counts: &Counts) {
         self.samples_concealed += counts.samples_concealed;
+        self.samples_accelerated += counts.samples_accelerated;
+        self.samples_expanded += counts.samples_expanded;
+        self.samples_late += counts.samples_late;
+        self.samples_discarded += counts.samples_discarded;
+        self.stretches += counts.stretches;
+        self.resyncs += counts.resyncs;
+        self.reclocked += counts.reclocked;
+        for (total, ticks) in self.operations.iter_mut().zip(counts.operations) {
+            *total += ticks;
+        }
         for (total, packets) in self.dropped.iter_mut().zip(counts.dropped) {
             *total += packets;
         }
+    }
+
+    /// Notes a leg's delay of this moment.
+    pub(crate) fn note_delay(&mut self, leg: LegDelay) {
+        self.playout_delay.observe((leg.now_ms * 1.0e6) as u64);
+        self.playout_target.observe((leg.target_ms * 1.0e6) as u64);
+        self.playout_delay_ms_max = self.playout_delay_ms_max.max(leg.max_ms);
     }
 
     pub(crate) fn note(&mut self, outcome: Result<(), Dropped>) {
@@ -76,30 +130,34 @@ impl EngineStats {
 /// A histogram of durations with fixed edges, as Prometheus wants it.
 #[derive(Debug, Clone)]
 pub struct Histogram {
+    pub edges_micros: &'static [u64; Histogram::EDGES],
     /// Observations up to each edge (not cumulative), then those beyond the last.
-    pub counts: [u64; Histogram::EDGES_MICROS.len() + 1],
+    pub counts: [u64; Histogram::EDGES + 1],
     pub sum_nanos: u64,
 }
 
 impl Histogram {
-    pub const EDGES_MICROS: [u64; 9] = [50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000];
+    pub const EDGES: usize = 9;
 
-    pub const fn new() -> Histogram {
+    /// Of a tick's lateness and duration.
+    pub const TICK_MICROS: [u64; Histogram::EDGES] = [50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000];
+
+    /// Of a leg's delay.
+    pub const DELAY_MICROS: [u64; Histogram::EDGES] = [
+        10_000, 20_000, 40_000, 60_000, 80_000, 100_000, 150_000, 200_000, 300_000,
+    ];
+
+    pub const fn new(edges_micros: &'static [u64; Histogram::EDGES]) -> Histogram {
         Histogram {
-            counts: [0; Histogram::EDGES_MICROS.len() + 1],
+            edges_micros,
+            counts: [0; Histogram::EDGES + 1],
             sum_nanos: 0,
         }
     }
 
     pub fn observe(&mut self, nanos: u64) {
-        let bucket = Self::EDGES_MICROS.iter().position(|edge| nanos <= edge * 1_000);
-        self.counts[bucket.unwrap_or(Self::EDGES_MICROS.len())] += 1;
-        self.sum_nanos += nanos;
-    }
-}
-
-impl Default for Histogram {
-    fn default() -> Histogram {
-        Histogram::new()
+        let bucket = self.edges_micros.iter().position(|edge| nanos <= edge * 1_000);
+        self.counts[bucket.unwrap_or(Self::EDGES)] += 1;
+        self.sum_nanos = self.sum_nanos.saturating_add(nanos);
     }
 }

@@ -1,9 +1,10 @@
-//! One 20 ms step of a room: hear every leg and mix (here), then choose streams and feed every leg (`feed`).
+//! One 20 ms step of a room: hear every leg (here), mix those who are chosen (`talkers`), then choose streams and feed
+//! every leg (`feed`).
 //!
 //! ```text
-//! playout ─▶ activity ─▶ resample, gain ─▶ total ─┬─ limit ─▶ shared streams ─▶ packets of all who only listen
-//!                             │ voice             ├─ − voice ─ limit ─▶ own stream ─▶ packets of who contributes
-//!                             └───────────────────┘          └─▶ recording
+//! playout ─▶ activity ─▶ who is heard ─▶ resample, gain ─▶ total ─┬─ limit ─▶ shared streams ─▶ who only listens
+//!                                             │ voice             ├─ − voice ─ limit ─▶ own stream ─▶ who contributes
+//!                                             └───────────────────┘          └─▶ recording
 //! ```
 
 use std::ops::Range;
@@ -14,12 +15,15 @@ use crate::dsp::{self, Limiter, Music};
 use crate::dtmf::{self, Digit};
 use crate::engine::feed::{SETTLE_TICKS, choose_streams, feed_all, run_shared_streams};
 use crate::engine::outbox::{Outbox, RecordedMix};
+use crate::engine::report::report_all;
+use crate::engine::talkers::{Said, enters_at, mix_all, tell_whether_heard};
+use crate::engine::watch::{stop_watching, watch_all};
 use crate::engine::{Engine, EngineStats, Event};
 use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
 use crate::id::{LegId, RoomId};
 use crate::jitter::PlayedKind;
 use crate::leg::{Leg, Told};
-use crate::room::{Heard, Place, Progress, Room, Seat, SharedStreams};
+use crate::room::{Candidate, Heard, Place, Progress, Room, Seat, SharedStreams, Turn};
 use crate::time::{Tick, Time};
 
 /// Packets that a leg is given at most for ticks it missed between two rooms.
@@ -27,9 +31,14 @@ const OWED_MAX: u64 = 2;
 
 /// Frames that live for one room's tick.
 pub(super) struct Scratch {
-    /// One frame per leg whose voice is in the mix, at the room's rate, gain applied. One stretch of memory, of which
-    /// no more is ever touched than there were voices at once.
+    /// Who says something in this tick.
+    pub said: Vec<Said>,
+    /// One frame for each of them; of those in the mix then at the room's rate, gain applied. One stretch of memory, of
+    /// which no more is ever touched than there were voices at once.
     pub voices: Box<[f32]>,
+    /// Of these, who is not muted or the like, where the room is to choose; and room to order them in.
+    pub candidates: Vec<Candidate>,
+    pub order: Vec<u32>,
     pub frame: FrameBuffer,
     pub total: FrameBuffer,
     /// The total behind the limiter: what everybody hears who does not contribute.
@@ -45,6 +54,9 @@ pub(super) struct Scratch {
 impl Scratch {
     pub(super) fn new(legs: usize) -> Scratch {
         Scratch {
+            said: Vec::with_capacity(legs),
+            candidates: Vec::with_capacity(legs),
+            order: Vec::with_capacity(legs),
             voices: vec![0.0; legs * FRAME_SAMPLES_MAX].into_boxed_slice(),
             frame: [0.0; FRAME_SAMPLES_MAX],
             total: [0.0; FRAME_SAMPLES_MAX],
@@ -109,6 +121,7 @@ impl Engine {
             room_of,
             scratch,
             stats,
+            wall_clock,
             ..
         } = self;
         let Some(room) = rooms[id.0 as usize].as_deref_mut() else {
@@ -129,7 +142,9 @@ impl Engine {
         choose_streams(room, legs, step);
         run_shared_streams(room, step, scratch, stats);
         feed_all(room, legs, step, scratch, stats, out);
+        report_all(room, legs, step.now, *wall_clock, stats, out);
         record(id, room, step, scratch, out);
+        watch_all(room, legs, step, stats, out);
 
         room.rate.need(needed);
         for seat in &mut room.seats {
@@ -172,11 +187,11 @@ fn hear_all(
     let Step { tick, now, rate, .. } = step;
     let samples = rate.samples_per_tick();
     let listening = room.seats.iter().filter(|seat| !is_held(legs, seat)).count();
-    let mut voices = 0;
     let mut needed = Rate::Hz8000;
+    scratch.said.clear();
     scratch.total[..samples].fill(0.0);
     scratch.music_ready = [false; Music::ALL.len()];
-    for seat in &mut room.seats {
+    for (index, seat) in room.seats.iter_mut().enumerate() {
         let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
             continue;
         };
@@ -193,7 +208,8 @@ fn hear_all(
                 .map_or(0, |next| tick.0.saturating_sub(next.0).min(OWED_MAX)) as u8;
         }
         let media = &mut *leg.media;
-        let unheard = room.settings.activity_detection && !leg.contributing && seat.gain == 0.0;
+        let unheard =
+            !leg.contributing && seat.gain == 0.0 && (room.settings.activity_detection || leg.crowded_out);
         if let Some(decoder) = media
             .playout
             .format()
@@ -203,6 +219,7 @@ fn hear_all(
         }
         let played = media.playout.pull(now, &mut media.decoders, &mut scratch.frame);
         let frame = &mut scratch.frame[..played.rate.samples_per_tick()];
+        dsp::saturate(frame);
         let playout_delay = Duration::from_secs_f32(media.playout.stats().delay_ms.max(0.0) * 1.0e-3);
         let pressed = leg.digits.listen(now, playout_delay, frame, played.rate);
         let active = match played.kind {
@@ -229,15 +246,6 @@ fn hear_all(
             || leg.digits.is_collecting()
             || seat.progress == Progress::Leaving;
         let gain = if says && !silenced { settings.gain } else { 0.0 };
-        let contributing = gain > 0.0;
-        if contributing != leg.contributing {
-            leg.contributing = contributing;
-            out.events.push(Event::Talking {
-                leg: seat.leg,
-                on: contributing,
-                tick,
-            });
-        }
         let (id, on_hold) = (seat.leg, settings.hold.is_some());
         leg.digits.tell(now, |told| {
             let digits = match told {
@@ -258,25 +266,22 @@ fn hear_all(
                 tick,
             });
         });
-        let changes_rate = leg.inbound.from() != played.rate || leg.inbound.to() != rate;
-        if changes_rate {
-            leg.inbound = dsp::Resampler::resting_at(played.rate, rate, frame[0]);
-        }
         seat.voice = None;
+        if gain == 0.0 {
+            seat.turn = Turn::default();
+        }
         if gain > 0.0 || seat.gain > 0.0 {
-            let voice = &mut scratch.voices[voice_at(voices, samples)];
-            leg.inbound.process(frame, voice);
-            if changes_rate && seat.gain > 0.0 {
-                dsp::declick(voice, leg.inbound_last, rate);
-            }
-            leg.inbound_last = voice[samples - 1];
-            // A change of gain takes the whole tick: 20 ms fades at both ends of what a leg says.
-            dsp::ramp(voice, seat.gain, gain);
-            dsp::add(&mut scratch.total[..samples], voice);
-            seat.voice = Some(voices as u32);
-            seat.gain = gain;
-            voices += 1;
+            scratch.voices[voice_at(scratch.said.len(), frame.len())].copy_from_slice(frame);
+            scratch.said.push(Said {
+                seat: index,
+                rate: played.rate,
+                power: leg.activity.power() * gain * gain,
+                gain,
+                crowded_out: false,
+            });
         } else {
+            tell_whether_heard(leg, seat.leg, false, false, tick, out);
+            enters_at(leg, played.rate, rate, frame[0]);
             leg.inbound.remember(frame);
         }
 
@@ -290,6 +295,7 @@ fn hear_all(
             }
         }
     }
+    mix_all(room, legs, step, scratch, out);
     needed
 }
 
@@ -389,6 +395,7 @@ fn unseat(
     if let Some(format) = leg.media.sent_format() {
         leg.media.seat = room.shared.take(format.encoding.shape());
     }
+    leg.crowded_out = false;
     if std::mem::take(&mut leg.contributing) {
         out.events.push(Event::Talking {
             leg: id,
@@ -396,6 +403,7 @@ fn unseat(
             tick,
         });
     }
+    stop_watching(id, &mut leg, tick, out);
     out.events.push(Event::Left {
         leg: id,
         tick,

@@ -10,7 +10,7 @@ pub(super) const NEEDED_MS: usize = 30;
 
 const WINDOW_MS: usize = 10;
 
-/// −50 dBFS: whatever is removed from so quiet a sound is not missed.
+/// −50 dBFS: whatever is removed from so quiet a sound, or repeated of it, is not noticed.
 const QUIET_MEAN_SQUARE: f32 = 1.0e-5;
 
 /// Takes out 2.5 to 15 ms, at most `removable` samples: afterwards `sound[removed..]` is what to play. None when no
@@ -20,7 +20,7 @@ pub(super) fn shorten(sound: &mut [f32], rate: Rate, removable: usize, likeness:
     if limit < pitch::lag_min(rate) {
         return None;
     }
-    let removed = if mean_square(&sound[..2 * limit]) < QUIET_MEAN_SQUARE {
+    let removed = if is_quiet(&sound[..2 * limit]) {
         limit
     } else {
         let window = (sound.len() - limit).min(WINDOW_MS * rate.samples_per_ms());
@@ -38,8 +38,9 @@ pub(super) fn shorten(sound: &mut [f32], rate: Rate, removable: usize, likeness:
     Some(removed)
 }
 
-fn mean_square(sound: &[f32]) -> f32 {
-    sound.iter().map(|sample| sample * sample).sum::<f32>() / sound.len().max(1) as f32
+pub(super) fn is_quiet(sound: &[f32]) -> bool {
+    let energy: f32 = sound.iter().map(|sample| sample * sample).sum();
+    energy < QUIET_MEAN_SQUARE * sound.len() as f32
 }
 
 #[cfg(test)]

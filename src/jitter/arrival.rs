@@ -10,6 +10,7 @@ use super::delay::Observation;
 use super::playout::Playout;
 use super::stats::Discard;
 use super::stream::{Candidate, Standing, Stream};
+use crate::rtp::sequence::first_sequence;
 use crate::time::Time;
 
 /// What may become a stream is forgotten after this.
@@ -35,14 +36,25 @@ impl Playout {
             self.begin(packet, ssrc, sequence, payload);
             return Ok(());
         };
-        match stream.judge(packet.arrival, ssrc, sequence) {
+        match stream.judge(packet.arrival, ssrc, sequence, packet.stamp) {
             Standing::Ahead { sequence, newest } => {
-                self.place(Packet { sequence, ..packet }, newest, payload)?;
+                let timestamp = self.stamps.translate(packet.stamp);
+                self.place(
+                    Packet {
+                        sequence,
+                        timestamp,
+                        ..packet
+                    },
+                    newest,
+                    payload,
+                )?;
             }
             Standing::Late => {
-                self.observe(&packet, false);
+                let timestamp = self.stamps.translate(packet.stamp);
+                self.observe(&Packet { timestamp, ..packet }, false);
                 return Err(Discard::Late);
             }
+            Standing::LongLate => return Err(Discard::Late),
             Standing::Duplicate => return Err(Discard::Duplicate),
             Standing::Elsewhere => self.consider(packet, ssrc, sequence, payload)?,
             Standing::Rewound => self.begin(packet, ssrc, sequence, payload),
@@ -54,6 +66,7 @@ impl Playout {
     fn place(&mut self, packet: Packet, newest: bool, payload: &[u8]) -> Result<(), Discard> {
         let Observation {
             relative_delay_us,
+            lead_us,
             fresh,
         } = self.observe(&packet, newest);
         self.stats.jitter_ms = self.delay.jitter_ms();
@@ -70,6 +83,7 @@ impl Playout {
         self.packets.insert(
             Packet {
                 relative_delay_us,
+                lead_us,
                 fresh,
                 ..packet
             },
@@ -82,10 +96,7 @@ impl Playout {
     /// stand still, and a description of silence need not wait until a packet is full.
     fn observe(&mut self, packet: &Packet, newest: bool) -> Observation {
         let Some(format) = packet.content.format() else {
-            return Observation {
-                relative_delay_us: 0,
-                fresh: false,
-            };
+            return Observation::default();
         };
         let clock_hz = self.codecs[usize::from(format)].clock_hz();
         self.delay
@@ -95,7 +106,7 @@ impl Playout {
     /// Leaves whatever was played for the stream that this packet begins.
     fn begin(&mut self, packet: Packet, ssrc: u32, sequence: u16, payload: &[u8]) {
         self.forget_waiting();
-        let stream = self.turn_to(packet.arrival, ssrc, sequence);
+        let stream = self.turn_to(packet.arrival, ssrc, sequence, packet.stamp);
         // The buffer has just been emptied, but for one slot aside.
         let _ = self.place(
             Packet {
@@ -107,14 +118,39 @@ impl Playout {
         );
     }
 
-    fn turn_to(&mut self, arrival: Time, ssrc: u32, sequence: u16) -> Stream {
+    /// The sender's timestamps run at another clock than was thought: what waits was placed by the wrong one, and what
+    /// was learned was measured by it.
+    pub(super) fn reclock(&mut self) {
+        let stamps = &mut self.stamps;
+        self.packets.for_each(|packet| {
+            packet.timestamp = stamps.translate(packet.stamp);
+            packet.relative_delay_us = 0;
+            packet.lead_us = 0;
+        });
+        self.delay.forget();
+        self.low_water.restart();
+        self.drift.restart();
+        self.stats.reclocked += 1;
+    }
+
+    /// Counts packets that waited and are given up.
+    pub(super) fn count_discarded(&mut self, packets: u64) {
+        self.stats.discarded_samples += packets * u64::from(self.depth.packet_samples);
+    }
+
+    pub(super) fn abandon(&mut self, packets: u64) {
+        self.stats.abandoned += packets;
+        self.count_discarded(packets);
+    }
+
+    fn turn_to(&mut self, arrival: Time, ssrc: u32, sequence: u16, stamp: u32) -> Stream {
         if let Some(left) = self.stream {
             self.stats.resyncs += 1;
             if left.ssrc != ssrc {
                 self.former_ssrc = Some(left.ssrc);
             }
         }
-        let stream = Stream::new(arrival, ssrc, sequence);
+        let stream = Stream::new(arrival, ssrc, sequence, stamp);
         self.stream = Some(stream);
         self.restart_place();
         stream
@@ -142,7 +178,7 @@ impl Playout {
             sequence,
             patience_ticks,
         });
-        let extended = Stream::new(packet.arrival, ssrc, sequence).newest_sequence;
+        let extended = first_sequence(sequence);
         self.packets.set_aside(
             Packet {
                 sequence: extended,
@@ -167,9 +203,9 @@ impl Playout {
         let (Some(candidate), Some(packet)) = (self.candidate.take(), self.packets.aside().copied()) else {
             return;
         };
-        self.stats.abandoned += self.packets.len() as u64;
+        self.abandon(self.packets.len() as u64);
         self.packets.take_aside();
-        self.turn_to(packet.arrival, candidate.ssrc, candidate.sequence);
+        self.turn_to(packet.arrival, candidate.ssrc, candidate.sequence, packet.stamp);
         self.observe(&packet, true);
     }
 
@@ -186,18 +222,21 @@ impl Playout {
     pub(super) fn forget_candidate(&mut self) {
         if self.candidate.take().is_some() {
             self.packets.drop_aside();
-            self.stats.abandoned += 1;
+            self.abandon(1);
         }
     }
 
     pub(super) fn forget_waiting(&mut self) {
-        self.stats.abandoned += self.packets.len() as u64;
+        self.abandon(self.packets.len() as u64);
         self.packets.clear_waiting();
     }
 
     pub(super) fn restart_place(&mut self) {
         self.delay.restart();
         self.low_water.restart();
+        self.drift.restart();
+        self.depth.restart();
+        self.stamps.restart();
         self.format = None;
         self.jump = false;
         self.paused = None;

@@ -41,10 +41,15 @@ impl Content {
 pub(super) struct Packet {
     /// Counts on over the wrap of the 16 bits on the wire.
     pub sequence: u64,
+    /// As it came.
+    pub stamp: u32,
+    /// By its format's clock, at which the sender's may not run.
     pub timestamp: u32,
     pub arrival: Time,
     /// How much later than the fastest packets it came.
     pub relative_delay_us: u32,
+    /// How much faster than all before it came.
+    pub lead_us: u32,
     pub content: Content,
     /// Its timestamp does not go on from the packet before: it follows at once, whatever the difference says.
     pub fresh: bool,
@@ -103,6 +108,13 @@ impl PacketBuffer {
     /// The waiting packets, in sequence.
     pub fn iter(&self) -> impl Iterator<Item = &Packet> {
         self.order.iter().map(|&slot| &self.packets[usize::from(slot)])
+    }
+
+    /// As `iter`, to change what is known of them, but for their sequence.
+    pub fn for_each(&mut self, mut change: impl FnMut(&mut Packet)) {
+        for &slot in &self.order {
+            change(&mut self.packets[usize::from(slot)]);
+        }
     }
 
     pub fn aside(&self) -> Option<&Packet> {

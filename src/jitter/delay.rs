@@ -1,9 +1,10 @@
-//! How late packets come, and how much sound was never needed.
+//! How late packets come.
 //!
 //! The transit of a packet (arrival less timestamp) is known up to a constant, so delays are relative to the fastest
 //! packet of the last one to two seconds: short enough to follow the drift of two clocks. A histogram that forgets
-//! gives the target.
+//! gives the target, and so do spikes that recur.
 
+use super::peaks::Peaks;
 use crate::time::Time;
 
 /// A packet this much faster than the fastest before is no packet of the same timeline: its sender has jumped.
@@ -21,6 +22,9 @@ const QUANTILE: f32 = 0.97;
 
 /// By this each packet weighs more than the one before: 400 packets (8 s of 20 ms) fade to 1/e.
 const GROWTH: f32 = 1.0 + 1.0 / 400.0;
+
+/// Before the first packet as many are taken to have come at once: one late packet among the first is no network.
+const PUNCTUAL_BEFORE: f32 = 40.0;
 
 /// Weights are scaled back before they leave the exact range of `f32`.
 const WEIGHT_MAX: f32 = 1.0e6;
@@ -41,9 +45,12 @@ pub(super) struct DelayEstimator {
     beyond: u8,
     jitter_ns: f32,
     weights: [f32; BINS],
+    /// What of them was added in the running stretch, and in the one before.
+    stretch_weights: [[f32; BINS]; 2],
     weight: f32,
     total: f32,
-    target_us: u32,
+    quantile_us: u32,
+    peaks: Peaks,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,11 +63,22 @@ struct Last {
 }
 
 /// What an arrival says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Observation {
     pub relative_delay_us: u32,
+    /// How much faster it was than the fastest packets before.
+    pub lead_us: u32,
     /// The timestamp does not go on from those before: jumped ahead of real time, back, or stuck.
     pub fresh: bool,
+}
+
+impl Observation {
+    /// A packet with which measuring begins.
+    const FIRST: Observation = Observation {
+        relative_delay_us: 0,
+        lead_us: 0,
+        fresh: true,
+    };
 }
 
 impl DelayEstimator {
@@ -75,10 +93,12 @@ impl DelayEstimator {
             stretch_start: Time::ZERO,
             beyond: 0,
             jitter_ns: 0.0,
-            weights: [0.0; BINS],
+            weights: std::array::from_fn(|bin| if bin == 0 { PUNCTUAL_BEFORE } else { 0.0 }),
+            stretch_weights: [[0.0; BINS]; 2],
             weight: 1.0,
-            total: 0.0,
-            target_us: 0,
+            total: PUNCTUAL_BEFORE,
+            quantile_us: 0,
+            peaks: Peaks::default(),
         }
     }
 
@@ -87,10 +107,7 @@ impl DelayEstimator {
         let Some(last) = self.last else {
             self.restart_timeline(arrival, timestamp, clock_hz);
             self.weigh(0);
-            return Observation {
-                relative_delay_us: 0,
-                fresh: true,
-            };
+            return Observation::FIRST;
         };
         let stuck = newest && timestamp.wrapping_sub(last.newest) as i32 <= 0;
         let deviation_ns = nanos_between(last.arrival, arrival).saturating_sub(timestamp_nanos(
@@ -103,10 +120,7 @@ impl DelayEstimator {
         if stuck || ahead || clock_hz != last.clock_hz {
             self.restart_timeline(arrival, timestamp, clock_hz);
             self.weigh(0);
-            return Observation {
-                relative_delay_us: 0,
-                fresh: true,
-            };
+            return Observation::FIRST;
         }
         self.last = Some(Last {
             arrival,
@@ -117,20 +131,22 @@ impl DelayEstimator {
         self.transit_ns = transit_ns;
         // RFC 3550 A.8: J += (|D| − J) / 16.
         self.jitter_ns += (deviation_ns.unsigned_abs() as f32 - self.jitter_ns) / 16.0;
+        let lead_us = micros(fastest_ns.saturating_sub(transit_ns));
         self.keep_fastest(arrival);
 
         let relative_us = micros(
             self.transit_ns
                 .saturating_sub(self.fastest_ns.min(self.fastest_before_ns)),
         );
+        self.peaks.note(arrival, relative_us, self.quantile_us);
         if relative_us >= BIN_US * BINS as u32 {
             // No delay to plan for: it is beyond what a buffer may hold.
             self.beyond += 1;
             if self.beyond >= BEYOND_MAX {
                 self.restart_fastest(arrival);
                 return Observation {
-                    relative_delay_us: 0,
                     fresh: false,
+                    ..Observation::FIRST
                 };
             }
         } else {
@@ -140,6 +156,7 @@ impl DelayEstimator {
         }
         Observation {
             relative_delay_us: relative_us,
+            lead_us,
             fresh: false,
         }
     }
@@ -149,14 +166,22 @@ impl DelayEstimator {
         self.last = None;
     }
 
-    pub fn target_us(&self) -> u32 {
-        self.target_us
+    /// Measures afresh, and forgets what was learned by a clock that was wrong.
+    pub fn forget(&mut self) {
+        *self = DelayEstimator {
+            jitter_ns: self.jitter_ns,
+            ..DelayEstimator::new()
+        };
     }
 
-    /// How much more delay is wise than the last one to two seconds have asked for.
-    pub fn margin_us(&self) -> u32 {
-        self.target_us
-            .saturating_sub(self.slowest_us.max(self.slowest_before_us))
+    /// What most packets need, or what the spikes need that come again and again.
+    pub fn target_us(&self) -> u32 {
+        self.quantile_us.max(self.peaks.expected_us())
+    }
+
+    /// The most that the last one to two seconds have needed.
+    pub fn slowest_us(&self) -> u32 {
+        self.slowest_us.max(self.slowest_before_us)
     }
 
     pub fn jitter_ms(&self) -> f32 {
@@ -179,8 +204,10 @@ impl DelayEstimator {
         self.fastest_before_ns = self.transit_ns;
         self.slowest_us = 0;
         self.slowest_before_us = 0;
+        self.stretch_weights = [[0.0; BINS]; 2];
         self.stretch_start = arrival;
         self.beyond = 0;
+        self.peaks.forget_current();
     }
 
     fn keep_fastest(&mut self, arrival: Time) {
@@ -189,8 +216,12 @@ impl DelayEstimator {
             // After a long pause neither stretch says anything about now.
             self.restart_fastest(arrival);
         } else if age_ns >= STRETCH_NS {
+            self.lengthen_path(self.fastest_ns.saturating_sub(self.fastest_before_ns));
             self.fastest_before_ns = self.fastest_ns;
             self.slowest_before_us = self.slowest_us;
+            let [running, before] = &mut self.stretch_weights;
+            std::mem::swap(running, before);
+            running.fill(0.0);
             self.fastest_ns = self.transit_ns;
             self.slowest_us = 0;
             self.stretch_start = arrival;
@@ -199,15 +230,39 @@ impl DelayEstimator {
         }
     }
 
+    /// All packets of a stretch were later by `rise_ns` than the fastest before it: the path has become longer, and
+    /// what was taken for lateness of theirs, and of those that were as late in the stretch before, was none.
+    fn lengthen_path(&mut self, rise_ns: i64) {
+        let rise = (micros(rise_ns) / BIN_US) as usize;
+        if rise == 0 {
+            return;
+        }
+        for stretch in &mut self.stretch_weights {
+            for bin in rise..BINS {
+                let weight = std::mem::take(&mut stretch[bin]);
+                stretch[bin - rise] += weight;
+                self.weights[bin] = (self.weights[bin] - weight).max(0.0);
+                self.weights[bin - rise] += weight;
+            }
+        }
+        self.slowest_us = self.slowest_us.saturating_sub(micros(rise_ns));
+        self.slowest_before_us = 0;
+        self.peaks.forget_current();
+    }
+
     /// Enters a delay into the histogram. New packets weigh more instead of old ones less: one addition for each.
     fn weigh(&mut self, relative_us: u32) {
         let bin = ((relative_us / BIN_US) as usize).min(BINS - 1);
         self.weight *= GROWTH;
         self.weights[bin] += self.weight;
+        self.stretch_weights[0][bin] += self.weight;
         self.total += self.weight;
         if self.weight > WEIGHT_MAX {
             let scale = 1.0 / self.weight;
-            self.weights.iter_mut().for_each(|weight| *weight *= scale);
+            let stretches = self.stretch_weights.iter_mut().flatten();
+            for weight in self.weights.iter_mut().chain(stretches) {
+                *weight *= scale;
+            }
             self.total = self.weights.iter().sum();
             self.weight = 1.0;
         }
@@ -218,74 +273,10 @@ impl DelayEstimator {
             below >= covered
         });
         // Less than one bin is what a packet time and a tick hide: no reason to wait.
-        self.target_us = match quantile.unwrap_or(BINS - 1) {
+        self.quantile_us = match quantile.unwrap_or(BINS - 1) {
             0 => 0,
             bin => (bin as u32 + 1) * BIN_US,
         };
-    }
-}
-
-/// The least sound that was left in hand after a tick, over the last one to two seconds: so much less delay would
-/// have served as well.
-///
-/// What is left before a pause runs down to nothing without any packet being late. So what is noted counts once the
-/// next packet has shown that there was no pause.
-#[derive(Debug, Default)]
-pub(super) struct LowWater {
-    noted_us: Option<u32>,
-    noted_ticks: u8,
-    current_us: Option<u32>,
-    before_us: Option<u32>,
-    ticks: u8,
-}
-
-impl LowWater {
-    /// Ticks of one of the two stretches: a second.
-    const STRETCH_TICKS: u8 = 50;
-
-    pub fn note(&mut self, left_us: u32) {
-        self.noted_us = Some(self.noted_us.map_or(left_us, |least| least.min(left_us)));
-        self.noted_ticks = self.noted_ticks.saturating_add(1);
-    }
-
-    /// The next packet went on from the last.
-    pub fn count_noted(&mut self) {
-        if let Some(noted_us) = self.noted_us.take() {
-            self.current_us = Some(self.current_us.map_or(noted_us, |least| least.min(noted_us)));
-            self.ticks = self.ticks.saturating_add(self.noted_ticks);
-        }
-        self.noted_ticks = 0;
-        if self.ticks >= Self::STRETCH_TICKS {
-            self.before_us = self.current_us.take();
-            self.ticks = 0;
-        }
-    }
-
-    /// There was a pause before the next packet.
-    pub fn forget_noted(&mut self) {
-        self.noted_us = None;
-        self.noted_ticks = 0;
-    }
-
-    /// Known after a whole stretch; zero until then.
-    pub fn surplus_us(&self) -> u32 {
-        match (self.before_us, self.current_us) {
-            (Some(before), Some(current)) => before.min(current),
-            (Some(before), None) => before,
-            (None, _) => 0,
-        }
-    }
-
-    /// So much has just been taken out of the buffer.
-    pub fn lower(&mut self, removed_us: u32) {
-        let all = [&mut self.before_us, &mut self.current_us, &mut self.noted_us];
-        for least in all.into_iter().flatten() {
-            *least = least.saturating_sub(removed_us);
-        }
-    }
-
-    pub fn restart(&mut self) {
-        *self = LowWater::default();
     }
 }
 
@@ -364,29 +355,5 @@ mod tests {
         assert!(!estimator.observe(at(102), 102 * 160 + 8_000, 8_000, true).fresh);
         assert!(estimator.observe(at(103), 102 * 160 + 8_000, 8_000, true).fresh);
         assert!(estimator.observe(at(104), 50, 8_000, true).fresh);
-    }
-
-    #[test]
-    fn the_low_water_is_known_after_a_second_and_is_the_least_of_the_last() {
-        let mut low = LowWater::default();
-        let note = |low: &mut LowWater, left_us| {
-            low.note(left_us);
-            low.count_noted();
-        };
-        for tick in 0..50 {
-            assert_eq!(low.surplus_us(), 0);
-            note(&mut low, if tick == 30 { 12_000 } else { 20_000 });
-        }
-        assert_eq!(low.surplus_us(), 12_000);
-        low.lower(5_000);
-        assert_eq!(low.surplus_us(), 7_000);
-        for _ in 0..50 {
-            note(&mut low, 9_000);
-        }
-        assert_eq!(low.surplus_us(), 9_000);
-        low.note(1_000);
-        low.forget_noted();
-        low.count_noted();
-        assert_eq!(low.surplus_us(), 9_000);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The place in the stream (`next_timestamp`) moves with sound decoded, not with time: a packet that is merely late
 //! is still played, and the delay has grown by what was made up meanwhile. A packet beyond a hole is played once
-//! the hole has been filled, so loss adds no delay. What was never needed is shortened away again.
+//! the hole has been filled, so loss adds no delay. What was never needed is shortened away again, and what will be
+//! needed is gained by lengthening.
 
 use std::time::Duration;
 
@@ -10,11 +11,16 @@ use super::background::Background;
 use super::bridge::Bridge;
 use super::buffer::{Content, Packet, PacketBuffer, SLOTS};
 use super::cover::Pause;
-use super::delay::{DelayEstimator, LowWater};
+use super::delay::DelayEstimator;
+use super::depth::Depth;
+use super::drift::Drift;
 use super::expand::{self, Expand};
+use super::low_water::LowWater;
 use super::noise::Noise;
+use super::operation::Operation;
 use super::repair::Repair;
 use super::sound::Sound;
+use super::stamps::Stamps;
 use super::stats::{Discard, PlayoutStats};
 use super::stream::{Candidate, Stream};
 use crate::codec::{Codec, Decoder, PAYLOAD_MS_MAX};
@@ -89,6 +95,8 @@ pub struct Playout {
     pub(super) packets: PacketBuffer,
     pub(super) delay: DelayEstimator,
     pub(super) low_water: LowWater,
+    pub(super) drift: Drift,
+    pub(super) depth: Depth,
     pub(super) sound: Sound,
     pub(super) expand: Expand,
     pub(super) bridge: Bridge,
@@ -101,6 +109,7 @@ pub struct Playout {
     /// The SSRC that was left for the present one: not followed back on a whim.
     pub(super) former_ssrc: Option<u32>,
     pub(super) candidate: Option<Candidate>,
+    pub(super) stamps: Stamps,
 
     /// The format that was played last; none since the stream began.
     pub(super) format: Option<u8>,
@@ -116,10 +125,16 @@ pub struct Playout {
     pub(super) covered: u64,
     /// How many of them the next packet repeats.
     pub(super) recovered: u64,
+    /// What is in hand is as much as may be: nothing may be put in front of it.
+    pub(super) is_full: bool,
     pub(super) dry_ticks: u8,
     pub(super) held_ticks: u8,
-    pub(super) accelerate_in_ticks: u8,
-    pub(super) accelerate_failures: u8,
+    /// What the tick that is being filled is made of.
+    pub(super) operation: Operation,
+    /// Since sound was last shortened or lengthened.
+    pub(super) unstretched_ticks: u8,
+    /// How often in a row no part of it was alike enough for that.
+    pub(super) stretch_failures: u8,
 }
 
 /// What comes next in the stream.
@@ -151,6 +166,8 @@ impl Playout {
             codecs: config.codecs,
             delay: DelayEstimator::new(),
             low_water: LowWater::default(),
+            drift: Drift::default(),
+            depth: Depth::default(),
             sound: Sound::new(rate, rate_max),
             expand: Expand::new(rate_max),
             bridge: Bridge::new(rate_max),
@@ -161,6 +178,7 @@ impl Playout {
             stream: None,
             former_ssrc: None,
             candidate: None,
+            stamps: Stamps::default(),
             format: None,
             next_timestamp: 0,
             jump: false,
@@ -168,10 +186,12 @@ impl Playout {
             paused: None,
             covered: 0,
             recovered: 0,
+            is_full: false,
             dry_ticks: 0,
             held_ticks: 0,
-            accelerate_in_ticks: 0,
-            accelerate_failures: 0,
+            operation: Operation::Silence,
+            unstretched_ticks: u8::MAX,
+            stretch_failures: 0,
         };
         playout.set_max_delay(config.max_delay);
         playout
@@ -186,9 +206,19 @@ impl Playout {
         &self.stats
     }
 
+    /// Whose stream is played; none before the first packet.
+    pub fn ssrc(&self) -> Option<u32> {
+        self.stream.map(|stream| stream.ssrc)
+    }
+
     /// The format played last: an index into the leg's decoders.
     pub fn format(&self) -> Option<u8> {
         self.format
+    }
+
+    /// Whether the sender has said last that it pauses.
+    pub fn is_paused(&self) -> bool {
+        self.paused.is_some()
     }
 
     /// Whether the next tick can be filled with what has arrived. `decoders` are the leg's.
@@ -221,11 +251,17 @@ impl Playout {
         let packet = Packet {
             arrival,
             content,
+            stamp: timestamp,
             timestamp,
             ..Packet::default()
         };
         let outcome = self.admit(packet, ssrc, sequence, payload);
         if let Err(reason) = outcome {
+            match reason {
+                Discard::Late => self.stats.late_samples += u64::from(self.depth.packet_samples),
+                Discard::Overflow => self.count_discarded(1),
+                Discard::Duplicate | Discard::TooLarge | Discard::UnknownFormat => {}
+            }
             *match reason {
                 Discard::Late => &mut self.stats.late,
                 Discard::Duplicate => &mut self.stats.duplicate,
@@ -243,6 +279,11 @@ impl Playout {
         self.forget_old_candidate(now);
         self.repair.forget_old(now);
         self.keep_within_bound(decoders);
+        self.operation = match self.sound.kind() {
+            PlayedKind::Voice => Operation::Normal,
+            PlayedKind::Noise => Operation::ComfortNoise,
+            PlayedKind::Silence => Operation::Silence,
+        };
         let mut dry = false;
         loop {
             let missing = self.tick_samples().saturating_sub(self.sound.ahead());
@@ -250,26 +291,41 @@ impl Playout {
                 break;
             }
             match self.next(now) {
-                Next::Packet if self.recover_late(now, decoders) => {}
+                Next::Packet if !self.is_full && self.recover_late(now, decoders) => {
+                    self.decide(Operation::Fec)
+                }
                 Next::Packet => self.play_packet(now, decoders),
                 Next::Companion => self.take_companion(missing, decoders),
-                Next::Hole(samples) => self.fill_hole(samples, missing, now, decoders),
-                Next::Pause(samples) => self.pause(samples, missing, decoders),
+                Next::Hole(samples) => {
+                    let recovered = self.recovered;
+                    self.fill_hole(samples, missing, now, decoders);
+                    if self.recovered > recovered {
+                        self.decide(Operation::Fec);
+                    } else {
+                        self.decide_filled(self.paused.is_some());
+                    }
+                }
+                Next::Pause(samples) => {
+                    self.pause(samples, missing, decoders);
+                    self.decide_filled(true);
+                }
                 Next::Held => {
                     self.held_ticks = self.held_ticks.saturating_add(1);
                     self.fill_pause(missing, decoders);
+                    self.decide_filled(true);
                 }
                 Next::Dry if self.follow_candidate_when_due() => {}
                 Next::Dry => {
                     dry = true;
                     self.fill_dry(missing, decoders);
+                    self.decide_filled(self.paused.is_some());
                 }
             }
         }
         self.dry_ticks = if dry { self.dry_ticks.saturating_add(1) } else { 0 };
         let flows = self.packets.len() > 0 || self.covered == 0 && self.format.is_some();
         if flows {
-            self.lower_delay(now, decoders);
+            self.stretch(now, decoders);
         }
         let rate = self.sound.rate();
         let kind = self.sound.kind();
@@ -277,7 +333,8 @@ impl Playout {
         if flows {
             self.note_left(decoders);
         }
-        self.stats.target_delay_ms = self.delay.target_us() as f32 * 1.0e-3;
+        self.stats.operations[self.operation as usize] += 1;
+        self.stats.target_delay_ms = self.target_us() as f32 / 1_000.0;
         Played { rate, kind }
     }
 
@@ -286,6 +343,22 @@ impl Playout {
         self.expand.stop();
         self.background.forget(rate);
         self.heard = false;
+    }
+
+    /// A tick that takes several operations has the name of the last of them, in their order.
+    pub(super) fn decide(&mut self, operation: Operation) {
+        self.operation = self.operation.max(operation);
+    }
+
+    /// Something has been filled without a packet.
+    fn decide_filled(&mut self, pauses: bool) {
+        self.decide(match self.sound.newest_kind() {
+            PlayedKind::Voice if !pauses => Operation::Expand,
+            PlayedKind::Voice if self.paused.is_some() => Operation::ComfortNoise,
+            PlayedKind::Noise => Operation::ComfortNoise,
+            // A voice that ends, and nothing after it.
+            PlayedKind::Voice | PlayedKind::Silence => Operation::Silence,
+        });
     }
 
     pub(super) fn tick_samples(&self) -> usize {
@@ -348,21 +421,23 @@ impl Playout {
         }
         let ahead = u32::try_from(head.timestamp.wrapping_sub(self.next_timestamp) as i32).ok()?;
         let samples = codec.samples_of(ahead);
-        let least = if self.is_next(head) {
-            PAUSE_MIN_MS * codec.rate().samples_per_ms()
-        } else {
-            1
-        };
-        (samples >= least as u64).then_some(samples)
+        if !self.is_next(head) {
+            return (samples > 0).then_some(samples);
+        }
+        // What came too soon for the pause that its timestamp tells of has not waited for it.
+        let per_ms = codec.rate().samples_per_ms() as u64;
+        let least = (PAUSE_MIN_MS as u64 * per_ms).max(u64::from(head.lead_us) * 2 * per_ms / 1_000);
+        (samples >= least).then_some(samples)
     }
 
     /// After silence nothing is lost by waiting until the delay is what the network asks for: the talk spurt then
     /// begins late once, instead of being torn by the first packets that need it.
     fn is_held(&self, head: &Packet, now: Time) -> bool {
         let delay_us = duration_us(now.since(head.arrival)) + u64::from(head.relative_delay_us);
-        let target_us = u64::from(self.delay.target_us().min(HELD_US_MAX)).min(self.max_delay_us);
+        let target_us = u64::from(self.target_us().min(HELD_US_MAX));
         let tick_us = duration_us(TICK);
         self.is_silent()
+            && !self.is_full
             && delay_us + tick_us / 2 < target_us
             && u64::from(self.held_ticks) * tick_us < target_us
     }
@@ -387,19 +462,16 @@ impl Playout {
             self.sound.change_rate(rate);
             self.expand.stop();
         }
-        let played_from = now + rate.duration(self.sound.ahead());
+        let ahead = self.sound.ahead();
+        let played_from = now + rate.duration(ahead);
         let gap = self.gap(&packet).unwrap_or(0);
         let last = self.format.map(|format| self.codecs[usize::from(format)]);
         let in_place = last.is_some() && !self.jump && (!packet.fresh || self.is_next(&packet));
         let same_format = self.format == Some(format);
         let continues = in_place && (same_format || last.is_some_and(|last| is_seamless(last, codec)));
         let continues = continues && !self.bridge.misses(packet.sequence);
-        if !continues && !self.expand.is_active() {
-            if self.heard {
-                self.expand.start(self.sound.newest(), rate);
-            } else {
-                self.expand.start_silent(rate);
-            }
+        if !continues {
+            self.lead_on(rate);
         }
 
         let room = self.sound.room(PAYLOAD_MS_MAX * rate.samples_per_ms());
@@ -436,6 +508,11 @@ impl Playout {
         if kind == PlayedKind::Voice {
             self.background.note(&room[..decoded], rate);
         }
+        let operation = match kind {
+            PlayedKind::Noise => Operation::ComfortNoise,
+            PlayedKind::Voice if self.expand.is_active() && !self.expand.is_faded() => Operation::Merge,
+            PlayedKind::Voice | PlayedKind::Silence => Operation::Normal,
+        };
         if self.expand.is_active() {
             self.expand.merge(&mut room[..decoded]);
         }
@@ -444,15 +521,24 @@ impl Playout {
             self.noise.leave(&mut room[..decoded]);
         }
         self.sound.extend(decoded, kind);
+        self.decide(operation);
         self.heard = true;
         self.settle(&packet, gap);
         self.stats.played_packets += 1;
         self.stats.played_samples += decoded as u64;
-        let delay = played_from.since(packet.arrival).as_secs_f32() * 1_000.0;
-        self.stats.delay_ms = delay + packet.relative_delay_us as f32 * 1.0e-3;
+        let delay_us = duration_us(played_from.since(packet.arrival)) + u64::from(packet.relative_delay_us);
+        self.depth
+            .note(u32::try_from(delay_us).unwrap_or(u32::MAX), ahead, decoded, rate);
+        self.stats.delay_ms = delay_us as f32 / 1_000.0;
         self.stats.delay_ms_max = self.stats.delay_ms_max.max(self.stats.delay_ms);
 
-        self.next_timestamp = packet.timestamp.wrapping_add(codec.clock_of(decoded));
+        let clock = codec.clock_of(decoded);
+        self.next_timestamp = packet.timestamp.wrapping_add(clock);
+        if pauses {
+            self.stamps.interrupt();
+        } else if self.stamps.note(&packet, clock, codec.clock_hz()) {
+            self.reclock();
+        }
         self.format = Some(format);
         self.paused = pauses.then_some(Pause::Codec);
         self.jump = false;
@@ -461,57 +547,8 @@ impl Playout {
         self.held_ticks = 0;
     }
 
-    /// Heeds a packet that holds no sound: from here on its sender pauses. The place in the stream stays at the end of
-    /// what was said, so that the next sound tells how long the pause was.
-    fn take_companion(&mut self, missing: usize, decoders: &mut [Decoder]) {
-        let Some((&packet, _)) = self.packets.head() else {
-            return;
-        };
-        let rate = self.rate_of(&packet);
-        if let Content::ComfortNoise { .. } = packet.content {
-            if rate != self.sound.rate() {
-                if self.sound.ahead() > 0 {
-                    self.fill_pause(missing, decoders);
-                    return;
-                }
-                self.sound.change_rate(rate);
-                self.expand.stop();
-            }
-            if self.paused != Some(Pause::Noise) || self.noise.rate() != rate {
-                let seed = self.stream.map_or(0, |stream| stream.ssrc);
-                self.noise.restart(rate, seed);
-            }
-        }
-        let Some((_, payload)) = self.packets.head() else {
-            return;
-        };
-        let outcome = match packet.content {
-            Content::ComfortNoise { .. } => self.noise.describe(payload).map(|()| Pause::Noise),
-            // Pressing a key does not end the noise that it is pressed in.
-            Content::Event { .. } | Content::Sound(_) => Ok(self.paused.unwrap_or(Pause::Silence)),
-        };
-        self.packets.drop_head();
-        let Ok(pause) = outcome else {
-            self.stats.undecodable += 1;
-            return;
-        };
-        self.paused = Some(pause);
-        self.stats.played_packets += 1;
-        // A hole before it has been filled.
-        if let Some(gap) = self.gap(&packet).filter(|gap| *gap <= self.covered)
-            && !self.is_next(&packet)
-        {
-            self.stats.concealed_samples += gap.saturating_sub(self.recovered);
-            self.stats.recovered_samples += self.recovered;
-            self.covered -= gap;
-            self.recovered = 0;
-            self.next_timestamp = packet.timestamp;
-        }
-        self.count_lost(&packet);
-    }
-
     /// Goes on behind the packet. Returns how many were lost before it; none where the stream has just begun.
-    fn count_lost(&mut self, packet: &Packet) -> Option<u64> {
+    pub(super) fn count_lost(&mut self, packet: &Packet) -> Option<u64> {
         let stream = self.stream.as_mut()?;
         let began = stream.next_sequence == 0;
         let lost = packet.sequence.saturating_sub(stream.next_sequence);

@@ -19,7 +19,7 @@ impl Playout {
             new.expand.go_on_from(&self.expand);
             std::mem::swap(&mut self.expand, &mut new.expand);
         }
-        self.stats.abandoned += self.packets.retain(|packet| match packet.content {
+        let abandoned = self.packets.retain(|packet| match packet.content {
             Content::Sound(former) => {
                 let now = format(former);
                 packet.content = Content::Sound(now.unwrap_or_default());
@@ -27,6 +27,8 @@ impl Playout {
             }
             Content::ComfortNoise { .. } | Content::Event { .. } => true,
         });
+        self.abandon(abandoned);
+        self.stamps.interrupt();
         if self.packets.aside().is_none() {
             self.candidate = None;
         }

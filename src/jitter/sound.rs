@@ -138,6 +138,17 @@ impl Sound {
         }
     }
 
+    /// What the newest sample is.
+    pub fn newest_kind(&self) -> PlayedKind {
+        if self.voice_end == self.end {
+            PlayedKind::Voice
+        } else if self.noise_end == self.end {
+            PlayedKind::Noise
+        } else {
+            PlayedKind::Silence
+        }
+    }
+
     /// Plays the next samples; there must be as many ahead.
     pub fn play(&mut self, pcm: &mut [f32]) {
         let end = self.at + pcm.len();
@@ -150,6 +161,32 @@ impl Sound {
         let start = self.at - self.history_samples();
         self.samples.copy_within(start..self.at, start + samples);
         self.at += samples;
+    }
+
+    /// The sound in one piece, and how much of it has been played.
+    pub fn around(&self) -> (&[f32], usize) {
+        let played = self.history_samples();
+        (&self.samples[self.at - played..self.end], played)
+    }
+
+    /// Puts samples, of the kind that comes next, in front of all that is still to be played. Returns whether there was
+    /// room.
+    pub fn insert(&mut self, samples: &[f32]) -> bool {
+        let kind = self.kind();
+        if self.room(samples.len()).len() < samples.len() {
+            return false;
+        }
+        self.samples
+            .copy_within(self.at..self.end, self.at + samples.len());
+        self.samples[self.at..self.at + samples.len()].copy_from_slice(samples);
+        self.end += samples.len();
+        for end in [&mut self.voice_end, &mut self.noise_end] {
+            if *end > self.at {
+                *end += samples.len();
+            }
+        }
+        debug_assert_eq!(self.kind(), kind);
+        true
     }
 
     fn history_samples(&self) -> usize {
@@ -210,6 +247,24 @@ mod tests {
         assert_eq!(sound.ahead(), 510);
         assert_eq!(sound.samples[sound.at - 1], 399.0);
         assert_eq!(sound.ahead_mut()[0], 450.0);
+    }
+
+    #[test]
+    fn what_is_inserted_comes_between_what_was_played_and_what_was_to_come() {
+        let mut sound = Sound::new(Rate::Hz8000, Rate::Hz8000);
+        let longest = 49 * 8 + 960;
+        for (n, sample) in sound.room(longest).iter_mut().enumerate() {
+            *sample = n as f32;
+        }
+        sound.extend(longest, PlayedKind::Voice);
+        sound.play(&mut [0.0; 160]);
+        assert!(sound.insert(&[-1.0; 120]));
+        assert_eq!((sound.ahead(), sound.kind()), (longest - 40, PlayedKind::Voice));
+        let (around, played) = sound.around();
+        assert_eq!(around[played - 1], 159.0);
+        assert_eq!(around[played..played + 120], [-1.0; 120]);
+        assert_eq!(around[played + 120], 160.0);
+        assert_eq!(around.last(), Some(&(longest as f32 - 1.0)));
     }
 
     #[test]

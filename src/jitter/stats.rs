@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use super::operation::Operation;
+
 /// Why a packet was not taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum Discard {
@@ -42,6 +44,8 @@ pub struct PlayoutStats {
     pub abandoned: u64,
     /// How often playout moved to another stream, or to another place in it.
     pub resyncs: u64,
+    /// How often the sender's timestamps were found to run at another clock than its format's.
+    pub reclocked: u64,
 
     /// Samples decoded from packets, each at its codec's rate.
     pub played_samples: u64,
@@ -52,12 +56,24 @@ pub struct PlayoutStats {
     pub recovered_samples: u64,
     /// Samples taken out to lower the delay.
     pub accelerated_samples: u64,
+    /// Samples put in to raise the delay.
+    pub expanded_samples: u64,
+    /// Samples of packets that came late, taken to be as long as the packet played last.
+    pub late_samples: u64,
+    /// Samples of packets that were given up, for the delay's sake or with their stream; as long as the packet
+    /// played last, too.
+    pub discarded_samples: u64,
+    /// How often sound was shortened or lengthened.
+    pub stretches: u64,
+    /// Ticks, by what was decided for them.
+    pub operations: [u64; Operation::COUNT],
 
     /// From the moment when the fastest packets arrive to the moment when that sound is played.
     pub delay_ms: f32,
     /// The highest `delay_ms` since the start.
     pub delay_ms_max: f32,
-    /// What the arrivals ask for: 97 % of packets are later than the fastest by no more than this.
+    /// What the arrivals ask for: 97 % of packets are later than the fastest by no more than this, nor are spikes that
+    /// recur.
     pub target_delay_ms: f32,
     /// Interarrival jitter as in RFC 3550 §6.4.1 and A.8.
     pub jitter_ms: f32,

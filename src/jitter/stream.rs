@@ -6,6 +6,9 @@
 use crate::rtp::sequence::{extend_sequence, first_sequence};
 use crate::time::Time;
 
+/// While something new has come within this time the stream goes on where it is.
+const ALIVE_MS: u128 = 60;
+
 /// RFC 3550 A.1 lets numbers misorder by 100. Here a leap ahead has the same bound: what leaps farther is heard as soon
 /// as the stream it left has run dry, or a second packet follows.
 const LEAP_MAX: i16 = 100;
@@ -17,6 +20,9 @@ pub(super) struct Stream {
     pub next_sequence: u64,
     pub newest_sequence: u64,
     pub newest_arrival: Time,
+    newest_stamp: u32,
+    /// By how much stamps last went on from one packet to the next.
+    step: u32,
     /// Bit n: the number n before the newest was seen.
     seen: u64,
     /// The last number that came late or again, and how many such came in a row up to it.
@@ -33,6 +39,8 @@ pub(super) enum Standing {
     },
     /// Its turn has passed.
     Late,
+    /// So long ago that it says nothing about the network of now.
+    LongLate,
     Duplicate,
     /// Of another stream, or too far away in this one.
     Elsewhere,
@@ -41,26 +49,39 @@ pub(super) enum Standing {
 }
 
 impl Stream {
-    pub fn new(arrival: Time, ssrc: u32, sequence: u16) -> Stream {
+    pub fn new(arrival: Time, ssrc: u32, sequence: u16, stamp: u32) -> Stream {
         let sequence = first_sequence(sequence);
         Stream {
             ssrc,
             next_sequence: 0,
             newest_sequence: sequence,
             newest_arrival: arrival,
+            newest_stamp: stamp,
+            step: 0,
             seen: 1,
             old: (0, 0),
         }
     }
 
     /// Judges a packet and remembers it.
-    pub fn judge(&mut self, arrival: Time, ssrc: u32, sequence: u16) -> Standing {
+    pub fn judge(&mut self, arrival: Time, ssrc: u32, sequence: u16, stamp: u32) -> Standing {
         let leap = sequence.wrapping_sub(self.newest_sequence as u16) as i16;
-        if ssrc != self.ssrc || !(-LEAP_MAX..=LEAP_MAX).contains(&leap) {
+        if ssrc != self.ssrc {
             return Standing::Elsewhere;
+        }
+        if !(-LEAP_MAX..=LEAP_MAX).contains(&leap) {
+            return if self.was_sent_before(arrival, leap, stamp) {
+                Standing::LongLate
+            } else {
+                Standing::Elsewhere
+            };
         }
         let sequence = extend_sequence(self.newest_sequence, sequence);
         if leap > 0 {
+            if leap == 1 {
+                self.step = stamp.wrapping_sub(self.newest_stamp);
+            }
+            self.newest_stamp = stamp;
             self.seen = self.seen.checked_shl(leap as u32).unwrap_or(0) | 1;
             self.newest_sequence = sequence;
             self.newest_arrival = arrival;
@@ -89,6 +110,17 @@ impl Stream {
         }
     }
 
+    /// A number far back whose timestamp is as far back, while new ones come: the network has kept it for long. A
+    /// sender that has gone back sends nothing new any more.
+    fn was_sent_before(&self, arrival: Time, leap: i16, stamp: u32) -> bool {
+        let behind = self.newest_stamp.wrapping_sub(stamp);
+        let expected = u64::from(leap.unsigned_abs()) * u64::from(self.step);
+        leap < 0
+            && expected > 0
+            && u64::from(behind).abs_diff(expected) <= expected / 8
+            && arrival.since(self.newest_arrival).as_millis() < ALIVE_MS
+    }
+
     /// Three old numbers in a row while nothing new has come for 60 ms: the sender has gone back, and goes on there.
     fn has_begun_again(&mut self, arrival: Time, sequence: u64) -> bool {
         let (last, run) = self.old;
@@ -98,7 +130,7 @@ impl Stream {
             1
         };
         self.old = (sequence, run);
-        run >= 3 && arrival.since(self.newest_arrival).as_millis() >= 60
+        run >= 3 && arrival.since(self.newest_arrival).as_millis() >= ALIVE_MS
     }
 }
 
@@ -125,12 +157,12 @@ mod tests {
     const AT: Time = Time::from_millis(1);
 
     fn judge(stream: &mut Stream, sequence: u16) -> Standing {
-        stream.judge(AT, 7, sequence)
+        stream.judge(AT, 7, sequence, u32::from(sequence) * 160)
     }
 
     #[test]
     fn numbers_go_on_over_the_wrap() {
-        let mut stream = Stream::new(AT, 7, 65_534);
+        let mut stream = Stream::new(AT, 7, 65_534, 0);
         let first = stream.newest_sequence;
         for (n, sequence) in [65_535, 0, 1].into_iter().enumerate() {
             let expected = Standing::Ahead {
@@ -144,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_packet_is_ahead_late_or_a_duplicate() {
-        let mut stream = Stream::new(AT, 7, 100);
+        let mut stream = Stream::new(AT, 7, 100, 16_000);
         assert_eq!(judge(&mut stream, 100), Standing::Duplicate);
         let start = stream.newest_sequence;
         assert_eq!(
@@ -169,10 +201,20 @@ mod tests {
 
     #[test]
     fn another_ssrc_and_a_great_leap_are_elsewhere() {
-        let mut stream = Stream::new(AT, 7, 100);
-        assert_eq!(stream.judge(AT, 8, 101), Standing::Elsewhere);
+        let mut stream = Stream::new(AT, 7, 100, 16_000);
+        assert_eq!(stream.judge(AT, 8, 101, 0), Standing::Elsewhere);
         for sequence in [1_101, 64_636, 100 + 32_768] {
             assert_eq!(judge(&mut stream, sequence), Standing::Elsewhere);
         }
+    }
+
+    #[test]
+    fn what_was_sent_long_before_is_late_while_new_packets_come_and_elsewhere_when_none_do() {
+        let mut stream = Stream::new(AT, 7, 5_000, 5_000 * 160);
+        assert!(matches!(judge(&mut stream, 5_001), Standing::Ahead { .. }));
+        assert_eq!(judge(&mut stream, 3_501), Standing::LongLate);
+        assert_eq!(stream.judge(AT, 7, 3_502, 77), Standing::Elsewhere);
+        let silent = Time::from_millis(62);
+        assert_eq!(stream.judge(silent, 7, 3_503, 3_503 * 160), Standing::Elsewhere);
     }
 }

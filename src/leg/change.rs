@@ -1,5 +1,7 @@
 //! What the control plane can change about a leg; each is audible from one tick on.
 
+use std::time::Duration;
+
 use crate::dsp::Music;
 use crate::dtmf;
 
@@ -19,6 +21,8 @@ pub enum LegChange {
     MaxDelayMs(u16),
     /// What becomes of the keys it presses. A collection that has begun is over, and told.
     Digits(DigitSettings),
+    /// So long there may be neither RTP nor RTCP where there should be; `None`: for ever.
+    MediaTimeout(Option<Duration>),
 }
 
 /// On hold: what the held party hears.

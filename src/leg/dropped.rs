@@ -18,6 +18,10 @@ pub enum Dropped {
     UnknownSource,
     /// From a new address that has not yet shown enough of a stream to be latched.
     Probation,
+    /// More packets in a second than any sound makes.
+    TooFast,
+    /// Of our own making: what we send comes back to us (RFC 3550 §8.2).
+    Looped,
     Duplicate,
     Late,
     /// The playout buffer was full.
@@ -47,7 +51,7 @@ pub enum Dropped {
 }
 
 impl Dropped {
-    pub const ALL: [Dropped; 25] = [
+    pub const ALL: [Dropped; 27] = [
         Dropped::TooShort,
         Dropped::TooLong,
         Dropped::WrongVersion,
@@ -59,6 +63,8 @@ impl Dropped {
         Dropped::UnknownPayloadType,
         Dropped::UnknownSource,
         Dropped::Probation,
+        Dropped::TooFast,
+        Dropped::Looped,
         Dropped::Duplicate,
         Dropped::Late,
         Dropped::Overflow,
@@ -77,6 +83,11 @@ impl Dropped {
 
     pub const COUNT: usize = Dropped::ALL.len();
 
+    /// Whether it is said of RTP on its way in.
+    pub const fn is_inbound(self) -> bool {
+        !matches!(self, Dropped::BadRtcp | Dropped::OutboxFull)
+    }
+
     /// The counter's label.
     pub const fn name(self) -> &'static str {
         match self {
@@ -91,6 +102,8 @@ impl Dropped {
             Dropped::UnknownPayloadType => "unknown_payload_type",
             Dropped::UnknownSource => "unknown_source",
             Dropped::Probation => "probation",
+            Dropped::TooFast => "too_fast",
+            Dropped::Looped => "looped",
             Dropped::Duplicate => "duplicate",
             Dropped::Late => "late",
             Dropped::Overflow => "overflow",

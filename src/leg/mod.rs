@@ -4,31 +4,47 @@
 //! moving it is moving one box.
 
 mod change;
+mod collision;
 mod digits;
 mod dropped;
+mod lately;
 mod media;
+mod pace;
 mod receive;
+mod reception;
 mod remote_loss;
+mod remote_report;
 mod report;
+mod reports;
 mod source;
 mod timeline;
+mod watch;
 
 use std::time::Duration;
 
 pub use change::{DigitSettings, Hold, InBand, LegChange};
 pub(crate) use digits::{LegDigits, Told};
 pub use dropped::Dropped;
+pub use lately::{Lately, Rejected};
 pub use media::{Companion, Format, LegMedia, MediaTerms};
 pub use report::LegReport;
 pub use source::Source;
 pub use timeline::{Identity, Timeline};
+pub(crate) use watch::Noticed;
+pub use watch::{DEFAULT_MEDIA_TIMEOUT, Direction, OneWay};
 
 use crate::codec::{Codec, Encoding};
 use crate::dsp::{Activity, Limiter, Music, Resampler};
 use crate::frame::Rate;
-use crate::jitter::PlayoutStats;
+use crate::jitter::{Operation, PlayoutStats};
 use crate::time::{Tick, Time};
+use collision::Collisions;
+use pace::Pace;
+use reception::Reception;
 use remote_loss::RemoteLoss;
+use remote_report::RemoteReport;
+use reports::Reports;
+use watch::Watch;
 
 /// Hard bound of a leg's playout delay unless it is set.
 pub const DEFAULT_MAX_DELAY: Duration = Duration::from_millis(300);
@@ -44,6 +60,8 @@ pub struct LegSettings {
     pub music_while_alone: Option<Music>,
     pub max_delay: Duration,
     pub digits: DigitSettings,
+    /// So long there may be neither RTP nor RTCP where there should be; `None`: for ever.
+    pub media_timeout: Option<Duration>,
 }
 
 impl Default for LegSettings {
@@ -56,14 +74,24 @@ impl Default for LegSettings {
             music_while_alone: None,
             max_delay: DEFAULT_MAX_DELAY,
             digits: DigitSettings::default(),
+            media_timeout: Some(DEFAULT_MEDIA_TIMEOUT),
         }
     }
+}
+
+/// Which of a leg's two sockets a datagram leaves by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    Rtp,
+    Rtcp,
 }
 
 pub struct Leg {
     pub(crate) settings: LegSettings,
     pub(crate) media: Box<LegMedia>,
     pub(crate) source: Source,
+    /// Of what is heard, RTP and RTCP alike.
+    pub(crate) pace: Pace,
     pub(crate) timeline: Timeline,
     pub(crate) counts: Counts,
     /// How much of the playout's counters is in `counts` already.
@@ -76,12 +104,21 @@ pub struct Leg {
     pub(crate) digits: LegDigits,
     /// What the remote party loses of what we send.
     pub(crate) remote_loss: RemoteLoss,
+    /// What it reports of our stream and of itself.
+    pub(crate) remote_report: RemoteReport,
+    /// What we report of its stream, and of our own.
+    pub(crate) reception: Reception,
+    pub(crate) reports: Reports,
+    collisions: Collisions,
+    pub(crate) watch: Watch,
     /// The limiter of the leg's own signal.
     pub(crate) limiter: Limiter,
     /// The codec of the sound played last.
     pub(crate) codec_received: Option<Codec>,
     pub(crate) last_arrival: Option<Time>,
     pub(crate) contributing: bool,
+    /// It would contribute, but the room hears others, who are louder.
+    pub(crate) crowded_out: bool,
     /// The tick that the leg's outbound sound goes on with; `None` before it was ever sent any.
     pub(crate) next_tick: Option<Tick>,
 }
@@ -93,12 +130,32 @@ pub struct Counts {
     pub bytes_received: u64,
     pub packets_sent: u64,
     pub bytes_sent: u64,
+    /// Packets that the socket did not take.
+    pub send_errors: u64,
     pub rtcp_received: u64,
+    pub rtcp_sent: u64,
     pub packets_lost: u64,
     pub samples_concealed: u64,
     pub samples_accelerated: u64,
+    pub samples_expanded: u64,
+    pub samples_late: u64,
+    pub samples_discarded: u64,
+    /// How often sound was shortened or lengthened.
+    pub stretches: u64,
+    pub resyncs: u64,
+    pub reclocked: u64,
+    /// Ticks, by what was decided for them.
+    pub operations: [u64; Operation::COUNT],
     pub delay_ms_max: f32,
     pub dropped: [u64; Dropped::COUNT],
+}
+
+/// A leg's delay: now, what its arrivals ask for, and the highest there was until the leg was last settled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct LegDelay {
+    pub now_ms: f32,
+    pub target_ms: f32,
+    pub max_ms: f32,
 }
 
 impl Leg {
@@ -106,6 +163,7 @@ impl Leg {
         let mut leg = Box::new(Leg {
             settings,
             source: Source::new(media.terms().remote, media.terms().symmetric),
+            pace: Pace::default(),
             timeline: Timeline::new(identity),
             counts: Counts::default(),
             settled: PlayoutStats::default(),
@@ -114,10 +172,16 @@ impl Leg {
             activity: Activity::new(),
             digits: LegDigits::new(settings.digits, media.hears_events()),
             remote_loss: RemoteLoss::default(),
+            remote_report: RemoteReport::default(),
+            reception: Reception::default(),
+            reports: Reports::new(identity),
+            collisions: Collisions::default(),
+            watch: Watch::default(),
             limiter: Limiter::new(),
             codec_received: None,
             last_arrival: None,
             contributing: false,
+            crowded_out: false,
             next_tick: None,
             media,
         });
@@ -139,6 +203,10 @@ impl Leg {
             LegChange::Digits(digits) => {
                 self.settings.digits = digits;
                 self.digits.set(digits, self.media.hears_events());
+            }
+            LegChange::MediaTimeout(timeout) => {
+                self.settings.media_timeout = timeout;
+                self.watch.restart_timeout();
             }
         }
     }
@@ -184,6 +252,13 @@ impl Leg {
             packets_lost: now.lost_packets - before.lost_packets,
             samples_concealed: now.concealed_samples - before.concealed_samples,
             samples_accelerated: now.accelerated_samples - before.accelerated_samples,
+            samples_expanded: now.expanded_samples - before.expanded_samples,
+            samples_late: now.late_samples - before.late_samples,
+            samples_discarded: now.discarded_samples - before.discarded_samples,
+            stretches: now.stretches - before.stretches,
+            resyncs: now.resyncs - before.resyncs,
+            reclocked: now.reclocked - before.reclocked,
+            operations: std::array::from_fn(|n| now.operations[n] - before.operations[n]),
             delay_ms_max: now.delay_ms_max,
             ..Counts::default()
         };
@@ -205,6 +280,15 @@ impl Leg {
         self.counts.packets_lost += since.packets_lost;
         self.counts.samples_concealed += since.samples_concealed;
         self.counts.samples_accelerated += since.samples_accelerated;
+        self.counts.samples_expanded += since.samples_expanded;
+        self.counts.samples_late += since.samples_late;
+        self.counts.samples_discarded += since.samples_discarded;
+        self.counts.stretches += since.stretches;
+        self.counts.resyncs += since.resyncs;
+        self.counts.reclocked += since.reclocked;
+        for (total, ticks) in self.counts.operations.iter_mut().zip(since.operations) {
+            *total += ticks;
+        }
         self.counts.delay_ms_max = self.counts.delay_ms_max.max(since.delay_ms_max);
         since
     }
@@ -246,14 +330,28 @@ impl Leg {
         self.media.stream.is_some() == needed && self.media.seat.is_some() == needed
     }
 
+    /// From the arrival of the fastest packets to when they are heard.
+    pub(crate) fn delay(&self) -> LegDelay {
+        let playout = self.media.playout.stats();
+        LegDelay {
+            now_ms: playout.delay_ms + self.digits.delay_ms() as f32,
+            target_ms: playout.target_delay_ms,
+            max_ms: self.counts.delay_ms_max,
+        }
+    }
+
     /// The leg's figures as of the last time they were asked for, or it left a room.
     pub fn report(&self) -> LegReport {
         let playout = self.media.playout.stats();
+        let sent = self.media.sent_format();
+        let clock_hz = sent.map(|format| format.encoding.codec.clock_hz());
+        let delay = self.delay();
         LegReport {
             codec_received: self.codec_received,
-            codec_sent: self.media.sent_format().map(|format| format.encoding.codec),
+            codec_sent: sent.map(|format| format.encoding.codec),
             remote: self.source.destination(),
             contributing: self.contributing,
+            crowded_out: self.crowded_out,
             level_dbfs: self.activity.level_dbfs(),
             noise_floor_dbfs: self.activity.noise_floor_dbfs(),
             packets_received: self.counts.packets_received,
@@ -261,15 +359,30 @@ impl Leg {
             packets_sent: self.counts.packets_sent,
             bytes_sent: self.counts.bytes_sent,
             rtcp_received: self.counts.rtcp_received,
+            rtcp_sent: self.counts.rtcp_sent,
+            ssrc_received: self.media.playout.ssrc(),
+            ssrc_sent: self.timeline.ssrc(),
+            round_trip_ms: self.remote_report.round_trip_ms(),
+            remote_loss_percent: self.remote_report.loss_percent(),
+            remote_packets_lost: self.remote_report.packets_lost(),
+            remote_jitter_ms: clock_hz.and_then(|clock_hz| self.remote_report.jitter_ms(clock_hz)),
+            bye_received: self.remote_report.has_left(),
             packets_lost: self.counts.packets_lost,
             samples_concealed: self.counts.samples_concealed,
             samples_accelerated: self.counts.samples_accelerated,
-            delay_ms: playout.delay_ms + self.digits.delay_ms() as f32,
-            delay_target_ms: playout.target_delay_ms,
-            delay_ms_max: self.counts.delay_ms_max,
+            samples_expanded: self.counts.samples_expanded,
+            samples_late: self.counts.samples_late,
+            samples_discarded: self.counts.samples_discarded,
+            resyncs: self.counts.resyncs,
+            reclocked: self.counts.reclocked,
+            delay_ms: delay.now_ms,
+            delay_target_ms: delay.target_ms,
+            delay_ms_max: delay.max_ms,
             jitter_ms: playout.jitter_ms,
             dropped: self.counts.dropped,
             last_arrival_nanos: self.last_arrival.map_or(0, Time::as_nanos),
+            send_errors: self.counts.send_errors,
+            lately: self.lately(),
         }
     }
 }

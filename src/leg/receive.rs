@@ -1,5 +1,5 @@
-//! A datagram's way into a leg: decipher → parse → payload type → source → playout, or digits. What fails on the way has
-//! a name.
+//! A datagram's way into a leg: decipher → parse → payload type → source → pace → playout, or digits. What fails on the
+//! way has a name.
 
 use std::net::SocketAddr;
 
@@ -7,9 +7,10 @@ use crate::dtmf::{EventPacket, Refused};
 use crate::jitter::Content;
 use crate::leg::source::Verdict;
 use crate::leg::{Dropped, Leg};
+use crate::rtp::ntp::WallClock;
 use crate::rtp::packet::{Malformed, Packet, is_rtcp};
-use crate::rtp::rtcp;
-use crate::srtp::UnprotectError;
+use crate::rtp::rtcp::{self, Rtcp};
+use crate::srtp::{ProtectError, UnprotectError};
 use crate::time::Time;
 
 impl Leg {
@@ -19,18 +20,28 @@ impl Leg {
         arrival: Time,
         from: SocketAddr,
         datagram: &mut [u8],
+        wall_clock: WallClock,
     ) -> Result<(), Dropped> {
-        let outcome = if is_rtcp(datagram) {
-            self.hear_rtcp(from, datagram)
-        } else {
-            self.hear_rtp(arrival, from, datagram)
-        };
+        if is_rtcp(datagram) {
+            let outcome = self.hear_rtcp(arrival, from, datagram, wall_clock);
+            return self.note(outcome);
+        }
+        let outcome = self.hear_rtp(arrival, from, datagram);
+        if let Err(reason) = outcome {
+            self.remember_rejected(reason, from, datagram);
+        }
         self.note(outcome)
     }
 
     /// Takes one datagram from the RTCP socket.
-    pub(crate) fn receive_rtcp(&mut self, from: SocketAddr, datagram: &mut [u8]) -> Result<(), Dropped> {
-        let outcome = self.hear_rtcp(from, datagram);
+    pub(crate) fn receive_rtcp(
+        &mut self,
+        arrival: Time,
+        from: SocketAddr,
+        datagram: &mut [u8],
+        wall_clock: WallClock,
+    ) -> Result<(), Dropped> {
+        let outcome = self.hear_rtcp(arrival, from, datagram, wall_clock);
         self.note(outcome)
     }
 
@@ -59,6 +70,10 @@ impl Leg {
             .media
             .content_of(packet.payload_type)
             .ok_or(Dropped::UnknownPayloadType)?;
+        // Before anything is learnt from it: where our own packets come from is nobody's address.
+        if self.is_our_own(&packet) {
+            return Err(Dropped::Looped);
+        }
         if self.media.ciphers.is_some() {
             self.source.follow(from, packet.ssrc, packet.sequence);
         } else {
@@ -67,6 +82,13 @@ impl Leg {
                 Verdict::Probation => return Err(Dropped::Probation),
                 Verdict::Stranger => return Err(Dropped::UnknownSource),
             }
+        }
+        // Strangers are told apart before, so that they use up nothing of it.
+        if !self.pace.admits(arrival) {
+            return Err(Dropped::TooFast);
+        }
+        if packet.ssrc == self.timeline.ssrc() {
+            self.resolve_collision(arrival)?;
         }
         self.counts.packets_received += 1;
         self.counts.bytes_received += datagram.len() as u64;
@@ -80,6 +102,9 @@ impl Leg {
             packet.timestamp,
             packet.payload,
         );
+        self.reception
+            .note(packet.ssrc, packet.sequence, self.media.playout.ssrc());
+        self.remote_report.hear_sound(arrival);
         match content {
             Content::Event { clock_hz } => self.hear_event(arrival, &packet, clock_hz),
             Content::Sound(_) | Content::ComfortNoise { .. } => Ok(()),
@@ -102,7 +127,13 @@ impl Leg {
             })
     }
 
-    fn hear_rtcp(&mut self, from: SocketAddr, datagram: &mut [u8]) -> Result<(), Dropped> {
+    fn hear_rtcp(
+        &mut self,
+        arrival: Time,
+        from: SocketAddr,
+        datagram: &mut [u8],
+        wall_clock: WallClock,
+    ) -> Result<(), Dropped> {
         let len = match &mut self.media.ciphers {
             Some(ciphers) => ciphers.receiver.unprotect_rtcp(datagram).map_err(Dropped::from)?,
             None => datagram.len(),
@@ -115,9 +146,23 @@ impl Leg {
         {
             return Err(Dropped::UnknownSource);
         }
-        // A BYE ends nothing, whoever sends it: the control plane or silence ends a leg.
+        if !self.pace.admits(arrival) {
+            return Err(Dropped::TooFast);
+        }
+        self.resolve_collision_of_reports(arrival, reports.clone())?;
         self.counts.rtcp_received += 1;
-        self.remote_loss.hear(reports, self.timeline.ssrc());
+        for packet in reports.clone() {
+            if let Rtcp::SenderReport(report) = packet {
+                let last = report.sender.last_sender_report();
+                self.reception.note_sender_report(arrival, report.ssrc, last);
+            }
+        }
+        let ours = self.timeline.ssrc();
+        self.remote_loss.hear(reports.clone(), ours);
+        // A BYE ends nothing, whoever sends it: the control plane or silence ends a leg.
+        let ntp = wall_clock.at(arrival);
+        self.remote_report
+            .hear(arrival, ntp, reports, ours, self.media.playout.ssrc());
         Ok(())
     }
 }
@@ -141,6 +186,15 @@ impl From<UnprotectError> for Dropped {
             UnprotectError::BadTag => Dropped::BadTag,
             UnprotectError::Replayed => Dropped::Replayed,
             UnprotectError::Exhausted => Dropped::KeyExhausted,
+        }
+    }
+}
+
+impl From<ProtectError> for Dropped {
+    fn from(error: ProtectError) -> Dropped {
+        match error {
+            ProtectError::Exhausted => Dropped::KeyExhausted,
+            ProtectError::Malformed | ProtectError::NoRoom => Dropped::BadSrtp,
         }
     }
 }

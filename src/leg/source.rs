@@ -1,8 +1,9 @@
 //! Whose packets a leg hears, and where it sends.
 //!
 //! The signalled address comes first. Another address is latched only after a short probation: packets in a row
-//! that look like one stream. Once latched, only the signalled address can take over; everything else is a stranger
-//! until the switch signals again. An encrypted leg follows its authentic packets wherever they come from.
+//! that look like one stream. Once latched, only the signalled address can take over, and that after probation too:
+//! a single packet proves nothing, its source is easily forged. Everything else is a stranger until the switch signals
+//! again. An encrypted leg follows its authentic packets wherever they come from.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -54,6 +55,11 @@ impl Source {
         self.reopened = self.latched != self.signalled;
     }
 
+    /// Where packets are heard from, once some were believed.
+    pub fn latched(&self) -> Option<SocketAddr> {
+        self.latched
+    }
+
     /// Whether packets of this host can be the remote's own.
     pub fn knows_host(&self, host: IpAddr) -> bool {
         [self.signalled, self.latched]
@@ -67,13 +73,13 @@ impl Source {
         if self.latched == Some(from) {
             return Verdict::Heard;
         }
-        if self.signalled == Some(from) {
+        let is_signalled = self.signalled == Some(from);
+        if is_signalled && self.latched.is_none() {
             self.latched = Some(from);
             self.candidate = None;
-            self.reopened = false;
             return Verdict::Heard;
         }
-        if self.latched.is_some() && !self.reopened {
+        if self.latched.is_some() && !self.reopened && !is_signalled {
             return Verdict::Stranger;
         }
         let packets = match &self.candidate {
@@ -184,7 +190,14 @@ mod tests {
         for sequence in 0..5 {
             source.judge(address(5000).unwrap(), 2, sequence);
         }
-        assert_eq!(source.judge(address(4000).unwrap(), 9, 900), Verdict::Heard);
+        for sequence in 900..904 {
+            assert_eq!(
+                source.judge(address(4000).unwrap(), 9, sequence),
+                Verdict::Probation
+            );
+            assert_eq!(source.destination(), address(5000), "one packet may be forged");
+        }
+        assert_eq!(source.judge(address(4000).unwrap(), 9, 904), Verdict::Heard);
         assert_eq!(source.judge(address(5000).unwrap(), 2, 5), Verdict::Stranger);
         assert_eq!(source.destination(), address(4000));
     }

@@ -1,5 +1,6 @@
 //! The one outbound timeline of a leg: whatever happens behind it, its SSRC stays, its sequence number rises by one
-//! a packet and its timestamp with the time its sound takes (RFC 3550 §5.1).
+//! a packet and its timestamp with the time its sound takes (RFC 3550 §5.1). Only where the remote turns out to use the
+//! same SSRC, another takes its place (§8.2).
 
 use crate::rtp::packet::Header;
 
@@ -57,6 +58,16 @@ impl Timeline {
         };
         self.next.sequence = self.next.sequence.wrapping_add(1);
         header
+    }
+
+    /// From here on as another source; numbers and timestamps go on.
+    pub fn change_ssrc(&mut self, ssrc: u32) {
+        self.next.ssrc = ssrc;
+    }
+
+    /// The number of the next packet.
+    pub fn sequence(&self) -> u16 {
+        self.next.sequence
     }
 
     /// The timestamp of the next packet of sound.

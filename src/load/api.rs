@@ -142,6 +142,12 @@ impl Api {
             .map(drop)
     }
 
+    /// The figures of a leg.
+    pub fn media(&self, call_id: &str) -> Result<Value, ApiError> {
+        let leg = self.json("GET", &format!("/v1/legs/{}", encoded(call_id)), None)?;
+        Ok(leg["media"].clone())
+    }
+
     /// `mute`, `unmute`, `onhold` or `resume`.
     pub fn command(&self, conference_id: &str, call_id: &str, command: &str) -> Result<(), ApiError> {
         let path = format!("{}/{}", conference(conference_id), encoded(call_id));

@@ -69,6 +69,13 @@ impl Hearing {
     /// How long after `sent_at` the burst that was sent then was heard: from its first sample's sending to its first
     /// sample's arrival, both counted within their packets.
     pub fn burst_delay(&self, sent_at: WallTime, probe: &Probe) -> Option<Duration> {
+        let (delay, likeness) = self.burst(sent_at, probe)?;
+        probe.is_found(likeness).then_some(delay)
+    }
+
+    /// What is most like the burst that was sent at that time, in what was heard soon after: its delay, and how much
+    /// like it it is.
+    pub fn burst(&self, sent_at: WallTime, probe: &Probe) -> Option<(Duration, f32)> {
         // The burst's first sample may lie up to a packet after the arrival of the packet that holds it.
         let first = self
             .arrivals
@@ -76,10 +83,10 @@ impl Hearing {
             .saturating_sub(4);
         let from = self.arrivals.get(first)?.0;
         let to = (from + self.rate.samples(DELAY_MAX + 4 * Duration::from_millis(60))).min(self.sound.len());
-        let at = from + probe.find(&self.sound[from..to])?;
-        let delay = self.heard_at(at)?.nanos_since(sent_at);
+        let (at, likeness) = probe.most_like(&self.sound[from..to])?;
+        let delay = self.heard_at(from + at)?.nanos_since(sent_at);
         let delay = u64::try_from(delay).ok().map(Duration::from_nanos)?;
-        (delay <= DELAY_MAX).then_some(delay)
+        (delay <= DELAY_MAX).then_some((delay, likeness))
     }
 
     /// When the sample was heard by one who plays each packet as it arrives.

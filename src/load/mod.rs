@@ -9,11 +9,15 @@ pub mod correlation;
 pub mod distribution;
 pub mod floor;
 pub mod hearing;
+pub mod impair;
 pub mod keys;
 pub mod network;
 pub mod party;
 pub mod probe;
 pub mod progress;
+pub mod proxy;
+pub mod reading;
+pub mod ready;
 pub mod report;
 pub mod run;
 pub mod scenario;
@@ -23,6 +27,7 @@ pub mod socket;
 pub mod speech;
 pub mod stream;
 pub mod track;
+pub mod watch;
 
 use std::fs;
 use std::io;
@@ -47,6 +52,9 @@ use crate::srtp::Suite;
 
 /// The most legs one generator will make: each takes a socket, and there are not more ports at one address.
 const LEGS_MAX: usize = 25_000;
+
+/// With a proxy, each leg takes three sockets.
+const IMPAIRED_LEGS_MAX: usize = LEGS_MAX / 3;
 
 /// Sends synthetic RTP to a running daemon and reports what came back.
 #[derive(Debug, Clone, Args)]
@@ -93,6 +101,11 @@ pub struct LoadArgs {
         conflicts_with = "floor"
     )]
     pub srtp: Option<String>,
+    /// Put a bad network between the parties and the daemon, both ways: loss=5,jitter=40,seed=7. Keys: loss, reorder,
+    /// duplicate (percent), burst (packets), delay, jitter (ms), spike, outage (ms, or ms/seconds between two), drift
+    /// (ppm of the parties' clocks), seed.
+    #[arg(long, value_name = "KEY=VALUE,…", conflicts_with = "floor")]
+    pub impair: Option<String>,
     /// Write the report to this file as JSON too.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -116,6 +129,8 @@ pub enum LoadError {
     #[error("{0}")]
     Argument(String),
     #[error(transparent)]
+    Impairment(#[from] impair::ImpairError),
+    #[error(transparent)]
     Api(#[from] api::ApiError),
     #[error(transparent)]
     Speech(#[from] speech::SpeechError),
@@ -130,10 +145,9 @@ pub enum LoadError {
 impl LoadError {
     /// 2 where the command line is at fault, else 1.
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(if matches!(self, LoadError::Argument(_)) {
-            2
-        } else {
-            1
+        ExitCode::from(match self {
+            LoadError::Argument(_) | LoadError::Impairment(_) => 2,
+            _ => 1,
         })
     }
 }
@@ -147,6 +161,7 @@ pub fn run(args: LoadArgs) -> Result<ExitCode, LoadError> {
     let codec = codecs::codec_named(&args.codec)
         .map_err(|error| LoadError::Argument(format!("--codec {} is not known: {error}", args.codec)))?;
     let srtp = args.srtp.as_deref().map(suite_named).transpose()?;
+    let impairment = args.impair.as_deref().map(str::parse).transpose()?;
     let room_size = validated(&args)?;
     let encoding = encoding(codec, packet_time(&args, codec)?);
     // Lives as long as the run.
@@ -166,6 +181,7 @@ pub fn run(args: LoadArgs) -> Result<ExitCode, LoadError> {
     } else {
         let scenario = Scenario {
             srtp,
+            impairment,
             ..Scenario::plan(args.legs, room_size, args.talkers, encoding, args.seed)
         };
         (Target::Daemon(Api::new(&args.url, args.key.as_deref())), scenario)
@@ -195,6 +211,12 @@ fn validated(args: &LoadArgs) -> Result<usize, LoadError> {
     let wrong = |sentence: String| Err(LoadError::Argument(sentence));
     if !(1..=LEGS_MAX).contains(&args.legs) {
         return wrong(format!("--legs {} is not within 1 to {LEGS_MAX}", args.legs));
+    }
+    if args.impair.is_some() && args.legs > IMPAIRED_LEGS_MAX {
+        return wrong(format!(
+            "--legs {} is not within 1 to {IMPAIRED_LEGS_MAX}, as many as --impair can have",
+            args.legs
+        ));
     }
     if args.duration == 0 {
         return wrong("--duration 0 leaves nothing to measure; it must be 1 or more".to_owned());
@@ -294,6 +316,7 @@ mod tests {
             ("--room-size 0", "--room-size 0"),
             ("--talkers 11", "--talkers 11"),
             ("--duration 0", "--duration 0"),
+            ("--legs 9000 --impair loss=1", "--legs 9000"),
         ] {
             let error = validated(&args(line)).expect_err(line);
             assert!(error.to_string().starts_with(named), "{error}");
@@ -301,6 +324,8 @@ mod tests {
         for (line, named) in [
             ("--ptime 25", "--ptime 25"),
             ("--srtp AES", "--srtp AES is not known"),
+            ("--impair loss=500", "--impair loss=500 is not 0 to 100"),
+            ("--impair latency=5", "--impair knows no \"latency\""),
             ("--codec ilbc30 --ptime 20", "--ptime 20 is none of 30, 60,"),
         ] {
             let error = run(args(line)).expect_err(line);

@@ -19,7 +19,7 @@ use super::sdp::EVENT_PAYLOAD_TYPE;
 use super::socket::{Inbox, WallTime};
 use super::stream::{Capture, Captured, Stream};
 use super::track::Track;
-use crate::srtp;
+use crate::srtp::{self, UnprotectError};
 
 /// All sending happens at multiples of this, so that a thousand parties do not wake the thread a thousand times.
 pub const GRID: Duration = Duration::from_micros(500);
@@ -50,14 +50,18 @@ pub struct Party {
     pub capture: Option<Capture>,
     /// Protects what it sends and opens what it receives; plain where it is absent.
     pub srtp: Option<Srtp>,
+    /// From one packet to the next: that of the track, unless its clock is fast or slow.
+    pub packet_time: Duration,
     /// Pressed in place of the track, in the order of time.
     pub presses: Vec<Press>,
     /// When each burst's first sample was sent, since measuring began.
     pub bursts: Vec<WallTime>,
     /// Received and not RTP of ours: RTCP, or what no one should send.
     pub other_datagrams: u64,
-    /// Received as SRTP that is not authentic, or not new.
+    /// Received as SRTP that is not authentic.
     pub unauthentic: u64,
+    /// Received as authentic SRTP, and not for the first time.
+    pub replayed: u64,
 }
 
 /// Both halves of an encrypted leg.
@@ -95,6 +99,7 @@ impl Party {
     ) -> Party {
         let mut chance = fastrand::Rng::with_seed(seed);
         Party {
+            packet_time: Duration::from_millis(u64::from(track.encoding().ptime_ms)),
             leg,
             socket,
             track,
@@ -111,11 +116,8 @@ impl Party {
             bursts: Vec::new(),
             other_datagrams: 0,
             unauthentic: 0,
+            replayed: 0,
         }
-    }
-
-    fn packet_time(&self) -> Duration {
-        Duration::from_millis(u64::from(self.track.encoding().ptime_ms))
     }
 
     fn send(&mut self, packet: &mut Vec<u8>, measuring: bool) {
@@ -167,6 +169,7 @@ impl Party {
             srtp,
             other_datagrams,
             unauthentic,
+            replayed,
             payload_type,
             ..
         } = self;
@@ -181,6 +184,10 @@ impl Party {
                 None => Ok(datagram_bytes),
                 Some(srtp) => srtp.receiver.unprotect(datagram),
             };
+            if opened == Err(UnprotectError::Replayed) {
+                *replayed += 1;
+                return;
+            }
             let Some((header, payload)) = opened
                 .ok()
                 .and_then(|bytes| rtp(&datagram[..bytes], *payload_type))
@@ -211,7 +218,7 @@ impl Party {
 
     fn restart(&mut self) {
         self.sent = Sent::default();
-        self.unauthentic = 0;
+        (self.unauthentic, self.replayed) = (0, 0);
         self.bursts.clear();
         self.stream.restart();
     }
@@ -340,7 +347,7 @@ fn work(epoch: Instant, orders: &Receiver<Order>) -> Outcome {
             if measuring {
                 outcome.lateness.record(epoch.elapsed().saturating_sub(at));
             }
-            due.push(Reverse((at + party.packet_time(), index)));
+            due.push(Reverse((at + party.packet_time, index)));
         }
         let idle_until = now + IDLE;
         let wake_at = due

@@ -56,9 +56,20 @@ impl Probe {
 
     /// Where the burst starts within `sound`: the place of the highest correlation, if it is high enough to be one.
     pub fn find(&self, sound: &[f32]) -> Option<usize> {
+        let (at, likeness) = self.most_like(sound)?;
+        self.is_found(likeness).then_some(at)
+    }
+
+    /// Whether something so much like the burst is one.
+    pub fn is_found(&self, likeness: f32) -> bool {
+        likeness >= self.likeness_min
+    }
+
+    /// The place in `sound` that is most like the burst, and its normalised correlation with it.
+    pub fn most_like(&self, sound: &[f32]) -> Option<(usize, f32)> {
         let burst = &self.burst[..];
         let burst_energy = energy(burst);
-        let (at, likeness) = sound
+        sound
             .windows(burst.len())
             .zip(energies(sound, burst.len()))
             // What lies 30 dB below the burst is not one, however much it is like it.
@@ -66,8 +77,7 @@ impl Probe {
                 product(window, burst) / (burst_energy * energy.max(burst_energy / 1_000.0)).sqrt()
             })
             .enumerate()
-            .max_by(|one, other| one.1.total_cmp(&other.1))?;
-        (likeness >= self.likeness_min).then_some(at)
+            .max_by(|one, other| one.1.total_cmp(&other.1))
     }
 }
 

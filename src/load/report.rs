@@ -7,7 +7,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::distribution::Distribution;
+use super::impair::Impairment;
+use super::proxy::{Passed, Relayed, TO_DAEMON, TO_PARTY};
 use super::scrape::Buckets;
+use super::watch::Watched;
 
 /// Everything is of the measured part, after the ramp.
 #[derive(Debug, Clone, Serialize)]
@@ -22,6 +25,8 @@ pub struct Report {
     pub tick_lateness: Option<TickLateness>,
     pub daemon: Process,
     pub generator: Generator,
+    /// Where there was a bad network between the parties and the daemon.
+    pub impaired: Option<Impaired>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -72,7 +77,7 @@ pub struct Received {
     pub worst_leg_missing: u64,
     /// RTCP, and what nobody should send.
     pub other_datagrams: u64,
-    /// SRTP that is not authentic, or not new.
+    /// SRTP that is not authentic.
     pub unauthentic: u64,
 }
 
@@ -106,6 +111,67 @@ pub struct AddedDelay {
     pub streams: usize,
     pub bursts_sent: u64,
     pub bursts_heard: u64,
+    /// Mean correlation of all bursts sent with what of them was heard; speech alone reaches about 0.4.
+    pub likeness: Option<f64>,
+}
+
+/// What a proxy did to the packets, and how the daemon bore it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Impaired {
+    /// As it was asked for.
+    pub asked: String,
+    pub to_daemon: Way,
+    pub to_parties: Way,
+    /// How much later than due the proxy passed packets on.
+    pub proxy_lateness_ms: Quantiles,
+    /// Of the packets missing at the parties, those that the proxy did not lose.
+    pub missing_besides: u64,
+    pub legs: Watched,
+}
+
+/// One direction of the proxy.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Way {
+    pub offered: u64,
+    pub lost: u64,
+    pub lost_share: f64,
+    pub delivered: u64,
+    /// A socket did not take them.
+    pub refused: u64,
+    /// Missing by sequence number before the proxy could lose them.
+    pub missing_before: u64,
+    /// What it took those that were delivered.
+    pub took_ms: Quantiles,
+}
+
+impl Way {
+    fn of(passed: &Passed) -> Way {
+        Way {
+            offered: passed.offered,
+            lost: passed.lost,
+            lost_share: passed.lost as f64 / passed.offered.max(1) as f64,
+            delivered: passed.delivered,
+            refused: passed.refused,
+            missing_before: passed.missing,
+            took_ms: Quantiles::of(&passed.took),
+        }
+    }
+}
+
+impl Impaired {
+    pub fn of(impairment: &Impairment, relayed: &Relayed, legs: Watched, received: &Received) -> Impaired {
+        let to_parties = Way::of(&relayed.directions[TO_PARTY]);
+        Impaired {
+            asked: impairment.text.clone(),
+            to_daemon: Way::of(&relayed.directions[TO_DAEMON]),
+            missing_besides: received.missing.saturating_sub(to_parties.lost),
+            to_parties,
+            proxy_lateness_ms: Quantiles::of(&relayed.lateness),
+            legs,
+        }
+    }
 }
 
 /// Upper edges of the histogram's buckets, so "not more than"; `null` is above the last edge.
@@ -262,6 +328,14 @@ impl Display for Report {
             [lateness.p50, lateness.p99, None, lateness.max],
             "ms",
         )?;
+        if let Some(impaired) = &self.impaired {
+            impaired.fmt(f)?;
+            writeln!(
+                f,
+                "    bursts are heard with a likeness of {}",
+                figure(delay.likeness)
+            )?;
+        }
         writeln!(
             f,
             "  CPU of the {:<12}{:>10} ms per leg-second, {} cores ({}); generator {} ms per leg-second",
@@ -288,6 +362,61 @@ impl Display for Report {
             )?;
         }
         Ok(())
+    }
+}
+
+impl Display for Impaired {
+    /// The rows of the table that only such a run has.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Impaired { legs, .. } = self;
+        let quantiles = |quantiles: Quantiles| [quantiles.p50, quantiles.p99, None, quantiles.max];
+        row(f, "way to the daemon", quantiles(self.to_daemon.took_ms), "ms")?;
+        row(f, "way to the parties", quantiles(self.to_parties.took_ms), "ms")?;
+        row(f, "proxy late by", quantiles(self.proxy_lateness_ms), "ms")?;
+        row(f, "playout delay", quantiles(legs.delay_ms), "ms")?;
+        row(f, "its target", quantiles(legs.delay_target_ms), "ms")?;
+        for (name, way) in [
+            ("to the daemon", &self.to_daemon),
+            ("to the parties", &self.to_parties),
+        ] {
+            writeln!(
+                f,
+                "  lost {name:<18}{:>10}   {:.2} % of {}, by --impair {}; {} missing before",
+                way.lost,
+                way.lost_share * 100.0,
+                way.offered,
+                self.asked,
+                way.missing_before,
+            )?;
+        }
+        writeln!(
+            f,
+            "  missing besides        {:>10}   at the parties",
+            self.missing_besides
+        )?;
+        writeln!(
+            f,
+            "  played by {:<4} legs    {:>10.2} % made up, {:.2} % taken out, {} % put in",
+            legs.legs,
+            legs.concealed_share * 100.0,
+            legs.accelerated_share * 100.0,
+            figure(legs.expanded_share.map(|share| share * 100.0)),
+        )?;
+        let dropped: Vec<String> = legs
+            .dropped
+            .iter()
+            .map(|(reason, count)| format!("{reason} {count}"))
+            .collect();
+        let dropped = if dropped.is_empty() {
+            "none".to_owned()
+        } else {
+            dropped.join(", ")
+        };
+        writeln!(
+            f,
+            "  not heard              {:>10}   of {} packets",
+            dropped, legs.packets_received
+        )
     }
 }
 
@@ -351,6 +480,7 @@ mod tests {
             })),
             daemon: Process::default(),
             generator: Generator::default(),
+            impaired: None,
         }
     }
 

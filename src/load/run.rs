@@ -14,13 +14,15 @@ use super::hearing::{DELAY_MAX, Hearing, codec_delay};
 use super::party::{Outcome, Party, Srtp, Worker};
 use super::probe::{Probe, Sweep};
 use super::progress::Progress;
-use super::report::{AddedDelay, Generator, Process, Quantiles, Received, Report, Run, Sent, TickLateness};
+use super::proxy::{Line, Proxy};
+use super::reading::{Reading, lateness_of_ticks, process};
+use super::report::{AddedDelay, Generator, Impaired, Quantiles, Received, Report, Run, Sent};
 use super::scenario::{Place, Role, Scenario};
-use super::scrape::{Buckets, Scrape, process_cpu, process_memory};
 use super::sdp::Offer;
 use super::socket;
 use super::stream::Capture;
 use super::track::{Repertoire, Track};
+use super::watch::{Watch, Watched};
 use super::{LoadError, sdp};
 use crate::srtp::Suite;
 
@@ -32,6 +34,9 @@ const LEGS_PER_WORKER: usize = 1_000;
 
 /// From the end of the ramp to the start of measuring: jitter buffers settle, the last joins are digested.
 const SETTLE: Duration = Duration::from_secs(2);
+
+/// How often the daemon is asked about its legs.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// All that is captured for the search of bursts, together.
 const CAPTURE_BYTES: usize = 512 << 20;
@@ -77,21 +82,24 @@ pub fn run(
     let workers = (0..scenario.places.len().div_ceil(LEGS_PER_WORKER).min(cores))
         .map(|_| Worker::start(epoch))
         .collect::<io::Result<Vec<Worker>>>()?;
+    let proxy = scenario.impairment.as_ref().map(|_| Proxy::start()).transpose()?;
     let table = Table {
         scenario,
         target,
         timing,
         tracks: &tracks,
         workers: &workers,
+        proxy: proxy.as_ref(),
         epoch,
     };
     let (seated, refusal) = table.seat_all(&mut progress, interrupted);
 
     // Whatever happens from here on, the legs are taken away.
-    let measured = measure(target, &workers, timing, &mut progress, interrupted);
+    let measured = table.measure(&seated, &mut progress, interrupted);
     let outcomes: Vec<Outcome> = workers.into_iter().map(Worker::finish).collect();
+    let relayed = proxy.map(Proxy::finish);
     take_away(target, &seated, &mut progress);
-    let (from, to) = measured?;
+    let (from, to, watched) = measured?;
     if seated.is_empty()
         && let Some(refusal) = refusal
     {
@@ -112,7 +120,14 @@ pub fn run(
         gaps.merge(&outcome.gaps);
     }
     let (sent, received) = figures(&outcomes, measured_time, scenario.encoding.ptime_ms);
+    let impaired = match (&scenario.impairment, &relayed, watched) {
+        (Some(impairment), Some(relayed), Some(watched)) => {
+            Some(Impaired::of(impairment, relayed, watched, &received))
+        }
+        _ => None,
+    };
     Ok(Report {
+        impaired,
         run: Run {
             target: match target {
                 Target::Daemon(api) => api.url().to_owned(),
@@ -179,6 +194,7 @@ struct Table<'a> {
     timing: &'a Timing,
     tracks: &'a Tracks,
     workers: &'a [Worker],
+    proxy: Option<&'a Proxy>,
     epoch: Instant,
 }
 
@@ -228,7 +244,10 @@ impl Table<'_> {
         let place = &self.scenario.places[leg];
         let encoding = self.scenario.encoding;
         let local = |error: io::Error| ApiError::Socket(error);
-        let socket = socket::bind(self.timing.bind).map_err(local)?;
+        let bind = || socket::bind(self.timing.bind).map_err(local);
+        let socket = bind()?;
+        // The proxy's end at the party, and the one at the daemon.
+        let ends = self.proxy.map(|_| Ok([bind()?, bind()?])).transpose()?;
         let seat = match self.target {
             Target::Floor { ports, .. } => Seat {
                 call_id: String::new(),
@@ -238,7 +257,8 @@ impl Table<'_> {
             },
             Target::Daemon(api) => {
                 let room = format!("{run}-{}", place.room);
-                let address = socket.local_addr().map_err(local)?;
+                let heard_at = ends.as_ref().map_or(&socket, |[_, at_daemon]| at_daemon);
+                let address = heard_at.local_addr().map_err(local)?;
                 let offer = Offer {
                     codec: encoding.codec,
                     ptime_ms: encoding.ptime_ms,
@@ -248,11 +268,34 @@ impl Table<'_> {
                 api.seat(&room, &format!("{run}-leg-{leg}"), &offer, address)?
             }
         };
-        socket.connect(seat.remote).map_err(local)?;
+        match ends {
+            None => socket.connect(seat.remote),
+            Some(ends) => self.put_between(leg, &socket, ends, seat.remote),
+        }
+        .map_err(local)?;
         self.start(leg, place, socket, &seat);
         Ok(Seated {
             call_id: seat.call_id,
         })
+    }
+
+    /// The party reaches the daemon by way of the proxy.
+    fn put_between(
+        &self,
+        leg: usize,
+        party: &UdpSocket,
+        ends: [UdpSocket; 2],
+        daemon: SocketAddr,
+    ) -> io::Result<()> {
+        let [at_party, at_daemon] = &ends;
+        party.connect(at_party.local_addr()?)?;
+        at_party.connect(party.local_addr()?)?;
+        at_daemon.connect(daemon)?;
+        if let (Some(proxy), Some(impairment)) = (self.proxy, &self.scenario.impairment) {
+            let ways = impairment.ways(leg);
+            proxy.join(Line { sockets: ends, ways });
+        }
+        Ok(())
     }
 
     fn start(&self, leg: usize, place: &Place, socket: UdpSocket, seat: &Seat) {
@@ -269,36 +312,70 @@ impl Table<'_> {
             leg as u64,
         );
         party.srtp = seat.srtp.as_ref().map(Srtp::new);
+        if let Some(impairment) = &self.scenario.impairment {
+            party.packet_time = impairment.conditions.departure(packet_time);
+        }
         if place.captures {
             let captures = self.scenario.places.iter().filter(|place| place.captures).count();
             party.capture = Some(Capture::up_to(CAPTURE_BYTES / captures));
         }
         self.workers[leg % self.workers.len()].join(party, packet_time * packets as u32 + place.offset);
     }
+
+    /// Lets the run settle, and measures: the readings at both ends, and what the daemon said meanwhile of the legs
+    /// behind the proxy.
+    fn measure(
+        &self,
+        seated: &[Seated],
+        progress: &mut Progress,
+        interrupted: &AtomicBool,
+    ) -> Result<(Reading, Reading, Option<Watched>), LoadError> {
+        let Table { target, timing, .. } = self;
+        wait("settling", SETTLE, progress, interrupted, || {});
+        let mut watch = match target {
+            Target::Daemon(api) if self.proxy.is_some() => {
+                let call_ids: Vec<&str> = seated.iter().map(|leg| leg.call_id.as_str()).collect();
+                Some(Watch::begin(api, &call_ids)?)
+            }
+            _ => None,
+        };
+        let from = Reading::take(target)?;
+        for worker in self.workers {
+            worker.measure();
+        }
+        if let Some(proxy) = self.proxy {
+            proxy.measure();
+        }
+        wait("measuring", timing.measured, progress, interrupted, || {
+            if let Some(watch) = &mut watch {
+                watch.look();
+            }
+        });
+        let to = Reading::take(target)?;
+        let measured = to.at.duration_since(from.at);
+        let rate = self.scenario.encoding.codec.rate();
+        let watched = watch.map(|watch| watch.end(measured, rate)).transpose()?;
+        Ok((from, to, watched))
+    }
 }
 
-/// Lets the run settle, and measures; the readings at both ends.
-fn measure(
-    target: &Target,
-    workers: &[Worker],
-    timing: &Timing,
+/// Looks around once a second.
+fn wait(
+    what: &str,
+    length: Duration,
     progress: &mut Progress,
     interrupted: &AtomicBool,
-) -> Result<(Reading, Reading), LoadError> {
-    wait("settling", SETTLE, progress, interrupted);
-    let from = Reading::take(target)?;
-    for worker in workers {
-        worker.measure();
-    }
-    wait("measuring", timing.measured, progress, interrupted);
-    Ok((from, Reading::take(target)?))
-}
-
-fn wait(what: &str, length: Duration, progress: &mut Progress, interrupted: &AtomicBool) {
+    mut look: impl FnMut(),
+) {
     let start = Instant::now();
+    let mut next_look = LOOK_EVERY;
     while start.elapsed() < length && !interrupted.load(Ordering::Relaxed) {
         progress.show(what, start.elapsed().as_secs_f64() / length.as_secs_f64());
         thread::sleep(Duration::from_millis(200).min(length.saturating_sub(start.elapsed())));
+        if start.elapsed() >= next_look {
+            next_look += LOOK_EVERY;
+            look();
+        }
     }
 }
 
@@ -320,91 +397,6 @@ fn take_away(target: &Target, seated: &[Seated], progress: &mut Progress) {
     });
 }
 
-/// What the daemon and the generator had used at one moment.
-struct Reading {
-    at: Instant,
-    scrape: Option<Scrape>,
-    cpu: Option<(Duration, &'static str)>,
-    memory_bytes: Option<u64>,
-    generator_cpu: Duration,
-}
-
-impl Reading {
-    /// A daemon without `/metrics` is measured from outside only; one that does not answer at all is an error.
-    fn take(target: &Target) -> Result<Reading, LoadError> {
-        let at = Instant::now();
-        let generator_cpu = process_cpu(std::process::id()).unwrap_or_default();
-        match target {
-            Target::Floor { pid, .. } => Ok(Reading {
-                at,
-                scrape: None,
-                cpu: process_cpu(*pid).map(|cpu| (cpu, "clock")),
-                memory_bytes: process_memory(*pid),
-                generator_cpu,
-            }),
-            Target::Daemon(api) => {
-                let scrape = match api.metrics() {
-                    Ok(text) => Some(Scrape::parse(at, &text)),
-                    Err(ApiError::Refused { .. }) => None,
-                    Err(error) => return Err(error.into()),
-                };
-                let metric = |name| scrape.as_ref().and_then(|scrape: &Scrape| scrape.sum(name));
-                let reported = metric("process_cpu_seconds_total").map(Duration::from_secs_f64);
-                let pid = scrape
-                    .as_ref()
-                    .and_then(|scrape| scrape.label("mixminus_process_info", "pid"));
-                let local = pid.and_then(|pid| pid.parse().ok()).and_then(process_cpu);
-                Ok(Reading {
-                    at,
-                    cpu: same_process(local, reported),
-                    memory_bytes: metric("process_resident_memory_bytes").map(|bytes| bytes as u64),
-                    scrape,
-                    generator_cpu,
-                })
-            }
-        }
-    }
-}
-
-/// The clock of the process where it agrees with what the daemon reports of itself: behind a container's wall its
-/// number belongs to another process here.
-fn same_process(local: Option<Duration>, reported: Option<Duration>) -> Option<(Duration, &'static str)> {
-    match (local, reported) {
-        (Some(local), Some(reported)) if local.abs_diff(reported) > Duration::from_secs(1) => {
-            Some((reported, "metrics"))
-        }
-        (Some(local), _) => Some((local, "clock")),
-        (None, reported) => reported.map(|reported| (reported, "metrics")),
-    }
-}
-
-fn process(before: &Reading, from: &Reading, to: &Reading, legs: usize, leg_seconds: f64) -> Process {
-    let cpu_s = match (from.cpu, to.cpu) {
-        (Some((from, _)), Some((to, _))) => Some(to.saturating_sub(from).as_secs_f64()),
-        _ => None,
-    };
-    let memory_per_leg = match (before.memory_bytes, to.memory_bytes) {
-        (Some(before), Some(to)) if legs > 0 => Some((to as f64 - before as f64) / legs as f64),
-        _ => None,
-    };
-    Process {
-        cpu_ms_per_leg_second: cpu_s
-            .filter(|_| leg_seconds > 0.0)
-            .map(|cpu_s| cpu_s * 1e3 / leg_seconds),
-        cpu_cores: cpu_s.map(|cpu_s| cpu_s / to.at.duration_since(from.at).as_secs_f64()),
-        cpu_source: to.cpu.map(|(_, source)| source),
-        memory_bytes: to.memory_bytes,
-        memory_bytes_per_leg: memory_per_leg,
-    }
-}
-
-fn lateness_of_ticks(from: &Reading, to: &Reading) -> Option<TickLateness> {
-    let (from, to) = (from.scrape.as_ref()?, to.scrape.as_ref()?);
-    Buckets::between(from, to, "mixminus_tick_lateness_seconds")
-        .as_ref()
-        .map(TickLateness::of)
-}
-
 fn figures(outcomes: &[Outcome], measured: Duration, ptime_ms: u8) -> (Sent, Received) {
     let (mut sent, mut received) = (Sent::default(), Received::default());
     let due = measured.as_millis() as u64 / u64::from(ptime_ms);
@@ -424,6 +416,7 @@ fn figures(outcomes: &[Outcome], measured: Duration, ptime_ms: u8) -> (Sent, Rec
         received.worst_leg_missing = received.worst_leg_missing.max(stream.missing());
         received.other_datagrams += party.other_datagrams;
         received.unauthentic += party.unauthentic;
+        received.duplicates += party.replayed;
     }
     let expected = received.packets + received.missing;
     received.missing_share = if expected == 0 {
@@ -439,6 +432,7 @@ fn added_delay(scenario: &Scenario, tracks: &Tracks, outcomes: &[Outcome]) -> Re
     let codec = scenario.encoding.codec;
     let mut delays = Distribution::new();
     let mut report = AddedDelay::default();
+    let mut likenesses = 0.0;
     let parties: Vec<&Party> = outcomes.iter().flat_map(|outcome| &outcome.parties).collect();
     for hearer in &parties {
         let Some(capture) = &hearer.capture else {
@@ -463,7 +457,11 @@ fn added_delay(scenario: &Scenario, tracks: &Tracks, outcomes: &[Outcome]) -> Re
                     continue;
                 }
                 report.bursts_sent += 1;
-                if let Some(delay) = hearing.burst_delay(*sent_at, &probe) {
+                let Some((delay, likeness)) = hearing.burst(*sent_at, &probe) else {
+                    continue;
+                };
+                likenesses += f64::from(likeness);
+                if probe.is_found(likeness) {
                     report.bursts_heard += 1;
                     delays.record(delay);
                 }
@@ -471,6 +469,7 @@ fn added_delay(scenario: &Scenario, tracks: &Tracks, outcomes: &[Outcome]) -> Re
         }
     }
     report.ms = Quantiles::of(&delays);
+    report.likeness = (report.bursts_sent > 0).then(|| likenesses / report.bursts_sent as f64);
     report.codec_ms = codec_delay(&tracks.probing_up, Sweep::Up)?.map(|delay| delay.as_secs_f64() * 1e3);
     Ok(report)
 }
@@ -532,15 +531,5 @@ mod tests {
         let error =
             run(&scenario, &target, &timing, "pcmu", &AtomicBool::new(false)).expect_err("nobody answers");
         assert!(error.to_string().contains(&url), "{error}");
-    }
-
-    #[test]
-    fn the_clock_of_a_process_counts_only_if_the_daemon_tells_the_same() {
-        let s = Duration::from_secs;
-        assert_eq!(same_process(Some(s(7)), Some(s(7))), Some((s(7), "clock")));
-        assert_eq!(same_process(Some(s(900)), Some(s(7))), Some((s(7), "metrics")));
-        assert_eq!(same_process(None, Some(s(7))), Some((s(7), "metrics")));
-        assert_eq!(same_process(Some(s(7)), None), Some((s(7), "clock")));
-        assert_eq!(same_process(None, None), None);
     }
 }

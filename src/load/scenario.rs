@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::impair::Impairment;
 use super::party::GRID;
 use super::probe::Sweep;
 use crate::codec::Encoding;
@@ -37,11 +38,13 @@ pub struct Place {
 }
 
 /// The whole run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
     pub encoding: Encoding,
     /// Every leg's, where all are encrypted.
     pub srtp: Option<Suite>,
+    /// Of the ways between all parties and the daemon.
+    pub impairment: Option<Impairment>,
     pub room_size: usize,
     pub talkers: usize,
     pub places: Vec<Place>,
@@ -89,6 +92,7 @@ impl Scenario {
         Scenario {
             encoding,
             srtp: None,
+            impairment: None,
             room_size,
             talkers,
             places,

@@ -10,6 +10,8 @@ pub enum RoomChange {
     SampleRate(Option<Rate>),
     /// `false` mixes every leg always.
     ActivityDetection(bool),
+    /// How many are heard at once at most, at least one; `None`: all who contribute.
+    TalkersMax(Option<u16>),
     /// What whoever is alone hears, when the leg has no music of its own.
     MusicWhileAlone(Option<Music>),
     /// Starts sending the mix to this recording at this rate, `None` stops; answered by `Event::Recording`.

@@ -5,10 +5,12 @@
 mod change;
 mod rate;
 mod shared;
+mod talkers;
 
 pub use change::{Recording, RoomChange};
 pub use rate::RoomRate;
 pub use shared::{GroupId, Heard, SharedStreams};
+pub use talkers::{Candidate, Talkers, Turn};
 
 use crate::dsp::{Limiter, Music, Resampler};
 use crate::frame::Rate;
@@ -23,6 +25,8 @@ pub struct RoomSettings {
     pub sample_rate: Option<Rate>,
     /// Whether a leg contributes only while it says something.
     pub activity_detection: bool,
+    /// How many are heard at once at most: the loudest. `None`: all who contribute.
+    pub talkers_max: Option<u16>,
     /// What whoever is alone hears, unless the leg has music of its own.
     pub music_while_alone: Option<Music>,
 }
@@ -33,6 +37,7 @@ impl Default for RoomSettings {
             phase: 0,
             sample_rate: None,
             activity_detection: true,
+            talkers_max: None,
             music_while_alone: None,
         }
     }
@@ -44,6 +49,7 @@ pub struct Room {
     pub(crate) rate: RoomRate,
     /// The limiter of the signal that all who do not contribute share.
     pub(crate) limiter: Limiter,
+    pub(crate) talkers: Talkers,
     pub(crate) shared: SharedStreams,
     pub(crate) tap: Option<Tap>,
 }
@@ -59,6 +65,8 @@ pub(crate) struct Seat {
     pub settle: u8,
     /// The gain its voice had at the end of the last tick: zero when it was not in the mix.
     pub gain: f32,
+    /// Its part in the choice of who is heard, in rooms that choose.
+    pub turn: Turn,
     /// Which of the tick's voices is its own.
     pub voice: Option<u32>,
     pub progress: Progress,
@@ -109,6 +117,7 @@ impl Room {
             seats: Vec::new(),
             rate: RoomRate::new(settings.sample_rate),
             limiter: Limiter::new(),
+            talkers: Talkers::default(),
             shared: SharedStreams::default(),
             tap: None,
         })

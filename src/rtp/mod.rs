@@ -2,6 +2,7 @@
 //!
 //! Nothing here remembers anything: whose packet it is, and whether it is wanted, is the leg's business.
 
+pub mod ntp;
 pub mod packet;
 pub mod rtcp;
 pub mod sequence;

@@ -10,11 +10,15 @@ use mixminus::codec::ilbc::Mode;
 use mixminus::codec::{Codec, Decoder, PAYLOAD_MS_MAX, PAYLOAD_SAMPLES_MAX};
 use mixminus::dtmf::{BadEvent, EVENT_BYTES, EventPacket, EventPayload, EventReceiver, Refused};
 use mixminus::frame::Rate;
-use mixminus::rtp::packet::{Extension, HEADER_BYTES, Header, Packet};
-use mixminus::rtp::rtcp::{self, Blocks, ReportBlock, Rtcp};
 use mixminus::sdp::{self, Agreed, Codecs, FORMATS_MAX, LocalMedia, Order, SdpError, Session, SrtpOffer};
 use mixminus::srtp::{MasterKey, RTCP_OVERHEAD_MAX, Receiver, Sender, Suite};
 use mixminus::time::Time;
+
+mod network;
+mod reports;
+
+pub use network::{header_extension, playout, rtcp, rtp};
+pub use reports::reports;
 
 /// Of each suite the front of it.
 const OUR_KEY: &[u8] = b"the key of the fuzz targets, which is no secret";
@@ -152,101 +156,6 @@ fn check_sentence(sentence: &str) {
         sentence.len()
     );
     assert!(!sentence.contains(char::is_control), "{sentence:?}");
-}
-
-/// A datagram: as RTP and as RTCP, whatever a port would take it for.
-pub fn rtp(datagram: &[u8]) {
-    if let Ok(packet) = Packet::parse(datagram) {
-        check_packet(&packet, datagram);
-    }
-    if let Ok(compound) = rtcp::validate(datagram) {
-        let packets: Vec<Rtcp> = compound.collect();
-        assert!(matches!(
-            packets.first(),
-            Some(Rtcp::SenderReport(_) | Rtcp::ReceiverReport(_))
-        ));
-        // Four bytes are the least a packet has.
-        assert!(packets.len() <= datagram.len() / 4);
-        packets
-            .iter()
-            .for_each(|packet| check_rtcp(packet, datagram.len()));
-    }
-}
-
-/// Every byte belongs to one part of the packet, and the header says what we would write.
-fn check_packet(packet: &Packet, datagram: &[u8]) {
-    let extension_bytes = packet.extension.map_or(0, |extension| 4 + extension.data.len());
-    let has_padding = datagram[0] & 0x20 != 0;
-    let padding = if has_padding {
-        usize::from(*datagram.last().expect("a packet is not empty"))
-    } else {
-        0
-    };
-    let before_payload = HEADER_BYTES + 4 * usize::from(packet.csrc_count) + extension_bytes;
-    assert_eq!(before_payload + packet.payload.len() + padding, datagram.len());
-    assert_eq!(
-        packet.payload,
-        &datagram[before_payload..datagram.len() - padding]
-    );
-
-    let header = Header {
-        marker: packet.marker,
-        payload_type: packet.payload_type,
-        sequence: packet.sequence,
-        timestamp: packet.timestamp,
-        ssrc: packet.ssrc,
-    };
-    let mut written = [0; HEADER_BYTES];
-    header.write(&mut written);
-    assert_eq!(written[1..], datagram[1..HEADER_BYTES]);
-    if let Some(extension) = packet.extension {
-        check_extension(&extension);
-    }
-}
-
-fn check_extension(extension: &Extension) {
-    let one_byte = extension.profile == 0xBEDE;
-    let mut bytes = 0;
-    for (id, value) in extension.elements() {
-        assert!(id != 0, "padding is no element");
-        assert!(
-            !one_byte || (id <= 14 && (1..=16).contains(&value.len())),
-            "RFC 8285, 4.2"
-        );
-        bytes += value.len() + if one_byte { 1 } else { 2 };
-    }
-    assert!(bytes <= extension.data.len(), "elements do not overlap");
-}
-
-fn check_rtcp(packet: &Rtcp, datagram_bytes: usize) {
-    match packet {
-        Rtcp::SenderReport(report) => check_blocks(report.blocks.clone(), report.ssrc),
-        Rtcp::ReceiverReport(report) => check_blocks(report.blocks.clone(), report.ssrc),
-        Rtcp::SourceDescription(items) => {
-            let bytes: usize = items.clone().map(|item| 2 + item.text.len()).sum();
-            assert!(bytes <= datagram_bytes, "items do not overlap");
-            assert!(
-                items.clone().all(|item| item.kind != 0),
-                "the end of a list is no item"
-            );
-        }
-        Rtcp::Bye(bye) => assert!(bye.sources().count() <= 31 && bye.reason.len() <= 255),
-        Rtcp::Other { body, .. } => assert!(body.len() <= datagram_bytes),
-    }
-}
-
-/// What was read from a report is read again from the same report written by us.
-fn check_blocks(blocks: Blocks, ssrc: u32) {
-    let blocks: Vec<ReportBlock> = blocks.collect();
-    let mut datagram = [0; rtcp::DATAGRAM_BYTES_MAX];
-    let written =
-        rtcp::write_receiver_report(&mut datagram, ssrc, &blocks, b"party").expect("at most 31 blocks");
-    let mut again = rtcp::validate(&datagram[..written]).expect("our own reports are valid");
-    let Some(Rtcp::ReceiverReport(report)) = again.next() else {
-        panic!("a report comes first")
-    };
-    assert_eq!(report.ssrc, ssrc);
-    assert_eq!(report.blocks.collect::<Vec<_>>(), blocks);
 }
 
 /// Telephone-event packets, one after the other: a byte that chooses the clock, and for each packet how many

@@ -5,13 +5,13 @@ import sys
 import time
 from pathlib import Path
 
-from . import concealment, corpus, frames, harness, loss, opus_fec, pairs, work
+from . import concealment, corpus, frames, harness, loss, opus_fec, pairs, talkers, work
 from .codecs import ALL
 from .daemon import Daemon
 from .peers import NetEq
 from .pipe import Pipe, Playout
 
-TABLES = ("harness", "pairs", "ilbc", "g729", "opus", "loss")
+TABLES = ("harness", "pairs", "ilbc", "g729", "opus", "loss", "talkers")
 
 
 def main() -> int:
@@ -34,6 +34,8 @@ def main() -> int:
         for table in arguments.tables or TABLES:
             if table == "loss":
                 failures += concealment.failures(pipe, playout, NetEq(arguments.neteq), pool)
+            elif table == "talkers":
+                failures += talkers.failures(arguments.programs / "examples" / "activity_pipe", pool)
             else:
                 failures += run(table, daemon, pipe, pool, codecs)
     print(f"\n{time.monotonic() - start:.0f} s.", "Every gate holds." if not failures else "These fail:")

@@ -82,7 +82,7 @@ fn what_is_not_authentic_is_counted_and_never_ends_the_call() {
         world.engines[0].receive(now, leg, address, &mut datagram);
     }
     let mut plain_rtcp = [0x80, 201, 0, 1, 1, 2, 3, 4];
-    world.engines[0].receive_rtcp(leg, address, &mut plain_rtcp);
+    world.engines[0].receive_rtcp(now, leg, address, &mut plain_rtcp);
     world.engines[0].receive(now, leg, address, &mut [0x80, PAYLOAD_TYPE, 0, 1]);
     assert_eq!(world.dropped(Dropped::BadTag), 10_000);
     assert_eq!(world.dropped(Dropped::BadSrtp), 2);

@@ -12,8 +12,23 @@ fn every_kept_session_description_keeps_the_promises_of_the_parser() {
 }
 
 #[test]
-fn every_kept_datagram_keeps_the_promises_of_the_rtp_and_rtcp_parsers() {
+fn every_kept_datagram_keeps_the_promises_of_the_rtp_parser() {
     replay("rtp", promises::rtp);
+}
+
+#[test]
+fn every_kept_report_keeps_the_promises_of_the_rtcp_parser() {
+    replay("rtcp", promises::rtcp);
+}
+
+#[test]
+fn every_kept_header_extension_keeps_the_promises_of_the_rtp_parser() {
+    replay("header_extension", promises::header_extension);
+}
+
+#[test]
+fn every_kept_series_of_arrivals_keeps_the_promises_of_the_playout() {
+    replay("playout", promises::playout);
 }
 
 #[test]
@@ -29,6 +44,11 @@ fn every_kept_series_of_payloads_keeps_the_promises_of_the_decoders() {
 #[test]
 fn every_kept_description_of_noise_keeps_the_promises_of_the_comfort_noise() {
     replay("comfort_noise", promises::comfort_noise);
+}
+
+#[test]
+fn every_kept_course_of_reports_leaves_a_leg_that_goes_on_and_says_what_can_be() {
+    replay("reports", promises::reports);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use mixminus::codec::Codec;
 use mixminus::engine::{Command, Event};
 use mixminus::frame::Rate;
 use mixminus::id::RoomId;
-use mixminus::load::network::Conditions;
+use mixminus::load::network::{Conditions, Jitter};
 use mixminus::room::RoomSettings;
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ fn bursts_of_loss(loss: f64) -> Conditions {
         loss,
         loss_burst: 2.0,
         delay: Duration::from_millis(5),
-        jitter: Duration::from_millis(4),
+        jitter: Jitter::Exponential(Duration::from_millis(4)),
         duplication: 0.005,
         reordering: 0.005,
         reordering_by: Duration::from_millis(30),

@@ -1,6 +1,7 @@
 //! Rules the compiler cannot check: the wall around the core, the direction of the arrows, what is left behind, what
 //! is linked. Each rule is a function from sources to complaints, shown below to be able to complain.
 
+mod faults;
 mod rules_can_complain;
 mod source;
 

@@ -1,9 +1,9 @@
 //! `/v1/conferences` and the platform's routes below it.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 use super::App;
@@ -11,6 +11,8 @@ use super::body::BodyFields;
 use super::errors::Failure;
 use super::legs::done;
 use super::paths::{Call, Conference};
+use crate::control::auth::Identity;
+use crate::control::deeds::Actor;
 use crate::control::requests::{ChangeConference, platform_command};
 use crate::control::views::Page;
 
@@ -44,10 +46,12 @@ pub async fn command(
     State(app): State<App>,
     Conference(id): Conference,
     Call(call): Call,
+    Extension(identity): Extension<Identity>,
     BodyFields(fields): BodyFields,
 ) -> Result<StatusCode, Failure> {
     let change = platform_command(fields)?;
-    done(async move { app.service.change_leg(&call, change, Some(&id)).await }).await?;
+    let actor = Actor::new(identity, "PATCH /v1/conferences/id/{conferenceId}/{callId}");
+    done(async move { app.service.change_leg(&call, change, Some(&id), actor).await }).await?;
     Ok(StatusCode::OK)
 }
 

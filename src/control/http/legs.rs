@@ -1,23 +1,30 @@
 //! `/v1/legs`.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 use super::App;
 use super::body::BodyFields;
 use super::errors::Failure;
 use super::paths::Call;
+use crate::control::auth::Identity;
+use crate::control::deeds::Actor;
 use crate::control::digits::SendDigits;
 use crate::control::requests::{ChangeLeg, CreateLeg};
 use crate::control::views::Page;
 
-pub async fn create(State(app): State<App>, BodyFields(fields): BodyFields) -> Result<Response, Failure> {
+pub async fn create(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    BodyFields(fields): BodyFields,
+) -> Result<Response, Failure> {
     let request = CreateLeg::parse(fields)?;
+    let actor = Actor::new(identity, "POST /v1/legs");
     let service = app.service;
-    let created = done(async move { service.create_leg(request).await }).await?;
+    let created = done(async move { service.create_leg(request, actor).await }).await?;
     let status = if created.is_new {
         StatusCode::CREATED
     } else {
@@ -38,10 +45,12 @@ pub async fn one(State(app): State<App>, Call(call): Call) -> Result<Response, F
 pub async fn change(
     State(app): State<App>,
     Call(call): Call,
+    Extension(identity): Extension<Identity>,
     BodyFields(fields): BodyFields,
 ) -> Result<Response, Failure> {
     let change = ChangeLeg::parse(fields)?;
-    let leg = done(async move { app.service.change_leg(&call, change, None).await }).await?;
+    let actor = Actor::new(identity, "PATCH /v1/legs/{callId}");
+    let leg = done(async move { app.service.change_leg(&call, change, None, actor).await }).await?;
     Ok(Json(leg).into_response())
 }
 

@@ -12,6 +12,7 @@ mod conferences;
 pub mod connections;
 mod errors;
 mod events;
+mod explain;
 mod gate;
 mod idempotency;
 mod legs;
@@ -73,7 +74,8 @@ pub fn router(app: App) -> Router {
         .route("/recordings", get(recordings::list))
         .route("/recordings/{recordingId}", get(recordings::one))
         .route("/recordings/{recordingId}/audio", get(recordings::audio))
-        .route("/events", get(events::stream));
+        .route("/events", get(events::stream))
+        .route("/explain", get(explain::explain));
     let open = Router::new()
         .route("/healthz", get(ops::alive))
         .route("/readyz", get(ops::ready));

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{Service, locked};
 use crate::driver::Command;
+use crate::driver::ports::Unused;
 use crate::engine::{self, EngineStats};
 
 /// An engine that has not answered by then shows its last figures.
@@ -21,7 +22,7 @@ pub struct Figures {
     /// By the codec we send; `none` where nothing is agreed.
     pub legs_by_codec: BTreeMap<&'static str, usize>,
     pub recordings: usize,
-    pub ports_free: usize,
+    pub ports: Unused,
     pub is_draining: bool,
 }
 
@@ -73,7 +74,7 @@ impl Service {
                 .values()
                 .filter(|room| room.recording.is_some())
                 .count(),
-            ports_free: inner.ports.free(),
+            ports: inner.ports.unused(),
             is_draining: state.is_draining,
         }
     }

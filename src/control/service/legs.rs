@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::settings::{differences, factor, settings_after};
 use super::{Inner, Service, locked};
+use crate::control::deeds::{Actor, Deeds};
 use crate::control::digits::PendingDigits;
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::negotiation::Negotiation;
@@ -30,7 +31,7 @@ pub struct Created {
 }
 
 impl Service {
-    pub async fn create_leg(&self, request: CreateLeg) -> Result<Created, Refusal> {
+    pub async fn create_leg(&self, request: CreateLeg, actor: Actor) -> Result<Created, Refusal> {
         let inner = &self.inner;
         let call = request.call.clone().unwrap_or_else(CallId::made);
         let _turn = inner.legs_in_turn.take(&call).await?;
@@ -52,7 +53,7 @@ impl Service {
         }
         let conference = request.conference.clone();
         let record = request.record.clone();
-        let (entry, leg, sockets) = inner.make(request)?;
+        let (entry, leg, sockets) = inner.make(request, &actor)?;
         let view = inner.seat(&call, entry, leg, sockets)?;
         if let Some(options) = record
             && let Err(refusal) = self.start_recording(&conference, options).await
@@ -76,29 +77,8 @@ impl Service {
         let inner = &self.inner;
         let _turn = inner.legs_in_turn.take(call).await?;
         inner.settled(call).await?;
-        let (number, answer) = {
-            let mut state = inner.state();
-            let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
-            let place = leg.place.clone();
-            let (request, answer) = oneshot::channel();
-            let number = inner.answers.number();
-            locked(&inner.answers.legs).insert(number, request);
-            let report = Box::<LegReport>::default();
-            let command = engine::Command::ReportLeg {
-                leg: place.slot,
-                request: number,
-                report,
-            };
-            let sent = inner.send(&mut state, place.engine, vec![Command::Engine(command)]);
-            if let Err(refusal) = sent {
-                locked(&inner.answers.legs).remove(&number);
-                return Err(refusal);
-            }
-            (number, answer)
-        };
-        let report = inner.answer(answer).await.inspect_err(|_| {
-            locked(&inner.answers.legs).remove(&number);
-        })?;
+        let asked = inner.ask_for_report(&mut inner.state(), call)?;
+        let report = inner.reported(asked).await?;
         let state = inner.state();
         let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
         Ok(LegView::new(call, leg).with_figures(&report))
@@ -110,6 +90,7 @@ impl Service {
         call: &CallId,
         change: ChangeLeg,
         within: Option<&ConferenceId>,
+        actor: Actor,
     ) -> Result<LegView, Refusal> {
         let inner = &self.inner;
         let _turn = inner.legs_in_turn.take(call).await?;
@@ -128,7 +109,7 @@ impl Service {
         let moved = {
             let mut state = inner.state();
             inner.leg_within(&state, call, within)?;
-            inner.decide_change(&mut state, call, change, negotiated)?
+            inner.decide_change(&mut state, call, change, negotiated, &actor)?
         };
         if let Some(moved) = moved {
             inner.answer(moved).await?;
@@ -154,6 +135,34 @@ impl Service {
 }
 
 impl Inner {
+    /// Asks a leg's engine for its figures.
+    pub(super) fn ask_for_report(&self, state: &mut State, call: &CallId) -> Result<Asked, Refusal> {
+        let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
+        let Place { engine, slot, .. } = leg.place;
+        let (request, answer) = oneshot::channel();
+        let number = self.answers.number();
+        locked(&self.answers.legs).insert(number, request);
+        let command = engine::Command::ReportLeg {
+            leg: slot,
+            request: number,
+            report: Box::<LegReport>::default(),
+        };
+        match self.send(state, engine, vec![Command::Engine(command)]) {
+            Ok(()) => Ok(Asked { number, answer }),
+            Err(refusal) => {
+                locked(&self.answers.legs).remove(&number);
+                Err(refusal)
+            }
+        }
+    }
+
+    pub(super) async fn reported(&self, asked: Asked) -> Result<Box<LegReport>, Refusal> {
+        let Asked { number, answer } = asked;
+        self.answer(answer).await.inspect_err(|_| {
+            locked(&self.answers.legs).remove(&number);
+        })
+    }
+
     /// Waits until the leg is neither leaving nor moving.
     pub(super) async fn settled(&self, call: &CallId) -> Result<(), Refusal> {
         loop {
@@ -216,7 +225,7 @@ impl Inner {
     }
 
     /// Ports, SDP and all memory of a leg; what is made is gone again when it is dropped.
-    fn make(&self, request: CreateLeg) -> Result<(LegEntry, Box<Leg>, Sockets), Refusal> {
+    fn make(&self, request: CreateLeg, actor: &Actor) -> Result<(LegEntry, Box<Leg>, Sockets), Refusal> {
         let (family, address) = Negotiation::family(&request, &self.config)?;
         let sockets = self.ports.open(family).map_err(no_port)?;
         // The kernel gives the lowest free number, so the number says how many are in use.
@@ -233,7 +242,10 @@ impl Inner {
             music_while_alone: request.music,
             max_delay: request.max_delay.unwrap_or(DEFAULT_MAX_DELAY),
             digits: request.digits.unwrap_or_default(),
+            media_timeout: self.media_timeout_of(request.media_timeout_s),
         };
+        let mut deeds = Deeds::default();
+        deeds.note(&LegSettings::default(), &settings, actor);
         let media = LegMedia::new(terms).map_err(no_codec)?;
         let identity = Identity {
             ssrc: fastrand::u32(..),
@@ -263,6 +275,8 @@ impl Inner {
             waiting: Vec::new(),
             is_muted_in_recording: false,
             pending_digits: PendingDigits::default(),
+            deeds,
+            ends_on_media_timeout: self.ends_on_media_timeout(request.end_on_media_timeout),
             request,
         };
         Ok((entry, leg, sockets))
@@ -274,7 +288,7 @@ impl Inner {
         call: &CallId,
         mut entry: LegEntry,
         leg: Box<Leg>,
-        sockets: Sockets,
+        mut sockets: Sockets,
     ) -> Result<LegView, Refusal> {
         let mut guard = self.state();
         let state = &mut *guard;
@@ -283,6 +297,7 @@ impl Inner {
         let mut reserved = self.reserve(state, call, &conference, None)?;
         let slot = reserved.place.slot;
         let mut commands: Vec<Command> = reserved.open.take().into_iter().collect();
+        sockets.tell();
         commands.push(Command::Seat {
             leg: slot,
             state: leg,
@@ -394,6 +409,7 @@ impl Inner {
                 max_delay: None,
                 sample_rate: None,
                 activity_detection: true,
+                talkers_max: None,
                 recording: None,
             };
             state.rooms.insert(conference.clone(), room);
@@ -410,6 +426,7 @@ impl Inner {
         call: &CallId,
         change_leg: ChangeLeg,
         negotiated: Option<(Negotiation, Box<LegMedia>)>,
+        actor: &Actor,
     ) -> Result<Option<oneshot::Receiver<()>>, Refusal> {
         let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
         if leg.motion.is_some() {
@@ -417,7 +434,10 @@ impl Inner {
         }
         let place = leg.place.clone();
         let (before, gain_db_before) = (leg.settings, leg.gain_db);
-        let (settings, gain_db) = settings_after(before, gain_db_before, &change_leg);
+        let (mut settings, gain_db) = settings_after(before, gain_db_before, &change_leg);
+        if let Some(seconds) = change_leg.media_timeout_s {
+            settings.media_timeout = self.media_timeout_of(seconds);
+        }
         let mut commands = Vec::new();
         let mut negotiation = None;
         if let Some((next, media)) = negotiated {
@@ -436,7 +456,10 @@ impl Inner {
         if let Some(conference) = &to {
             self.admit(state, conference)?;
             reserved = Some(self.reserve(state, call, conference, Some(&place))?);
-            commands.push(Command::Engine(engine::Command::Leave { leg: place.slot }));
+            commands.push(Command::Engine(engine::Command::Leave {
+                leg: place.slot,
+                for_good: false,
+            }));
         }
         if let Err(refusal) = self.send(state, place.engine, commands) {
             if let Some(reserved) = reserved {
@@ -448,6 +471,10 @@ impl Inner {
         if let Some(leg) = state.legs.get_mut(call) {
             leg.settings = settings;
             leg.gain_db = gain_db;
+            leg.deeds.note(&before, &settings, actor);
+            if let Some(asked) = change_leg.end_on_media_timeout {
+                leg.ends_on_media_timeout = self.ends_on_media_timeout(asked);
+            }
             if let Some(negotiation) = negotiation {
                 leg.negotiation = negotiation;
             }
@@ -480,7 +507,10 @@ impl Inner {
             self.send_surely(
                 state,
                 engine,
-                Command::Engine(engine::Command::Leave { leg: slot }),
+                Command::Engine(engine::Command::Leave {
+                    leg: slot,
+                    for_good: true,
+                }),
             );
         }
     }
@@ -498,6 +528,12 @@ impl Inner {
         };
         self.answer(left).await
     }
+}
+
+/// Figures of a leg that its engine was asked for.
+pub(super) struct Asked {
+    number: u64,
+    answer: oneshot::Receiver<Box<LegReport>>,
 }
 
 /// Slots taken for a leg that is about to sit there.

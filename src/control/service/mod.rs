@@ -9,6 +9,7 @@
 //! refused by a full queue, the rest then waits in the outbox and cannot be lost.
 
 mod digits;
+mod explain;
 mod figures;
 mod legs;
 mod pump;
@@ -17,6 +18,7 @@ mod rooms;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -114,7 +116,12 @@ impl Service {
         })?;
         let inner = Inner {
             driver,
-            ports: Ports::new(config.rtp.ports.clone(), config.rtp.bind.clone(), config.rtp.dscp),
+            ports: Ports::new(
+                config.rtp.ports.clone(),
+                config.rtp.bind.clone(),
+                config.rtp.dscp,
+                config.rtp.port_rest,
+            ),
             recorder,
             events: EventLog::new(config.events.ring),
             state: Mutex::new(State::new(engines, config.engine.legs, config.engine.rooms)),

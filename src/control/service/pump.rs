@@ -101,6 +101,12 @@ impl Inner {
                 returned.push(room_state);
             }
             engine::Event::Talking { leg, on, .. } => self.talking(state, engine, leg, on),
+            engine::Event::OneWay { leg, one_way, .. } => self.one_way(state, engine, leg, one_way),
+            engine::Event::MediaTimeout {
+                leg, last_arrival, ..
+            } => {
+                self.media_timeout(state, engine, leg, last_arrival);
+            }
             engine::Event::Digits { leg, digits, .. } => self.pressed(state, engine, leg, digits),
             engine::Event::Renegotiated { before, .. } => returned.push(before),
             engine::Event::Recording { slot, on, tick, .. } => {

@@ -135,6 +135,7 @@ impl Inner {
         let mut commands: Vec<Command> = [
             asked.sample_rate.map(RoomChange::SampleRate),
             asked.activity_detection.map(RoomChange::ActivityDetection),
+            asked.talkers_max.map(RoomChange::TalkersMax),
             asked.music.map(RoomChange::MusicWhileAlone),
         ]
         .into_iter()
@@ -163,6 +164,7 @@ impl Inner {
         if let Some(room) = state.rooms.get_mut(id) {
             room.is_locked = asked.locked.unwrap_or(room.is_locked);
             room.participants_max = asked.participants_max.unwrap_or(room.participants_max);
+            room.talkers_max = asked.talkers_max.unwrap_or(room.talkers_max);
             room.music = asked.music.unwrap_or(room.music);
             room.max_delay = asked.max_delay.unwrap_or(room.max_delay);
             room.sample_rate = asked.sample_rate.unwrap_or(room.sample_rate);

@@ -40,6 +40,7 @@ pub(super) fn differences(before: &LegSettings, after: &LegSettings) -> impl Ite
             .then_some(LegChange::MusicWhileAlone(after.music_while_alone)),
         (before.max_delay != after.max_delay).then_some(LegChange::MaxDelayMs(millis(after.max_delay))),
         (before.digits != after.digits).then_some(LegChange::Digits(after.digits)),
+        (before.media_timeout != after.media_timeout).then_some(LegChange::MediaTimeout(after.media_timeout)),
     ]
     .into_iter()
     .flatten()

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
+use crate::control::auth::{Identity, Role};
+use crate::control::deeds::Actor;
 use crate::control::fields::Fields;
 use crate::control::requests::{ChangeLeg, CreateLeg};
 use crate::control::views::Page;
@@ -43,7 +45,7 @@ impl Unheard {
         let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 5004 RTP/AVP 0\r\n";
         let body = json!({ "conferenceId": conference, "callId": call, "sdp": sdp });
         let request = CreateLeg::parse(Fields::parse(body.to_string().as_bytes())?)?;
-        self.service.create_leg(request).await.map(|_| ())
+        self.service.create_leg(request, tester()).await.map(|_| ())
     }
 
     /// Decides the move of a leg, which then is under way.
@@ -53,7 +55,13 @@ impl Unheard {
             ..ChangeLeg::default()
         };
         let (service, call) = (self.service.clone(), CallId::parse(call).unwrap());
-        decided(async move { service.change_leg(&call, change, None).await.map(|_| ()) }).await
+        decided(async move {
+            service
+                .change_leg(&call, change, None, tester())
+                .await
+                .map(|_| ())
+        })
+        .await
     }
 
     fn legs(&self) -> usize {
@@ -65,6 +73,14 @@ impl Unheard {
         tokio::spawn(pump(self.service, self.recording_news));
         self.dir
     }
+}
+
+fn tester() -> Actor {
+    let identity = Identity {
+        key: String::new(),
+        role: Role::Admin,
+    };
+    Actor::new(identity, "a test")
 }
 
 fn room(name: &str) -> ConferenceId {
@@ -141,7 +157,11 @@ async fn keys_pressed_before_a_leg_is_told_to_have_joined_are_told_after() {
     hear(engine::Event::Joined { leg, tick });
     let detect = json!({ "conferenceDtmfOptions": { "mode": "detect", "maxDigits": 4 } });
     let change = ChangeLeg::parse(Fields::parse(detect.to_string().as_bytes()).unwrap()).unwrap();
-    unheard.service.change_leg(&call, change, None).await.unwrap();
+    unheard
+        .service
+        .change_leg(&call, change, None, tester())
+        .await
+        .unwrap();
     hear(press("23*A"));
     hear(press(""));
     let mut events = unheard.service.events().reader(Some(room("r")), Some(0));

@@ -1,12 +1,14 @@
 //! Tables for playout: arrivals in, sound out, on a virtual clock. The voice is a function of its position, so what is
 //! heard tells by itself which moment of it is played, and hence the delay.
 
+mod clocks;
 mod formats;
 mod holes;
 mod network;
 mod pauses;
 mod repair;
 mod table;
+mod timing;
 mod torture;
 
 use super::*;

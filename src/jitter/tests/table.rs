@@ -106,7 +106,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "one packet 10 ms late, after its tick",
-        sender: || Sender::talk(5_000).delayed(|n| if n == 50 { 10_000 } else { 0 }),
+        sender: || Sender::talk(10_000).delayed(|n| if n == 50 { 10_000 } else { 0 }),
         extra_delay_ms: (0.0, 7.5),
         concealed_ms: (20, 20),
         ..CLEAN

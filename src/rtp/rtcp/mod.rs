@@ -5,6 +5,10 @@
 
 use thiserror::Error;
 
+use crate::rtp::ntp;
+
+#[cfg(test)]
+mod oracle;
 mod write;
 
 pub use write::{DATAGRAM_BYTES_MAX, write_bye, write_receiver_report, write_sender_report};
@@ -133,7 +137,7 @@ pub struct SenderInfo {
 impl SenderInfo {
     /// What a receiver quotes of this report: the middle 32 bits of the wall clock.
     pub const fn last_sender_report(&self) -> u32 {
-        (self.ntp >> 16) as u32
+        ntp::middle(self.ntp)
     }
 }
 

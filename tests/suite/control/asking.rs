@@ -65,7 +65,7 @@ fn every_refusal_has_its_status_and_code_in_the_one_form() {
         ),
         ("PATCH", &participant, "{}", 40002),
         ("PATCH", &participant, r#"{"command":"shout"}"#, 40001),
-        ("PATCH", UNKNOWN_ROOM, r#"{"maxTalkers":2}"#, 40001),
+        ("PATCH", UNKNOWN_ROOM, r#"{"maxTalkers":0}"#, 40001),
         ("GET", "/v1/legs?page=0", "", 40001),
         ("GET", "/v1/legs?pageSize=1001", "", 40001),
         ("GET", "/v1/events?after=x", "", 40001),

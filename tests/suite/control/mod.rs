@@ -4,6 +4,7 @@ mod asking;
 mod digits;
 mod encryption;
 mod events;
+mod explain;
 mod interleaving;
 mod keys;
 mod legs;

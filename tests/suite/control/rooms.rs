@@ -129,10 +129,24 @@ fn a_room_is_locked_bounded_and_tuned() {
     assert!(join().refused(40900).contains("maxParticipants"));
     set(json!({ "maxParticipants": null })).json(200);
     join().json(201);
-    assert!(
-        set(json!({ "maxTalkers": 3 }))
-            .refused(40001)
-            .contains("`maxTalkers` is not available yet")
+    assert_eq!(tuned["maxTalkers"], Value::Null);
+    assert_eq!(set(json!({ "maxTalkers": 3 })).json(200)["maxTalkers"], 3);
+    for wrong in [json!(0), json!(1001), json!(2.5), json!("3"), json!([3])] {
+        assert!(
+            set(json!({ "maxTalkers": wrong }))
+                .refused(40001)
+                .contains("`maxTalkers` must be a whole number from 1 to 1000")
+        );
+    }
+    assert_eq!(
+        served.get("/v1/conferences/id/r").json(200)["maxTalkers"],
+        3,
+        "it is kept"
+    );
+    assert_eq!(served.get("/v1/legs/a").json(200)["media"]["crowdedOut"], false);
+    assert_eq!(
+        set(json!({ "maxTalkers": null })).json(200)["maxTalkers"],
+        Value::Null
     );
     set(json!({ "sampleRate": 44100 })).refused(40001);
     assert_eq!(served.metric("mixminus_ports_free"), 17.0);

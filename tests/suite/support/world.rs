@@ -11,11 +11,13 @@ use mixminus::engine::{Command, Engine, EngineLimits, Event};
 use mixminus::frame::Rate;
 use mixminus::id::{LegId, RoomId};
 use mixminus::leg::{
-    Companion, Dropped, Format, Identity, Leg, LegChange, LegMedia, LegReport, LegSettings, MediaTerms,
+    Companion, Dropped, Format, Identity, Leg, LegChange, LegMedia, LegReport, LegSettings, MediaTerms, Port,
     Timeline,
 };
 use mixminus::load::network::{Conditions, Network};
 use mixminus::room::{Room, RoomSettings};
+use mixminus::rtp::is_rtcp;
+use mixminus::rtp::ntp::WallClock;
 use mixminus::rtp::packet::{HEADER_BYTES, Header, Packet};
 use mixminus::srtp;
 use mixminus::stream::{Content, Stream, Stretch};
@@ -71,8 +73,12 @@ pub struct Party {
     pub leg: LegId,
     pub engine: usize,
     pub address: SocketAddr,
-    /// When in a tick it sends.
+    /// When in a tick it sends, as long as its clock goes right.
     offset: Time,
+    joined: Tick,
+    spoken_ticks: u32,
+    /// Of its way to the engine.
+    conditions: Conditions,
     /// Of sound, both ways.
     payload_type: u8,
     stream: Box<Stream>,
@@ -81,13 +87,15 @@ pub struct Party {
     seam: bool,
     decoder: Decoder,
     network: Network,
-    last_header: Option<Header>,
+    pub last_header: Option<Header>,
     /// Timestamp after the last packet heard.
     expected: u32,
     /// That packet said that there is nothing to hear for a while.
     told: bool,
     /// Something else has been agreed on since.
     renegotiated: bool,
+    /// Of the packets it sent, those that have come to its leg; one that came twice is two.
+    pub packets_arrived: u64,
     pub packets_heard: u64,
     /// Payload type, payload bytes and the samples of pause before it, of each packet since the test took them.
     pub packets: Vec<(u8, usize, usize)>,
@@ -98,6 +106,13 @@ pub struct Party {
     /// Telephone events it was sent: header and payload.
     pub events_heard: Vec<(Header, Vec<u8>)>,
     ciphers: Option<(srtp::Sender, srtp::Receiver)>,
+    /// Where it wants its RTCP, if not where its RTP.
+    pub rtcp_address: Option<SocketAddr>,
+    /// RTCP it was sent, and when.
+    pub reports: Vec<(Time, Vec<u8>)>,
+    /// SSRC of what it was sent: one, unless the party collides with it.
+    pub ssrcs: Vec<u32>,
+    pub collides: bool,
     /// Between two rooms packets wait where they arrived.
     seated: bool,
     waiting: Vec<(Time, Vec<u8>)>,
@@ -108,13 +123,45 @@ impl Party {
         self.encoding.codec.rate()
     }
 
+    /// Of the packets it sent, those its network lost.
+    pub fn lost(&self) -> u64 {
+        self.network.lost()
+    }
+
+    /// When it has the next tick of sound.
+    fn speaks_next(&self) -> Time {
+        let owed = TICK * self.spoken_ticks;
+        self.joined.due(0) + self.offset.since(Time::ZERO) + self.conditions.departure(owed)
+    }
+
     fn unprotect(&mut self, datagram: &mut Vec<u8>) {
         if let Some((_, receiver)) = &mut self.ciphers {
-            let len = receiver
-                .unprotect(datagram)
-                .expect("our own packets are authentic");
-            datagram.truncate(len);
+            let len = if is_rtcp(datagram) {
+                receiver.unprotect_rtcp(datagram)
+            } else {
+                receiver.unprotect(datagram)
+            };
+            datagram.truncate(len.expect("our own packets are authentic"));
         }
+    }
+
+    /// SSRC of what it sends, and the number and the timestamp of its next packet.
+    pub fn says(&self) -> Identity {
+        Identity {
+            ssrc: self.timeline.ssrc(),
+            sequence: self.timeline.sequence(),
+            timestamp: self.timeline.timestamp(),
+        }
+    }
+
+    /// The last header it was sent.
+    pub fn last_header(&self) -> Option<Header> {
+        self.last_header
+    }
+
+    /// From here on it sends as another source.
+    pub fn change_ssrc(&mut self, ssrc: u32) {
+        self.timeline.change_ssrc(ssrc);
     }
 
     /// Takes one tick of what was heard, if that much has come.
@@ -143,6 +190,15 @@ fn ciphers(terms: &srtp::Terms) -> (srtp::Sender, srtp::Receiver) {
         srtp::Sender::new(&terms.theirs),
         srtp::Receiver::new(&terms.ours, 0),
     )
+}
+
+/// What every wall clock shows when the engines' time begins: 2026-03-01 12:00 and some.
+pub const WALL_CLOCK: WallClock = WallClock::starting_at(0xED4E_A8C0_5A5A_5A5A);
+
+fn engine() -> Engine {
+    let mut engine = Engine::new(EngineLimits { legs: 128, rooms: 16 });
+    engine.set_wall_clock(WALL_CLOCK);
+    engine
 }
 
 struct Flying {
@@ -174,6 +230,8 @@ pub struct World {
     pub engines: Vec<Engine>,
     outbox: Outbox,
     pub tick: Tick,
+    /// When the last phase began.
+    now: Time,
     pub parties: Vec<Party>,
     flying: BinaryHeap<Reverse<Flying>>,
     sent: u64,
@@ -182,16 +240,20 @@ pub struct World {
     pub events: Vec<Event>,
     /// Frames for the recorder, in order.
     pub recorded: Vec<f32>,
-    conditions: Conditions,
+    /// Of the ways to the engines, for those who join from now on. The ways back are perfect.
+    pub conditions: Conditions,
+    /// What else befalls them, where all the rest is to stay the same.
+    pub network_seed: u64,
 }
 
 impl World {
     pub fn seeded(seed: u64) -> World {
         World {
             seed,
-            engines: vec![Engine::new(EngineLimits { legs: 128, rooms: 16 })],
+            engines: vec![engine()],
             outbox: Outbox::new(128),
             tick: Tick(1_000),
+            now: Time::ZERO,
             parties: Vec::new(),
             flying: BinaryHeap::new(),
             sent: 0,
@@ -199,6 +261,7 @@ impl World {
             events: Vec::new(),
             recorded: Vec::new(),
             conditions: Conditions::PERFECT,
+            network_seed: 0,
         }
     }
 
@@ -208,8 +271,7 @@ impl World {
     }
 
     pub fn engine(mut self) -> World {
-        self.engines
-            .push(Engine::new(EngineLimits { legs: 128, rooms: 16 }));
+        self.engines.push(engine());
         self
     }
 
@@ -281,6 +343,9 @@ impl World {
             engine,
             address,
             offset: Time::from_nanos(chance.u64(0..TICK.as_nanos() as u64)),
+            joined: self.tick,
+            spoken_ticks: 0,
+            conditions: self.conditions,
             payload_type: PAYLOAD_TYPE,
             stream: {
                 let mut stream = Stream::new(encoding).expect("the encoding is one of ours");
@@ -288,7 +353,7 @@ impl World {
                 stream
             },
             decoder: Decoder::new(encoding.codec).expect("the codec is one of ours"),
-            network: Network::seeded(chance.u64(..), self.conditions),
+            network: Network::seeded(chance.u64(..) ^ self.network_seed, self.conditions),
             timeline: Timeline::new(Identity {
                 sequence: chance.u16(..),
                 timestamp: chance.u32(..),
@@ -299,12 +364,17 @@ impl World {
             expected: identity.timestamp,
             told: true,
             renegotiated: false,
+            packets_arrived: 0,
             packets_heard: 0,
             packets: Vec::new(),
             repeating_packets: 0,
             heard: Vec::new(),
             events_heard: Vec::new(),
             ciphers,
+            rtcp_address: None,
+            reports: Vec::new(),
+            ssrcs: Vec::new(),
+            collides: false,
             seated: true,
             waiting: Vec::new(),
         });
@@ -366,12 +436,19 @@ impl World {
         datagram.extend(ssrc.to_be_bytes());
         datagram.push((percent * 256 / 100) as u8);
         datagram.extend([0; 19]);
-        self.engines[party.engine].receive_rtcp(party.leg, party.address, &mut datagram);
+        let now = self.tick.due(0);
+        self.engines[party.engine].receive_rtcp(now, party.leg, party.address, &mut datagram);
     }
 
     pub fn leave(&mut self, party: usize) {
         let (engine, leg) = (self.parties[party].engine, self.parties[party].leg);
-        self.apply(engine, Command::Leave { leg });
+        self.apply(engine, Command::Leave { leg, for_good: false });
+    }
+
+    /// The same for good.
+    pub fn end(&mut self, party: usize) {
+        let (engine, leg) = (self.parties[party].engine, self.parties[party].leg);
+        self.apply(engine, Command::Leave { leg, for_good: true });
     }
 
     /// The figures of a party's leg.
@@ -416,13 +493,18 @@ impl World {
     }
 
     pub fn begin_tick(&mut self) {
-        for party in 0..self.parties.len() {
-            self.speak(party);
+        let end = self.tick.next().due(0);
+        for index in 0..self.parties.len() {
+            // One whose clock is fast speaks twice now and then, and a slow one not at all.
+            while self.parties[index].speaks_next() < end {
+                self.speak(index);
+            }
         }
     }
 
     pub fn run_phase(&mut self, phase: usize) {
         let now = self.tick.due(phase);
+        self.now = now;
         self.deliver_until(now);
         for engine in 0..self.engines.len() {
             for index in 0..self.engines[engine].rooms_in_phase(phase).len() {
@@ -449,7 +531,8 @@ impl World {
         let mut frame = vec![0.0; rate.samples_per_tick()];
         party.voice.speak(&mut frame, rate.hz());
         party.stream.push(&frame, rate, std::mem::take(&mut party.seam));
-        let sent_at = self.tick.due(0) + party.offset.since(Time::ZERO);
+        let sent_at = party.speaks_next();
+        party.spoken_ticks += 1;
         for Stretch { clock, content } in party.stream.stretches() {
             let (header, payload) = match content {
                 Content::Sound(payload) => (party.timeline.advance(party.payload_type, clock), payload),
@@ -497,6 +580,31 @@ impl World {
         self.engines[party.engine].receive(now, party.leg, party.address, &mut datagram);
     }
 
+    /// An RTCP datagram of the party's own making; it arrives at once, by the socket that serves both.
+    pub fn send_rtcp(&mut self, index: usize, report: &[u8]) {
+        let address = self.parties[index].address;
+        self.send_rtcp_from(index, address, report);
+    }
+
+    /// The same from an address that need not be its own.
+    pub fn send_rtcp_from(&mut self, index: usize, from: SocketAddr, report: &[u8]) {
+        let now = self.now;
+        let party = &mut self.parties[index];
+        let mut datagram = report.to_vec();
+        if let Some((sender, _)) = &mut party.ciphers {
+            datagram.resize(report.len() + srtp::RTCP_OVERHEAD_MAX, 0);
+            let len = sender.protect_rtcp(&mut datagram, report.len());
+            datagram.truncate(len.expect("the key is young"));
+        }
+        self.engines[party.engine].receive(now, party.leg, from, &mut datagram);
+    }
+
+    /// An RTP datagram from anywhere, as it is.
+    pub fn send_raw(&mut self, index: usize, from: SocketAddr, datagram: &[u8]) {
+        let party = &self.parties[index];
+        self.engines[party.engine].receive(self.now, party.leg, from, &mut datagram.to_vec());
+    }
+
     /// The party moves: from here on its packets come from another address, and it is there that it hears.
     pub fn move_party(&mut self, index: usize, address: SocketAddr) {
         self.parties[index].address = address;
@@ -527,6 +635,7 @@ impl World {
                 return;
             };
             let party = &mut self.parties[next.party];
+            party.packets_arrived += 1;
             if !party.seated {
                 // As on a socket that nobody reads meanwhile.
                 party.waiting.push((next.arrival, next.datagram));
@@ -543,12 +652,22 @@ impl World {
             }
             let seed = self.seed;
             let party = &mut self.parties[outgoing.leg.0 as usize];
+            let rtcp = is_rtcp(datagram);
+            let (by, to) = match party.rtcp_address.filter(|_| rtcp) {
+                Some(address) => (Port::Rtcp, address),
+                None => (Port::Rtp, party.address),
+            };
             assert_eq!(
-                outgoing.to, party.address,
+                (outgoing.by, outgoing.to),
+                (by, to),
                 "seed {seed}: a packet goes to its leg's party"
             );
             let mut datagram = datagram.to_vec();
             party.unprotect(&mut datagram);
+            if rtcp {
+                party.reports.push((self.now, datagram));
+                continue;
+            }
             let packet = Packet::parse(&datagram).expect("our own packets are well-formed");
             let header = Header {
                 marker: packet.marker,
@@ -588,7 +707,6 @@ impl World {
                     last.sequence.wrapping_add(1),
                     "seed {seed}: one more each packet"
                 );
-                assert_eq!(packet.ssrc, last.ssrc, "seed {seed}: one SSRC for a leg's life");
                 let paused = pause > 0 || last.payload_type == COMFORT_NOISE;
                 assert_eq!(
                     packet.marker,
@@ -597,6 +715,13 @@ impl World {
                 );
             }
             party.last_header = Some(header);
+            if party.ssrcs.last() != Some(&packet.ssrc) {
+                party.ssrcs.push(packet.ssrc);
+                assert!(
+                    party.ssrcs.len() == 1 || party.collides,
+                    "seed {seed}: one SSRC for a leg's life"
+                );
+            }
             let pause = codec.samples_of(pause) as usize;
             party.heard.resize(party.heard.len() + pause, 0.0);
             party.expected = packet.timestamp;

@@ -1,0 +1,223 @@
+//! A leg's last two seconds: what its counters say is since the beginning, what is wrong is wrong now.
+//!
+//! The counters are copied every 400 ms; the difference to the oldest copy is what happened lately.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::leg::{Counts, Dropped};
+use crate::time::TICK;
+
+/// How often the counters are copied.
+const PART_TICKS: u32 = 20;
+
+/// Parts of the window, the one being filled included.
+const PARTS: usize = 5;
+
+/// What happened in the last two seconds, and how long ago what happened last.
+#[derive(Debug, Clone, Default)]
+pub struct Lately {
+    /// How long a time the figures are of: 1,600 to 2,000 of the ticks' own milliseconds, less on a new leg.
+    pub millis: u32,
+    /// RTP that was believed to be the remote's.
+    pub packets_received: u32,
+    pub packets_lost: u32,
+    pub packets_sent: u32,
+    /// Packets that the socket did not take.
+    pub send_errors: u32,
+    /// By reason, in the order of `Dropped::ALL`.
+    pub dropped: [u32; Dropped::COUNT],
+    /// The loudest tick, in dBFS; −127 for silence.
+    pub level_dbfs_max: f32,
+    /// It counted as saying something, whether or not that was let into the mix.
+    pub said_something: bool,
+    /// Its voice was in the mix.
+    pub contributed: bool,
+    /// Since RTP of the remote's came last; `None` before any.
+    pub since_arrival: Option<Duration>,
+    /// Since something that came was played last.
+    pub since_played: Option<Duration>,
+    pub since_rtcp: Option<Duration>,
+    /// The RTP datagram that was refused last, and since when.
+    pub rejected: Option<Rejected>,
+    pub since_rejected: Option<Duration>,
+    /// Where packets are heard from; `None` before any were believed.
+    pub latched: Option<SocketAddr>,
+    /// The sender has announced a pause.
+    pub is_paused: bool,
+    /// Digits are being collected, so the party is out of the mix.
+    pub is_collecting: bool,
+    /// Why nothing is heard of the party, where `Event::OneWay` has said so.
+    pub one_way_in: Option<&'static str>,
+    /// Why the party does not hear us, where `Event::OneWay` has said so.
+    pub one_way_out: Option<&'static str>,
+}
+
+/// An RTP datagram that was refused on its way in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rejected {
+    pub reason: Dropped,
+    pub from: SocketAddr,
+    /// As it stood in the header, encrypted or not; `None` where there was no header.
+    pub payload_type: Option<u8>,
+}
+
+impl Lately {
+    pub fn dropped_for(&self, reason: Dropped) -> u32 {
+        self.dropped[reason as usize]
+    }
+
+    /// The reason that most were dropped for on their way in, and how many.
+    pub fn most_dropped(&self) -> Option<(Dropped, u32)> {
+        let inbound = Dropped::ALL.iter().filter(|reason| reason.is_inbound());
+        inbound
+            .map(|reason| (*reason, self.dropped_for(*reason)))
+            .filter(|(_, count)| *count > 0)
+            .max_by_key(|(_, count)| *count)
+    }
+}
+
+/// The totals that the window compares. They wrap, and so do their differences.
+#[derive(Debug, Clone, Copy, Default)]
+struct Totals {
+    packets_received: u32,
+    packets_lost: u32,
+    packets_sent: u32,
+    send_errors: u32,
+    dropped: [u32; Dropped::COUNT],
+}
+
+impl Totals {
+    fn of(counts: &Counts) -> Totals {
+        Totals {
+            packets_received: counts.packets_received as u32,
+            packets_lost: counts.packets_lost as u32,
+            packets_sent: counts.packets_sent as u32,
+            send_errors: counts.send_errors as u32,
+            dropped: counts.dropped.map(|count| count as u32),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    /// As they were when the part began.
+    before: Totals,
+    level_dbfs_max: f32,
+    said_something: bool,
+    contributed: bool,
+}
+
+impl Part {
+    const fn beginning(before: Totals) -> Part {
+        Part {
+            before,
+            level_dbfs_max: f32::NEG_INFINITY,
+            said_something: false,
+            contributed: false,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Window {
+    /// Oldest first; the last is being filled.
+    parts: [Part; PARTS],
+    /// How many of the last ones have begun.
+    begun: usize,
+    ticks: u32,
+}
+
+impl Window {
+    /// Whether the next tick ends a part, for which the counters must be up to date.
+    pub fn ends_part(&self) -> bool {
+        self.ticks + 1 >= PART_TICKS
+    }
+
+    /// A tick has gone by.
+    pub fn step(&mut self, counts: &Counts, level_dbfs: f32, said_something: bool, contributed: bool) {
+        let part = &mut self.parts[PARTS - 1];
+        part.level_dbfs_max = part.level_dbfs_max.max(level_dbfs);
+        part.said_something |= said_something;
+        part.contributed |= contributed;
+        self.ticks += 1;
+        if self.ticks >= PART_TICKS {
+            self.parts.rotate_left(1);
+            self.parts[PARTS - 1] = Part::beginning(Totals::of(counts));
+            self.begun = (self.begun + 1).min(PARTS);
+            self.ticks = 0;
+        }
+    }
+
+    /// Fills in what the window knows.
+    pub fn write(&self, counts: &Counts, lately: &mut Lately) {
+        let parts = &self.parts[PARTS - self.begun..];
+        let (now, before) = (Totals::of(counts), parts[0].before);
+        let ticks = (self.begun as u32 - 1) * PART_TICKS + self.ticks;
+        lately.millis = ticks * TICK.as_millis() as u32;
+        lately.packets_received = now.packets_received.wrapping_sub(before.packets_received);
+        lately.packets_lost = now.packets_lost.wrapping_sub(before.packets_lost);
+        lately.packets_sent = now.packets_sent.wrapping_sub(before.packets_sent);
+        lately.send_errors = now.send_errors.wrapping_sub(before.send_errors);
+        lately.dropped = std::array::from_fn(|at| now.dropped[at].wrapping_sub(before.dropped[at]));
+        lately.level_dbfs_max = parts
+            .iter()
+            .map(|part| part.level_dbfs_max)
+            .fold(-127.0, f32::max);
+        lately.said_something = parts.iter().any(|part| part.said_something);
+        lately.contributed = parts.iter().any(|part| part.contributed);
+    }
+}
+
+impl Default for Window {
+    fn default() -> Window {
+        Window {
+            parts: [Part::beginning(Totals::default()); PARTS],
+            begun: 1,
+            ticks: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_of_the_last_two_seconds_and_no_more() {
+        let (mut window, mut counts) = (Window::default(), Counts::default());
+        let (mut lately, mut shortest) = (Lately::default(), u32::MAX);
+        for tick in 1..=1_000_u32 {
+            counts.packets_received += 1;
+            counts.dropped[Dropped::BadTag as usize] += u64::from(tick <= 500);
+            let loud = tick == 500;
+            window.step(&counts, if loud { -10.0 } else { -50.0 }, loud, loud);
+            window.write(&counts, &mut lately);
+            assert_eq!(lately.millis, lately.packets_received * 20, "tick {tick}");
+            assert!(lately.millis < 2_000);
+            if tick >= 100 {
+                shortest = shortest.min(lately.millis);
+            }
+            if tick > 600 {
+                assert_eq!(lately.dropped_for(Dropped::BadTag), 0, "tick {tick}");
+                assert_eq!(lately.level_dbfs_max, -50.0);
+                assert!(!lately.said_something && !lately.contributed);
+            } else if (500..580).contains(&tick) {
+                assert!(lately.dropped_for(Dropped::BadTag) > 0, "tick {tick}");
+                assert_eq!(lately.level_dbfs_max, -10.0);
+                assert!(lately.said_something && lately.contributed);
+            }
+        }
+        assert_eq!(shortest, 1_600);
+    }
+
+    #[test]
+    fn a_new_leg_has_no_more_than_it_has_lived() {
+        let (mut window, mut lately) = (Window::default(), Lately::default());
+        window.write(&Counts::default(), &mut lately);
+        assert_eq!((lately.millis, lately.level_dbfs_max), (0, -127.0));
+        window.step(&Counts::default(), -127.0, false, false);
+        window.write(&Counts::default(), &mut lately);
+        assert_eq!(lately.millis, 20);
+    }
+}

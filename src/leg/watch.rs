@@ -1,0 +1,341 @@
+//! Notices one-way audio and dead media by itself, tick by tick.
+//!
+//! Time is counted in ticks that the leg was given: while the machine stands still, or the leg is on its way between
+//! two rooms, nobody was silent. What is noticed has begun or has ended, never both within a moment.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::leg::lately::{Lately, Rejected, Window};
+use crate::leg::{Counts, Dropped, Leg};
+use crate::time::TICK;
+
+/// So long nothing is heard before that is told: with the sound in hand it is told within two seconds.
+const NOTICE_TICKS: u32 = 80;
+
+/// A shorter gap is none: Opus sends a packet each 400 ms while it pauses.
+const GAP_TICKS: u32 = 25;
+
+/// So long there must be no gap before one-way audio has ended.
+const RECOVERY_TICKS: u32 = 50;
+
+/// A sender of RTCP that has announced a pause is believed to be there for so long after its last: its reports come
+/// each 5 s or so (RFC 3550 §6.2).
+const RTCP_TICKS: u32 = 500;
+
+/// So many of what was dropped lately make the reason: no fewer than a sender of the longest packets sends meanwhile.
+const REASON_MIN: u32 = 8;
+
+/// A media timeout unless it is set.
+pub const DEFAULT_MEDIA_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Seen from us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// We do not hear the party.
+    In,
+    /// The party does not hear us.
+    Out,
+}
+
+impl Direction {
+    pub const ALL: [Direction; 2] = [Direction::In, Direction::Out];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Direction::In => "in",
+            Direction::Out => "out",
+        }
+    }
+}
+
+/// One-way audio that has begun or ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OneWay {
+    pub direction: Direction,
+    pub on: bool,
+    /// A name of ours: of what most were dropped for lately, or `nothing_arrives`, `stopped`, `not_played`, `not_sent`.
+    pub reason: &'static str,
+}
+
+/// What a tick has shown beside the counters.
+#[derive(Debug, Clone, Copy)]
+struct Sight {
+    /// By what is agreed, the remote sends.
+    receives: bool,
+    /// By what is agreed, the remote takes what we send.
+    sends: bool,
+    has_destination: bool,
+    /// Packets that were played so far.
+    played: u64,
+    is_paused: bool,
+    timeout: Option<Duration>,
+    level_dbfs: f32,
+    says_something: bool,
+    contributes: bool,
+}
+
+/// What was noticed in a tick.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Noticed {
+    pub one_way: [Option<OneWay>; 2],
+    pub media_timeout: bool,
+}
+
+/// How many ticks ago something happened last.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ago(Option<u32>);
+
+impl Ago {
+    fn step(&mut self, happens: bool) {
+        self.0 = match (happens, self.0) {
+            (true, _) => Some(0),
+            (false, ticks) => ticks.map(|ticks| ticks.saturating_add(1)),
+        };
+    }
+
+    fn is_within(self, ticks: u32) -> bool {
+        self.0.is_some_and(|ago| ago <= ticks)
+    }
+
+    fn duration(self) -> Option<Duration> {
+        self.0.map(|ticks| TICK * ticks)
+    }
+}
+
+/// One direction of the sound, and whether it was told to be missing.
+#[derive(Debug, Clone, Copy, Default)]
+struct Alarm {
+    missing_ticks: u32,
+    flowing_ticks: u32,
+    told: Option<&'static str>,
+}
+
+impl Alarm {
+    fn is_due(&self) -> bool {
+        self.told.is_none() && self.missing_ticks + 1 >= NOTICE_TICKS
+    }
+
+    /// `flows` is `None` where nothing is to be expected.
+    fn step(
+        &mut self,
+        flows: Option<bool>,
+        reason: impl FnOnce() -> &'static str,
+    ) -> Option<(bool, &'static str)> {
+        self.missing_ticks = match flows {
+            Some(false) => self.missing_ticks.saturating_add(1),
+            Some(true) | None => 0,
+        };
+        self.flowing_ticks = match self.missing_ticks < GAP_TICKS {
+            true => self.flowing_ticks.saturating_add(1),
+            false => 0,
+        };
+        match self.told {
+            None if self.missing_ticks >= NOTICE_TICKS => {
+                let reason = reason();
+                self.told = Some(reason);
+                Some((true, reason))
+            }
+            Some(reason) if flows.is_none() || self.flowing_ticks >= RECOVERY_TICKS => {
+                self.told = None;
+                Some((false, reason))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A leg's watch over itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Watch {
+    window: Window,
+    /// The counters as of the last tick: RTP and RTCP received, packets played, sent, not taken by the socket.
+    received: u64,
+    rtcp: u64,
+    played: u64,
+    sent: u64,
+    send_errors: u64,
+    since_arrival: Ago,
+    since_played: Ago,
+    since_rtcp: Ago,
+    since_rejected: Ago,
+    /// The same, of what came from the remote's own host.
+    since_own_rejected: Ago,
+    rejected: Option<Rejected>,
+    /// Since the last tick.
+    rejects: bool,
+    rejects_own: bool,
+    /// The socket has taken nothing since it refused a packet.
+    send_fails: bool,
+    inbound: Alarm,
+    outbound: Alarm,
+    /// Ticks without RTP and RTCP while there should be some.
+    dead_ticks: u32,
+    is_timed_out: bool,
+}
+
+impl Watch {
+    /// An RTP datagram was refused; `is_own`: it came from the host of the remote.
+    pub fn reject(&mut self, rejected: Rejected, is_own: bool) {
+        self.rejected = Some(rejected);
+        self.rejects = true;
+        self.rejects_own |= is_own;
+    }
+
+    /// Another bound of the time without media: what is over it already is told anew.
+    pub fn restart_timeout(&mut self) {
+        self.is_timed_out = false;
+    }
+
+    /// Whether the next tick goes by counters that must be up to date.
+    pub fn needs_counters(&self) -> bool {
+        self.window.ends_part() || self.inbound.is_due()
+    }
+
+    fn step(&mut self, counts: &Counts, sight: Sight) -> Noticed {
+        self.window
+            .step(counts, sight.level_dbfs, sight.says_something, sight.contributes);
+        let arrives = changes(&mut self.received, counts.packets_received);
+        let plays = changes(&mut self.played, sight.played);
+        let reports = changes(&mut self.rtcp, counts.rtcp_received);
+        self.since_arrival.step(arrives);
+        self.since_played.step(plays);
+        self.since_rtcp.step(reports);
+        self.since_rejected.step(std::mem::take(&mut self.rejects));
+        self.since_own_rejected
+            .step(std::mem::take(&mut self.rejects_own));
+
+        let hears = sight.receives.then_some(plays || self.is_pause_believed(sight));
+        let mut inbound = self.inbound;
+        let inbound_noticed = inbound.step(hears, || self.reason_inbound(counts));
+        self.inbound = inbound;
+
+        let refused = changes(&mut self.send_errors, counts.send_errors);
+        let sends = changes(&mut self.sent, counts.packets_sent);
+        self.send_fails = refused || self.send_fails && !sends;
+        let sends = sight.sends.then_some(sight.has_destination && !self.send_fails);
+        let outbound_noticed = self.outbound.step(sends, || "not_sent");
+
+        let told = |direction, noticed: Option<(bool, &'static str)>| {
+            noticed.map(|(on, reason)| OneWay {
+                direction,
+                on,
+                reason,
+            })
+        };
+        Noticed {
+            one_way: [
+                told(Direction::In, inbound_noticed),
+                told(Direction::Out, outbound_noticed),
+            ],
+            media_timeout: self.times_out(sight, arrives || reports),
+        }
+    }
+
+    /// A sender that has announced a pause may send nothing for minutes. It is believed as long as its RTCP comes, if
+    /// any ever came, and as nothing else of it is refused.
+    fn is_pause_believed(&self, sight: Sight) -> bool {
+        let is_alive = self.since_rtcp.0.is_none() || self.since_rtcp.is_within(RTCP_TICKS);
+        sight.is_paused && is_alive && !self.since_own_rejected.is_within(GAP_TICKS)
+    }
+
+    fn reason_inbound(&self, counts: &Counts) -> &'static str {
+        let mut lately = Lately::default();
+        self.window.write(counts, &mut lately);
+        match lately.most_dropped() {
+            Some((reason, count)) if count >= REASON_MIN => reason.name(),
+            _ if self.since_arrival.is_within(GAP_TICKS) => "not_played",
+            _ if self.since_played.0.is_some() => "stopped",
+            _ => "nothing_arrives",
+        }
+    }
+
+    fn times_out(&mut self, sight: Sight, is_alive: bool) -> bool {
+        if is_alive || !sight.receives {
+            self.dead_ticks = 0;
+            self.is_timed_out = false;
+            return false;
+        }
+        self.dead_ticks = self.dead_ticks.saturating_add(1);
+        let is_over = sight
+            .timeout
+            .is_some_and(|timeout| TICK * self.dead_ticks >= timeout);
+        is_over && !std::mem::replace(&mut self.is_timed_out, true)
+    }
+
+    /// What was told to have begun ends with the leg's time in its room; if it goes on, the next room is told.
+    pub fn end(&mut self) -> impl Iterator<Item = OneWay> {
+        let told = [
+            (Direction::In, self.inbound.told.take()),
+            (Direction::Out, self.outbound.told.take()),
+        ];
+        told.into_iter().filter_map(|(direction, told)| {
+            told.map(|reason| OneWay {
+                direction,
+                on: false,
+                reason,
+            })
+        })
+    }
+
+    pub fn lately(&self, counts: &Counts) -> Lately {
+        let mut lately = Lately {
+            since_arrival: self.since_arrival.duration(),
+            since_played: self.since_played.duration(),
+            since_rtcp: self.since_rtcp.duration(),
+            rejected: self.rejected,
+            since_rejected: self.since_rejected.duration(),
+            one_way_in: self.inbound.told,
+            one_way_out: self.outbound.told,
+            ..Lately::default()
+        };
+        self.window.write(counts, &mut lately);
+        lately
+    }
+}
+
+/// Takes the counter's new value; whether it is another.
+fn changes(before: &mut u64, now: u64) -> bool {
+    std::mem::replace(before, now) != now
+}
+
+impl Leg {
+    /// A tick of the watch, after the leg was heard and fed. `mixes_everybody`: its room does not ask who speaks.
+    pub(crate) fn notice(&mut self, mixes_everybody: bool) -> Noticed {
+        let terms = self.media.terms();
+        let is_agreed = !terms.formats.is_empty();
+        let level_dbfs = self.activity.level_dbfs();
+        let sight = Sight {
+            receives: is_agreed && terms.receives,
+            sends: is_agreed && terms.sends && terms.remote.is_some(),
+            has_destination: self.source.destination().is_some(),
+            played: self.media.playout.stats().played_packets,
+            is_paused: self.media.playout.is_paused(),
+            timeout: self.settings.media_timeout,
+            level_dbfs,
+            says_something: self.activity.contributes() || mixes_everybody && level_dbfs > -127.0,
+            contributes: self.contributing,
+        };
+        self.watch.step(&self.counts, sight)
+    }
+
+    /// The leg's last two seconds.
+    pub(super) fn lately(&self) -> Lately {
+        let mut lately = self.watch.lately(&self.counts);
+        lately.latched = self.source.latched();
+        lately.is_paused = self.media.playout.is_paused();
+        lately.is_collecting = self.digits.is_collecting();
+        lately
+    }
+
+    /// Remembers an RTP datagram that was refused. It is as it came, or deciphered.
+    pub(super) fn remember_rejected(&mut self, reason: Dropped, from: SocketAddr, datagram: &[u8]) {
+        let rejected = Rejected {
+            reason,
+            from,
+            payload_type: (datagram.len() >= 2).then(|| datagram[1] & 0x7f),
+        };
+        let is_own = self.source.knows_host(from.ip());
+        self.watch.reject(rejected, is_own);
+    }
+}
