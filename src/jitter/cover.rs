@@ -4,7 +4,7 @@ use super::bridge;
 use super::expand;
 use super::playout::{PlayedKind, Playout, duration_us};
 use crate::codec::{Decoder, PAYLOAD_MS_MAX};
-use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer};
+use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
 use crate::time::Time;
 use std::time::Duration;
 
@@ -285,14 +285,19 @@ impl Playout {
     }
 
     fn let_go(&mut self) {
-        if !self.expand.is_active() {
-            if self.heard {
-                self.expand.start(self.sound.newest(), self.sound.rate());
-            } else {
-                self.expand.start_silent(self.sound.rate());
-            }
-        }
+        self.lead_on(self.sound.rate());
         self.expand.release();
+    }
+
+    /// Goes on from what was heard last, in order to lead over from it.
+    pub(super) fn lead_on(&mut self, rate: Rate) {
+        if self.expand.is_active() {
+            // It does so already.
+        } else if self.heard {
+            self.expand.start(self.sound.newest(), rate);
+        } else {
+            self.expand.start_silent(rate);
+        }
     }
 
     fn fill_from_expand(&mut self, samples: usize) {

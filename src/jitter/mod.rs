@@ -3,7 +3,7 @@
 //! ```text
 //! insert ─▶ arrival ──────────────▶ buffer ─────────▶ playout ──────────▶ sound ─▶ pull
 //!             ├ stream (does it        (packets,        ├ decode
-//!             │  belong?)               in order)       ├ cover       nothing there: repair, conceal, pause
+//!             │  belong?)               in order)       ├ cover       nothing there: repair, bridge, expand, pause, background
 //!             ├ stamps (by what clock?)                 └ depth
 //!             └ delay, peaks (how late                     ├ accelerate   too much there: drop, shorten
 //!                do packets come?)                         └ preemptive   too little, by the arrivals or drift: lengthen

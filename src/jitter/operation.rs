@@ -6,7 +6,7 @@
 pub enum Operation {
     /// Nothing arrives: before the first packet, in a pause, long after the last.
     Silence,
-    /// The noise of a pause, as its sender describes it.
+    /// The noise of a pause, as its sender describes it, or of a long hole, as the leg's own background was.
     ComfortNoise,
     /// What was sent, as it was sent.
     Normal,
