@@ -370,28 +370,31 @@ fn a_party_that_is_not_heard_is_told_within_two_seconds_and_its_end_as_well() {
 
 #[test]
 fn media_that_has_died_is_told_and_ends_the_leg_where_that_is_asked_for() {
-    let served = Served::start(&["rtp.media_timeout_s=1"]);
+    let served = Served::start(&["rtp.media_timeout_s=3"]);
     let mut events = Events::open(served.http, "?conferenceId=r", "");
     let phone = Phone::seat(&served, "r", "a");
     let body = json!({
-        "conferenceId": "r", "callId": "b", "sdp": sdp(5004, "RTP/AVP 0", ""), "mediaTimeoutS": 3, "endOnMediaTimeout": true,
+        "conferenceId": "r", "callId": "b", "sdp": sdp(5004, "RTP/AVP 0", ""), "mediaTimeoutS": 5, "endOnMediaTimeout": true,
     });
     let leg = served.post("/v1/legs", &body).json(201);
     assert_eq!(
         (&leg["mediaTimeoutS"], &leg["endOnMediaTimeout"]),
-        (&json!(3), &json!(true))
+        (&json!(5), &json!(true))
     );
+    eventually("it is heard", || {
+        served.get("/v1/legs/a").json(200)["media"]["packetsReceived"].as_u64() > Some(10)
+    });
     phone.now(SENDS_NOTHING);
     let of_a = events.until("leg.media_timeout");
     assert_eq!(
         json!([of_a["callId"], of_a["seconds"], of_a["ends"]]),
-        json!(["a", 1, false])
+        json!(["a", 3, false])
     );
     assert!(of_a["lastArrival"].as_str().unwrap().ends_with('Z'));
     let of_b = events.until("leg.media_timeout");
     assert_eq!(
         json!([of_b["callId"], of_b["seconds"], of_b["ends"], of_b["lastArrival"]]),
-        json!(["b", 3, true, null])
+        json!(["b", 5, true, null])
     );
     let left = events.until("leg.left");
     assert_eq!(
@@ -402,7 +405,7 @@ fn media_that_has_died_is_told_and_ends_the_leg_where_that_is_asked_for() {
     let kept = served.get("/v1/legs/a").json(200);
     assert_eq!(
         (&kept["mediaTimeoutS"], &kept["endOnMediaTimeout"]),
-        (&json!(1), &json!(false))
+        (&json!(3), &json!(false))
     );
     assert_eq!(served.metric("mixminus_media_timeouts_total"), 2.0);
     let changed = served
@@ -423,6 +426,6 @@ fn media_that_has_died_is_told_and_ends_the_leg_where_that_is_asked_for() {
         .json(200);
     assert_eq!(
         (&cleared["mediaTimeoutS"], &cleared["endOnMediaTimeout"]),
-        (&json!(1), &json!(false))
+        (&json!(3), &json!(false))
     );
 }
