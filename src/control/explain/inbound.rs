@@ -228,12 +228,14 @@ pub fn decoded(leg: &LegFacts) -> Finding {
     let is_new = lately.since_played.is_none() && lately.packets_received < 10;
     match flow(leg) {
         Flow::Accepted if is_fresh(lately.since_played) => {
-            let undecodable = lately.dropped_for(Dropped::Undecodable);
-            holds(format!(
-                "{codec} is decoded; {} {} could not be.",
-                packets(undecodable),
-                window(lately)
-            ))
+            holds(match lately.dropped_for(Dropped::Undecodable) {
+                0 => format!("{codec} is decoded."),
+                count => format!(
+                    "{codec} is decoded, but for {} {}.",
+                    packets(count),
+                    window(lately)
+                ),
+            })
         }
         Flow::Accepted if pauses(leg) => holds(format!("{codec} was decoded until the pause.")),
         Flow::Accepted if is_new => unknown("The first packets have just come."),
@@ -260,7 +262,7 @@ pub fn delay(leg: &LegFacts) -> Finding {
     }
     let (lost, received) = (lately.packets_lost, lately.packets_received);
     let figures = format!(
-        "{} {} lost, {received} received; delay {:.0} ms, the network asks for {:.0} ms, jitter {:.1} ms.",
+        "{} lost and {received} received {}; delay {:.0} ms, the network asks for {:.0} ms, jitter {:.1} ms.",
         packets(lost),
         window(lately),
         report.delay_ms,
