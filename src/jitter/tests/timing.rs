@@ -292,15 +292,20 @@ fn after_a_storm_the_delay_never_was_beyond_its_bound_and_is_back_within_five_se
             .delayed(|n| storm.get(n).copied().unwrap_or(0))
             .without(|n| n % 50 == 7);
         let line = bounded(max_ms, sender.sent);
-        let back = line.settled_within(36_000..59_000);
+        // A target that falls is followed within five seconds as well.
+        let farthest = (1_800..3_950).map(|tick| {
+            let targets = line.ticks[tick - 250..=tick]
+                .iter()
+                .map(|tick| tick.stats.target_delay_ms);
+            line.ticks[tick].stats.delay_ms - targets.fold(7.0, f32::max)
+        });
+        let farthest = farthest.fold(0.0, f32::max);
         println!(
-            "storm, bound {max_ms}: highest {:.0} ms, six seconds after at most {:.1} ms, target {:.0} ms",
+            "storm, bound {max_ms}: highest {:.0} ms, from six seconds after at most {farthest:.1} ms beyond a target of the last five",
             line.stats().delay_ms_max,
-            quantile(&back, 1.0),
-            line.ticks[1_800].stats.target_delay_ms
         );
-        let late_target = line.ticks[1_800].stats.target_delay_ms.max(7.0);
-        assert!(quantile(&back, 1.0) <= late_target + 20.0, "seed {seed}");
+        // A target is met by whole ticks, so up to one lies above it before the delay is too long at all.
+        assert!(farthest <= 20.0 + 20.0, "seed {seed}: {farthest}");
         // And what spikes have asked for is forgotten when they have not come again.
         let end = quantile(&line.settled_within(70_000..79_000), 1.0);
         assert!(end <= 32.0, "seed {seed}: {end}");
