@@ -324,7 +324,7 @@ fn sighup_reads_the_keys_again_and_keeps_the_old_ones_when_they_are_wrong() {
 
 #[test]
 fn without_file_descriptors_a_leg_is_refused_and_those_that_are_go_on() {
-    let process = Process::start_with(Some(44), &[], &["engine.legs=16"]);
+    let process = Process::start_with(Some(44), &[], &["engine.legs=16", "rtp.port_rest_s=1"]);
     let refused = (0..16).find_map(|index| {
         let body = leg("r", &format!("call-{index}"));
         let reply = send(process.http, "POST", "/v1/legs", &[], body.to_string().as_bytes());
@@ -335,5 +335,7 @@ fn without_file_descriptors_a_leg_is_refused_and_those_that_are_go_on() {
     assert!(reply.refused(50300).contains("file descriptor"));
     assert_eq!(process.status("GET", "/v1/legs/call-0", &json!({})), 200);
     assert_eq!(process.status("DELETE", "/v1/legs/call-0", &json!({})), 204);
-    assert_eq!(process.status("POST", "/v1/legs", &leg("r", "again")), 201);
+    eventually("the descriptors of its ports are free once those have rested", || {
+        process.status("POST", "/v1/legs", &leg("r", "again")) == 201
+    });
 }
