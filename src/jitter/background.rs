@@ -6,10 +6,10 @@ use crate::codec::comfort_noise::{Description, ORDER_MAX};
 use crate::frame::Rate;
 
 /// One packet of so many is looked at.
-const EVERY: u8 = 8;
+const EVERY: u8 = 32;
 
 /// The quietest of so many looks is remembered, and of as many before them: 10 to 20 s of packets of 20 ms.
-const LOOKS: u8 = 64;
+const LOOKS: u8 = 16;
 
 /// So much of a packet is looked at.
 const LOOK_MS: usize = 20;
@@ -67,6 +67,7 @@ impl Background {
         }
     }
 
+    #[cold]
     fn look(&mut self, sound: &[f32], rate: Rate) {
         self.packets = 0;
         if rate != self.rate {
@@ -133,9 +134,14 @@ impl Background {
     #[inline]
     pub fn leave(&mut self, sound: &mut [f32]) {
         if self.heard > 0 {
-            self.noise.leave(sound);
-            self.heard = 0;
+            self.fade_out(sound);
         }
+    }
+
+    #[cold]
+    fn fade_out(&mut self, sound: &mut [f32]) {
+        self.noise.leave(sound);
+        self.heard = 0;
     }
 }
 

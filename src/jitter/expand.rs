@@ -244,6 +244,7 @@ impl Expand {
     }
 
     /// The next samples of made-up sound.
+    #[inline(never)]
     pub fn fill(&mut self, sound: &mut [f32]) {
         for sample in sound {
             *sample = self.next_sample();
@@ -251,6 +252,7 @@ impl Expand {
     }
 
     /// Blends the made-up sound into the beginning of the real one, and is done.
+    #[inline(never)]
     pub fn merge(&mut self, sound: &mut [f32]) {
         let overlap = (MERGE_MS * self.rate.samples_per_ms()).min(sound.len());
         for (n, sample) in sound[..overlap].iter_mut().enumerate() {
