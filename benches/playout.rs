@@ -1,4 +1,4 @@
-//! One packet in and one tick out, on a clean network, with loss, and while the delay is lowered.
+//! One packet in and one tick out, on a clean network, under jitter, with loss, and while the delay is lowered.
 
 mod thread_time;
 
@@ -19,6 +19,8 @@ struct Leg {
     decoders: [Decoder; 1],
     payload: Vec<u8>,
     packet: u64,
+    /// Packets come up to so much later.
+    jitter_ms: u64,
     pcm: [f32; FRAME_SAMPLES_MAX],
 }
 
@@ -30,12 +32,14 @@ impl Leg {
             decoders: [Decoder::new(codec).expect("a codec that needs no library")],
             payload: (0..bytes).map(|n| (n * 7 % 128) as u8).collect(),
             packet: 0,
+            jitter_ms: 0,
             pcm: [0.0; FRAME_SAMPLES_MAX],
         }
     }
 
     fn insert(&mut self) {
-        let arrival = Time::from_millis(20 * self.packet + 7);
+        let late_ms = self.packet * 7_919 % (self.jitter_ms + 1);
+        let arrival = Time::from_millis(20 * self.packet + 7 + late_ms);
         let timestamp = self.packet as u32 * self.decoders[0].codec().rate().samples_per_tick() as u32;
         self.payload[3] = self.packet as u8;
         let taken = self.playout.insert(
@@ -51,7 +55,7 @@ impl Leg {
     }
 
     fn pull(&mut self) {
-        let now = Time::from_millis(20 * self.packet);
+        let now = Time::from_millis(20 * self.packet + self.jitter_ms);
         black_box(self.playout.pull(now, &mut self.decoders, &mut self.pcm));
     }
 }
@@ -71,6 +75,14 @@ fn playout(criterion: &mut Criterion<ThreadTime>) {
             });
         });
     }
+    let mut leg = Leg::new(Codec::Pcmu);
+    leg.jitter_ms = 40;
+    group.bench_function("pcmu_jitter_40_ms", |bencher| {
+        bencher.iter(|| {
+            leg.insert();
+            leg.pull();
+        });
+    });
     let mut leg = Leg::new(Codec::Pcmu);
     group.bench_function("pcmu_every_tenth_lost", |bencher| {
         bencher.iter(|| {

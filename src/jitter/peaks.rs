@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn a_longer_path_and_a_gap_that_no_buffer_bridges_are_no_spikes() {
         let mut peaks = Peaks::default();
-        let longer = |n: u64| if (n / 100).is_multiple_of(2) { 0 } else { 150_000 };
+        let longer = |n: u64| u32::from(!(n / 100).is_multiple_of(2)) * 150_000;
         assert_eq!(expected_after(&mut peaks, 0..1_000, longer), 0);
         assert_eq!(
             expected_after(&mut peaks, 1_000..2_000, |n| stop(n, 100, 700_000)),
