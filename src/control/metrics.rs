@@ -30,13 +30,13 @@ pub fn render(figures: &Figures) -> String {
 
     page.histogram(
         "mixminus_playout_delay_seconds",
-        "Legs there are now, by their present playout delay.",
+        "Seconds of legs, by their playout delay.",
         engines,
         |engine| &engine.playout_delay,
     );
     page.histogram(
         "mixminus_playout_target_delay_seconds",
-        "Legs there are now, by the playout delay that their arrivals ask for.",
+        "Seconds of legs, by the playout delay that their arrivals ask for.",
         engines,
         |engine| &engine.playout_target,
     );
@@ -135,7 +135,7 @@ pub fn render(figures: &Figures) -> String {
     }
 
     type Figure = fn(&EngineStats) -> u64;
-    let by_engine: [(&str, &str, &str, Figure); 18] = [
+    let by_engine: [(&str, &str, &str, Figure); 19] = [
         ("mixminus_engine_legs", "gauge", "Legs seated.", |engine| {
             engine.legs.into()
         }),
@@ -150,6 +150,12 @@ pub fn render(figures: &Figures) -> String {
             "counter",
             "Encoder runs, shared ones counted once.",
             |engine| engine.encodes,
+        ),
+        (
+            "mixminus_lost_packets_total",
+            "counter",
+            "Packets that had not come when a later one was played.",
+            |engine| engine.packets_lost,
         ),
         (
             "mixminus_concealed_samples_total",
@@ -414,6 +420,7 @@ mod tests {
                 max_ms: 80.0,
             });
         }
+        engine.playout_delay_ms_max = 80.0;
         let figures = Figures {
             engines: vec![engine.clone(), engine],
             realtime: vec![true, false],

@@ -214,9 +214,8 @@ impl Engine {
                     self.stats.add(&leg.settle());
                 }
                 (*report).clone_from(&self.stats);
-                for leg in self.legs.iter().flatten() {
-                    report.note_delay(leg.delay());
-                }
+                let delays = self.legs.iter().flatten().map(|leg| leg.delay().max_ms);
+                report.playout_delay_ms_max = delays.fold(0.0, f32::max);
                 report.legs = self.legs.iter().flatten().count() as u32;
                 report.rooms = self.rooms.iter().flatten().count() as u32;
                 report.contributing =

@@ -17,6 +17,8 @@ pub struct EngineStats {
     pub rtcp_received: u64,
     pub rtcp_sent: u64,
     pub dropped: [u64; Dropped::COUNT],
+    /// Packets that had not come when a later one was played.
+    pub packets_lost: u64,
     pub samples_concealed: u64,
     pub samples_accelerated: u64,
     pub samples_expanded: u64,
@@ -28,10 +30,10 @@ pub struct EngineStats {
     pub reclocked: u64,
     /// Ticks of legs, by what was decided for them.
     pub operations: [u64; Operation::COUNT],
-    /// Legs by their delay and by what their arrivals ask for, at the moment of the report.
+    /// Seconds of legs, by their delay and by what their arrivals ask for.
     pub playout_delay: Histogram,
     pub playout_target: Histogram,
-    /// The highest delay that any of those legs has had.
+    /// The highest delay that any leg there is has had, at the moment of the report.
     pub playout_delay_ms_max: f32,
     /// Encoder runs, shared ones counted once.
     pub encodes: u64,
@@ -67,6 +69,7 @@ impl Default for EngineStats {
             rtcp_received: 0,
             rtcp_sent: 0,
             dropped: [0; Dropped::COUNT],
+            packets_lost: 0,
             samples_concealed: 0,
             samples_accelerated: 0,
             samples_expanded: 0,
@@ -97,6 +100,7 @@ impl Default for EngineStats {
 impl EngineStats {
     /// Adds what a leg's playout has counted.
     pub(crate) fn add(&mut self, counts: &Counts) {
+        self.packets_lost += counts.packets_lost;
         self.samples_concealed += counts.samples_concealed;
         self.samples_accelerated += counts.samples_accelerated;
         self.samples_expanded += counts.samples_expanded;
@@ -113,11 +117,10 @@ impl EngineStats {
         }
     }
 
-    /// Notes a leg's delay of this moment.
+    /// Notes a leg's delay of this moment: once in each of its seconds.
     pub(crate) fn note_delay(&mut self, leg: LegDelay) {
         self.playout_delay.observe((leg.now_ms * 1.0e6) as u64);
         self.playout_target.observe((leg.target_ms * 1.0e6) as u64);
-        self.playout_delay_ms_max = self.playout_delay_ms_max.max(leg.max_ms);
     }
 
     pub(crate) fn note(&mut self, outcome: Result<(), Dropped>) {

@@ -8,6 +8,9 @@ use crate::leg::{Leg, Noticed};
 use crate::room::{Progress, Room};
 use crate::time::Tick;
 
+/// How often a leg's delay is noted: once a second.
+const DELAY_NOTED_TICKS: u64 = 50;
+
 pub(super) fn watch_all(
     room: &Room,
     legs: &mut [Option<Box<Leg>>],
@@ -25,6 +28,10 @@ pub(super) fn watch_all(
         let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
             continue;
         };
+        // Not all of them in one tick.
+        if (step.tick.0 + u64::from(seat.leg.0)).is_multiple_of(DELAY_NOTED_TICKS) {
+            stats.note_delay(leg.delay());
+        }
         if leg.watch.needs_counters() {
             stats.add(&leg.settle());
         }

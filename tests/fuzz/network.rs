@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use mixminus::codec::{Codec, Decoder};
+use mixminus::codec::{Codec, Decoder, PAYLOAD_MS_MAX};
 use mixminus::frame::{FRAME_SAMPLES_MAX, Rate};
-use mixminus::jitter::{Content, DELAY_MAX, Playout, PlayoutConfig};
+use mixminus::jitter::{Content, DELAY_MAX, DELAY_MIN, PlayedKind, Playout, PlayoutConfig};
 use mixminus::rtp::packet::{Extension, HEADER_BYTES, Header, Packet};
 use mixminus::rtp::rtcp::{self, Blocks, ReportBlock, Rtcp};
 use mixminus::time::{TICK, Time};
@@ -155,6 +155,7 @@ pub fn playout(bytes: &[u8]) {
     ];
     let codecs = OFFERS[usize::from(codecs) % OFFERS.len()];
     let max_delay = Duration::from_millis(4 * u64::from(max_delay));
+    let bound = max_delay.clamp(DELAY_MIN, DELAY_MAX);
     let mut decoders: Vec<Decoder> = codecs
         .iter()
         .map(|codec| Decoder::new(*codec).expect("the codec is one of ours"))
@@ -176,7 +177,8 @@ pub fn playout(bytes: &[u8]) {
         );
         let stats = playout.stats();
         assert!(stats.delay_ms.is_finite() && stats.jitter_ms.is_finite());
-        assert!(stats.target_delay_ms <= DELAY_MAX.as_millis() as f32);
+        assert!(stats.target_delay_ms <= bound.as_secs_f32() * 1_000.0);
+        played.kind
     };
     let mut packets = 0;
     for op in rest.chunks_exact(8).take(1_000) {
@@ -215,9 +217,14 @@ pub fn playout(bytes: &[u8]) {
         let _ = playout.insert(arrival, content, ssrc, sequence, timestamp, &payload);
         packets += 1;
     }
-    // What is in hand is heard within the greatest delay; then there is nothing left but silence or noise.
-    for _ in 0..40 {
-        pull(&mut playout, due_us);
+    // What is in hand is heard within the greatest delay and the longest packet, then fades; what is left is noise at most.
+    let heard_out = bound + Duration::from_millis(PAYLOAD_MS_MAX as u64 + 300);
+    for left in (0..heard_out.as_millis() / TICK.as_millis()).rev() {
+        let kind = pull(&mut playout, due_us);
+        assert!(
+            left > 0 || kind != PlayedKind::Voice,
+            "nobody has spoken for {heard_out:?}"
+        );
         due_us += TICK.as_micros() as u64;
     }
     playout.flush();

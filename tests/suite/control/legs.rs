@@ -249,7 +249,7 @@ fn what_is_full_is_refused_with_a_time_to_come_back_and_recovers() {
     served.leg("r", "c");
     assert_eq!(served.metric("mixminus_ports_free"), 18.0);
 
-    let ports = Served::start(&["rtp.ports=44900-44903"]);
+    let ports = Served::start(&["rtp.ports=23900-23903"]);
     ports.leg("r", "a");
     ports.leg("r", "b");
     let message = ports

@@ -29,7 +29,8 @@ pub struct Reply {
 /// A range of 40 media ports and a directory that no other test of this process uses.
 pub fn place_of_its_own() -> (String, PathBuf) {
     let number = STARTED.fetch_add(1, Ordering::Relaxed);
-    let first = 45_000 + number * 40;
+    // Below what the kernel gives to whoever asks for any port.
+    let first = 24_000 + number * 40;
     let dir = std::env::temp_dir().join(format!("mixminus-control-{}-{number}", std::process::id()));
     (format!("{first}-{}", first + 39), dir)
 }

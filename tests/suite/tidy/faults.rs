@@ -85,7 +85,8 @@ fn tests_below(folders: &[PathBuf]) -> BTreeSet<String> {
                     if let Some(rest) = line.strip_prefix("fn ").filter(|_| is_test) {
                         tests.extend(rest.split('(').next().map(str::to_owned));
                     }
-                    is_test = line == "#[test]" || is_test && line.starts_with("#[");
+                    is_test = line == "#[test]"
+                        || is_test && line.starts_with("#[") && !line.starts_with("#[ignore");
                 }
             }
         }
