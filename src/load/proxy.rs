@@ -35,6 +35,8 @@ pub struct Line {
 pub struct Passed {
     pub offered: u64,
     pub lost: u64,
+    /// Of the lost, RTP.
+    pub lost_rtp: u64,
     /// Passed on; what is sent twice is two.
     pub delivered: u64,
     /// A socket did not take them.
@@ -195,13 +197,16 @@ impl Relay {
         let Line { sockets, ways } = line;
         let passed = &mut self.relayed.directions[direction];
         inbox.drain(&sockets[direction], |at, datagram| {
-            if let Some((ssrc, sequence)) = place_in_stream(datagram) {
+            let place = place_in_stream(datagram);
+            if let Some((ssrc, sequence)) = place {
                 streams[direction].arrive(at, ssrc, sequence, datagram.len());
             }
             let arrival = Time::from_nanos(u64::try_from(at.nanos_since(self.epoch)).unwrap_or(0));
             let deliveries = ways[direction].offer(arrival, datagram.len());
             passed.offered += 1;
-            passed.lost += u64::from(deliveries.times().is_empty());
+            let is_lost = deliveries.times().is_empty();
+            passed.lost += u64::from(is_lost);
+            passed.lost_rtp += u64::from(is_lost && place.is_some());
             for due in deliveries.times() {
                 passed.took.record(due.since(arrival));
                 self.number += 1;
@@ -242,6 +247,7 @@ impl Relayed {
             directions: [(); 2].map(|()| Passed {
                 offered: 0,
                 lost: 0,
+                lost_rtp: 0,
                 delivered: 0,
                 refused: 0,
                 took: Distribution::new(),
@@ -339,6 +345,7 @@ mod tests {
         assert_eq!(up.offered, 200);
         assert_eq!(up.delivered, heard.len() as u64);
         assert!((20..=60).contains(&up.lost), "{}", up.lost);
+        assert_eq!(up.lost_rtp, up.lost);
         assert_eq!(up.missing, 0);
         let took = up.took.quantile(0.5).expect("some came");
         assert!(

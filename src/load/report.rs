@@ -162,12 +162,12 @@ impl Way {
 
 impl Impaired {
     pub fn of(impairment: &Impairment, relayed: &Relayed, legs: Watched, received: &Received) -> Impaired {
-        let to_parties = Way::of(&relayed.directions[TO_PARTY]);
+        let lost_rtp = relayed.directions[TO_PARTY].lost_rtp;
         Impaired {
             asked: impairment.text.clone(),
             to_daemon: Way::of(&relayed.directions[TO_DAEMON]),
-            missing_besides: received.missing.saturating_sub(to_parties.lost),
-            to_parties,
+            missing_besides: received.missing.saturating_sub(lost_rtp),
+            to_parties: Way::of(&relayed.directions[TO_PARTY]),
             proxy_lateness_ms: Quantiles::of(&relayed.lateness),
             legs,
         }
