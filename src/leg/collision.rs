@@ -42,15 +42,15 @@ impl Leg {
             && units_ago <= clock_hz * REMEMBERED_SECONDS
     }
 
-    /// The remote, whose packet it is beyond doubt, uses our SSRC: we leave it to them. What looks like a collision and
-    /// cannot be one comes back to us.
-    pub(super) fn resolve_collision(&mut self, now: Time) -> Result<(), Dropped> {
+    /// The remote, whose packet it is beyond doubt, uses our SSRC: we leave it to them. Whoever takes the next one as well
+    /// does so on purpose, and shares it with us: what we send we know again, so both can go on.
+    pub(super) fn resolve_collision(&mut self, now: Time) {
         let is_again = self
             .collisions
             .last
             .is_some_and(|last| now.since(last) < CHANGE_AGAIN);
         if is_again || self.collisions.changes == CHANGES_MAX {
-            return Err(Dropped::Looped);
+            return;
         }
         self.collisions.last = Some(now);
         self.collisions.changes += 1;
@@ -58,7 +58,6 @@ impl Leg {
             .reports
             .change_ssrc(self.timeline.ssrc(), self.reception.ssrc());
         self.timeline.change_ssrc(ssrc);
-        Ok(())
     }
 
     /// The same for reports, where it is the name that tells who sent them.
@@ -82,10 +81,11 @@ impl Leg {
             }
         }
         match (is_ours, is_named_otherwise) {
-            (false, _) => Ok(()),
+            (false, _) => {}
             (true, true) => self.resolve_collision(now),
             // Without a name there is nothing that speaks for another's.
-            (true, false) => Err(Dropped::Looped),
+            (true, false) => return Err(Dropped::Looped),
         }
+        Ok(())
     }
 }

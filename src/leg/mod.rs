@@ -90,8 +90,9 @@ pub struct Leg {
     pub(crate) settings: LegSettings,
     pub(crate) media: Box<LegMedia>,
     pub(crate) source: Source,
-    /// Of what is heard, RTP and RTCP alike.
-    pub(crate) pace: Pace,
+    /// Of what is heard: RTP, and RTCP, which on a plain leg anybody on the remote's host can send.
+    pace: Pace,
+    rtcp_pace: Pace,
     pub(crate) timeline: Timeline,
     pub(crate) counts: Counts,
     /// How much of the playout's counters is in `counts` already.
@@ -163,7 +164,8 @@ impl Leg {
         let mut leg = Box::new(Leg {
             settings,
             source: Source::new(media.terms().remote, media.terms().symmetric),
-            pace: Pace::default(),
+            pace: Pace::of_rtp(),
+            rtcp_pace: Pace::of_rtcp(),
             timeline: Timeline::new(identity),
             counts: Counts::default(),
             settled: PlayoutStats::default(),

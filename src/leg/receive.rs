@@ -77,18 +77,18 @@ impl Leg {
         if self.media.ciphers.is_some() {
             self.source.follow(from, packet.ssrc, packet.sequence);
         } else {
-            match self.source.judge(from, packet.ssrc, packet.sequence) {
+            match self.source.judge(arrival, from, packet.ssrc, packet.sequence) {
                 Verdict::Heard => {}
                 Verdict::Probation => return Err(Dropped::Probation),
                 Verdict::Stranger => return Err(Dropped::UnknownSource),
             }
         }
-        // Strangers are told apart before, so that they use up nothing of it.
+        // Strangers are told apart before, and RTCP has a pace of its own, so that they use up nothing of it.
         if !self.pace.admits(arrival) {
             return Err(Dropped::TooFast);
         }
         if packet.ssrc == self.timeline.ssrc() {
-            self.resolve_collision(arrival)?;
+            self.resolve_collision(arrival);
         }
         self.counts.packets_received += 1;
         self.counts.bytes_received += datagram.len() as u64;
@@ -146,7 +146,7 @@ impl Leg {
         {
             return Err(Dropped::UnknownSource);
         }
-        if !self.pace.admits(arrival) {
+        if !self.rtcp_pace.admits(arrival) {
             return Err(Dropped::TooFast);
         }
         self.resolve_collision_of_reports(arrival, reports.clone())?;
