@@ -1,10 +1,15 @@
 //! Released ports. Whoever sent to a port may go on for a while after its leg has gone; what he sends must meet nobody
 //! else's call. So the sockets of a released port stay open, unheard, until nothing has come to them for the time of rest.
+//!
+//! A scan of all ports can keep them from rest for ever, but not from use: where no other is left, the port that was
+//! released longest ago is taken once it has had that time, quiet or not.
 
 use std::collections::VecDeque;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use socket2::SockRef;
 
 /// An RTP port, and what listens on it and on the RTCP port above.
 #[derive(Debug)]
@@ -17,7 +22,15 @@ pub(super) struct Released {
 struct Resting {
     released: Released,
     since: Instant,
+    /// It has had the time once, and was not quiet.
+    disturbed: bool,
 }
+
+/// Ports looked at in one go: whoever wants one waits for it.
+const LOOKED_AT_MAX: usize = 256;
+
+/// What a resting socket holds is of no account but that it came: the kernel makes of this the least there is.
+const BUFFER_BYTES: usize = 1;
 
 /// The ports that no leg has.
 #[derive(Debug)]
@@ -39,10 +52,13 @@ impl Rest {
         }
     }
 
-    /// The free port that was released longest ago.
+    /// The free port that was released longest ago, or one that would be free if it were quiet.
     pub fn take(&mut self, now: Instant) -> Option<u16> {
         self.look(now);
-        self.free.pop_front()
+        self.free.pop_front().or_else(|| {
+            let disturbed = self.resting.iter().position(|resting| resting.disturbed)?;
+            Some(self.resting.remove(disturbed)?.released.port)
+        })
     }
 
     /// A port that nobody was told of, or whose sockets could not be opened.
@@ -53,20 +69,27 @@ impl Rest {
     pub fn release(&mut self, released: Released, now: Instant) {
         if self.time.is_zero() {
             self.free.push_back(released.port);
-        } else {
-            self.resting.push_back(Resting { released, since: now });
+            return;
         }
+        for socket in &released.sockets {
+            // Where it is refused, more is read later.
+            let _ = SockRef::from(&**socket).set_recv_buffer_size(BUFFER_BYTES);
+            empty(socket);
+        }
+        self.resting.push_back(Resting {
+            released,
+            since: now,
+            disturbed: false,
+        });
     }
 
     /// Frees the ports whose time of rest is over; where something has come meanwhile it begins again. Each port is looked
-    /// at once in that time, and its sockets hold no more than their buffers: a flood makes it no dearer.
+    /// at once in that time, and its sockets hold next to nothing: a flood makes it no dearer.
     pub fn look(&mut self, now: Instant) {
-        while self
-            .resting
-            .front()
-            .is_some_and(|resting| now.saturating_duration_since(resting.since) >= self.time)
-        {
-            let Some(Resting { released, .. }) = self.resting.pop_front() else {
+        for _ in 0..LOOKED_AT_MAX {
+            let time = self.time;
+            let is_due = |resting: &mut Resting| now.saturating_duration_since(resting.since) >= time;
+            let Some(Resting { released, .. }) = self.resting.pop_front_if(is_due) else {
                 return;
             };
             let strays: u64 = released.sockets.iter().map(|socket| empty(socket)).sum();
@@ -74,7 +97,11 @@ impl Rest {
             if strays == 0 {
                 self.free.push_back(released.port);
             } else {
-                self.resting.push_back(Resting { released, since: now });
+                self.resting.push_back(Resting {
+                    released,
+                    since: now,
+                    disturbed: true,
+                });
             }
         }
     }
@@ -87,16 +114,16 @@ impl Rest {
         self.resting.len()
     }
 
-    /// Datagrams that came to resting ports.
+    /// Datagrams found on resting ports: of many that come during one rest, the few that are kept.
     pub fn strays(&self) -> u64 {
         self.strays
     }
 }
 
-/// Throws away what waits on a socket, and counts it. More than a buffer holds has come since the reading began.
+/// Throws away what waits on a socket, and counts it. What is left over from a full buffer is found the next time.
 fn empty(socket: &UdpSocket) -> u64 {
-    const BUFFER_DATAGRAMS_MAX: u64 = 1_024;
-    (0..BUFFER_DATAGRAMS_MAX)
+    const DATAGRAMS_MAX: u64 = 64;
+    (0..DATAGRAMS_MAX)
         .take_while(|_| socket.recv_from(&mut [0; 1]).is_ok())
         .count() as u64
 }
@@ -130,16 +157,36 @@ mod tests {
         let at = |tenths: u32| start + TIME * tenths / 10;
         assert_eq!(rest.take(at(9)), None);
         other.send_to(b"RTP", to[0]).unwrap();
-        assert_eq!(rest.take(at(10)), None, "somebody still sends");
-        assert_eq!((rest.free(), rest.resting(), rest.strays()), (0, 1, 1));
-        assert_eq!(rest.take(at(19)), None);
+        let look = |rest: &mut Rest, tenths| {
+            rest.look(at(tenths));
+            (rest.free(), rest.resting(), rest.strays())
+        };
+        assert_eq!(look(&mut rest, 10), (0, 1, 1), "somebody still sends");
+        assert_eq!(look(&mut rest, 19), (0, 1, 1));
         other.send_to(b"RTCP", to[1]).unwrap();
         other.send_to(b"", to[1]).unwrap();
-        assert_eq!(rest.take(at(20)), None, "RTCP as well");
-        assert_eq!(rest.strays(), 3);
-        assert_eq!(rest.take(at(29)), None);
+        assert_eq!(look(&mut rest, 20).1, 1, "RTCP as well");
+        assert_eq!(look(&mut rest, 29).1, 1);
         assert_eq!(rest.take(at(30)), Some(7));
         assert_eq!((rest.free(), rest.resting()), (0, 0));
+    }
+
+    #[test]
+    fn a_port_that_never_gets_quiet_is_used_when_there_is_no_other() {
+        let sockets = [socket(), socket()];
+        let to = sockets[0].local_addr().unwrap();
+        let other = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        let mut rest = Rest::new(VecDeque::from([1]), TIME);
+        let start = Instant::now();
+        rest.release(Released { port: 7, sockets }, start);
+        other.send_to(b"RTP", to).unwrap();
+        assert_eq!(rest.take(start + TIME), Some(1), "another is left");
+        assert_eq!(
+            rest.take(start + TIME),
+            Some(7),
+            "none is left, and it has rested"
+        );
+        assert_eq!(rest.take(start + TIME), None);
     }
 
     #[test]

@@ -23,13 +23,16 @@ use crate::leg::{Dropped, Port};
 use crate::record::{RecordedFrame, TapQueue};
 use crate::time::{PHASES, TICK, Tick, Time};
 
-/// Datagrams taken from one socket in one tick, whatever becomes of them.
-const DATAGRAMS_PER_TICK_MAX: usize = 16;
+/// Datagrams taken from one socket in one tick, whatever becomes of them: two packets of 10 ms, an event and a report.
+const DATAGRAMS_PER_TICK_MAX: usize = 4;
 
-/// Datagrams that the legs of one phase may take beyond that: who is flooded is heard through the flood while it stays
-/// below this, and any number of floods together costs no more than some 2 ms. What comes faster is lost in the kernel,
-/// whose buffers are bounded.
+/// Datagrams that the legs of one phase may take beyond that: what a network had held back, and floods. Who is flooded
+/// is heard through the flood while it stays below this, and all floods together cost no more than a millisecond or two
+/// beside four datagrams a leg. What comes faster is lost in the kernel, whose buffers are bounded.
 const DATAGRAMS_PER_PHASE_EXTRA: usize = 1_024;
+
+/// RTCP taken from one socket in one tick.
+const REPORTS_PER_TICK_MAX: usize = 16;
 
 /// Commands taken before a phase. More wait for the next, 5 ms later.
 const COMMANDS_PER_PHASE_MAX: usize = 512;
@@ -171,7 +174,7 @@ impl Worker {
             let Some(sockets) = &self.sockets[leg.0 as usize] else {
                 continue;
             };
-            for _ in 0..DATAGRAMS_PER_TICK_MAX {
+            for _ in 0..REPORTS_PER_TICK_MAX {
                 let Ok(received) = socket::receive(&sockets.rtcp, &mut self.buffer[..]) else {
                     break;
                 };

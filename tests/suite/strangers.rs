@@ -129,12 +129,12 @@ fn a_spray_over_all_ports_is_neither_heard_nor_answered_before_and_after_the_lat
         }
     };
     spray();
-    assert!(dropped(&served, "a", "probation") > 20, "before the latch");
+    assert!(dropped(&served, "a", "probation") > 8, "before the latch");
     a.speak_to(port_of_a, TONE_A);
     wait(200);
     spray();
     wait(800);
-    assert!(dropped(&served, "a", "unknown_source") > 20, "after it");
+    assert!(dropped(&served, "a", "unknown_source") > 8, "after it");
     assert!(dropped(&served, "a", "unknown_payload_type") > 5);
     let (a, b) = (a.hang_up(), listen(&b.hang_up()));
     listen(&a);
@@ -236,18 +236,29 @@ fn a_party_whose_port_is_closed_stays_and_hears_again_once_it_is_open() {
 
 #[test]
 fn a_released_port_meets_no_new_leg_while_somebody_still_sends_to_it() {
-    let served = Served::start(&["rtp.ports=23910-23911", "rtp.port_rest_s=1"]);
-    let [mut a, b] = phones();
-    let port = a.seat(&served, "room", "a", TONE_A);
+    let served = Served::start(&["rtp.ports=23910-23913", "rtp.port_rest_s=1"]);
+    let [mut a, mut b, c] = phones();
+    let port_of_a = a.seat(&served, "room", "a", TONE_A);
     served.delete("/v1/legs/a").empty(204);
-    let body = json!({ "conferenceId": "room", "callId": "b", "sdp": b.offer() });
-    wait(1_300);
-    let message = served.post("/v1/legs", &body).refused(50_300);
-    assert!(message.contains("rtp.ports"), "{message}");
-    assert_eq!(served.metric("mixminus_ports_resting"), 1.0);
-    assert!(served.metric("mixminus_resting_port_packets_total") > 20.0);
+    // More often than there are ports, and for longer than the rest.
+    for _ in 0..4 {
+        wait(350);
+        let port_of_b = b.seat(&served, "room", "b", 0.0);
+        assert_ne!(port_of_b, port_of_a);
+        b.hang_up();
+        b = Phone::bind("127.0.0.1");
+        served.delete("/v1/legs/b").empty(204);
+        wait(1_200);
+    }
+    assert!(served.metric("mixminus_ports_resting") >= 1.0);
+    assert!(served.metric("mixminus_resting_port_packets_total") > 2.0);
     a.hang_up();
-    eventually("the port is free", || served.metric("mixminus_ports_free") == 1.0);
-    let leg = served.post("/v1/legs", &body).json(201);
-    assert_eq!(leg["media"]["local"], port.to_string());
+    eventually("both ports are free", || {
+        served.metric("mixminus_ports_free") == 2.0
+    });
+    for phone in [&b, &c] {
+        let call = phone.socket.local_addr().unwrap().port().to_string();
+        let body = json!({ "conferenceId": "room", "callId": call, "sdp": phone.offer() });
+        served.post("/v1/legs", &body).json(201);
+    }
 }
