@@ -104,12 +104,8 @@ impl Engine {
         room.shared = SharedStreams::default();
         for seat in room.seats.drain(..) {
             room_of[seat.leg.0 as usize] = None;
-            if let Some(state) = legs[seat.leg.0 as usize].take() {
-                out.events.push(Event::Left {
-                    leg: seat.leg,
-                    tick,
-                    state,
-                });
+            if let Some(leg) = legs[seat.leg.0 as usize].take() {
+                take_leave(seat.leg, leg, tick, out);
             }
         }
     }
@@ -395,6 +391,11 @@ fn unseat(
     if let Some(format) = leg.media.sent_format() {
         leg.media.seat = room.shared.take(format.encoding.shape());
     }
+    take_leave(id, leg, tick, out);
+}
+
+/// Tells that what was told to have begun in the room has ended, and that the leg has left it.
+fn take_leave(id: LegId, mut leg: Box<Leg>, tick: Tick, out: &mut Outbox) {
     leg.crowded_out = false;
     if std::mem::take(&mut leg.contributing) {
         out.events.push(Event::Talking {

@@ -468,7 +468,9 @@ impl Playout {
         let in_place = last.is_some() && !self.jump && (!packet.fresh || self.is_next(&packet));
         let same_format = self.format == Some(format);
         let continues = in_place && (same_format || last.is_some_and(|last| is_seamless(last, codec)));
-        let continues = continues && !self.bridge.misses(packet.sequence);
+        // Whatever became of the place in the stream, the bridge has been crossed.
+        let missed = self.bridge.misses(packet.sequence);
+        let continues = continues && !missed;
         if !continues && !self.expand.is_active() {
             if self.heard {
                 self.expand.start(self.sound.newest(), rate);
