@@ -1,12 +1,14 @@
 //! What is played where no packet was decoded: a repetition of the lost one, a guess at it, or a pause.
 
 use super::bridge;
-use super::expand;
 use super::playout::{PlayedKind, Playout, duration_us};
 use crate::codec::{Decoder, PAYLOAD_MS_MAX};
 use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
 use crate::time::Time;
 use std::time::Duration;
+
+/// A codec's own guess is gone after this: it hardly changes, and the longer it lasts the less is it like what was said.
+const CODEC_FADED_MS: usize = 120;
 
 /// From so much missing sound on, the background is heard under what still fades.
 const BACKGROUND_MS: usize = 120;
@@ -232,7 +234,7 @@ impl Playout {
         if room.len() < whole || !decoder.conceal(room) {
             return false;
         }
-        let faded = expand::FADED_MS * rate.samples_per_ms();
+        let faded = CODEC_FADED_MS * rate.samples_per_ms();
         let fade = 1.0 / (faded / 3) as f32;
         for (n, sample) in room.iter_mut().enumerate() {
             let left = faded.saturating_sub(self.covered as usize + n);
@@ -319,7 +321,7 @@ impl Playout {
     }
 
     fn is_faded(&self) -> bool {
-        let faded = expand::FADED_MS * self.sound.rate().samples_per_ms();
+        let faded = CODEC_FADED_MS * self.sound.rate().samples_per_ms();
         if self.expand.is_active() {
             self.expand.is_faded()
         } else {
