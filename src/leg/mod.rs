@@ -225,6 +225,10 @@ impl Leg {
                 self.timeline.pass(clock);
             }
         }
+        let (before, after) = (self.media.terms(), media.terms());
+        if !stream_continues || (before.sends, before.remote) != (after.sends, after.remote) {
+            self.watch.restart_echo();
+        }
         if media.terms().remote == self.media.terms().remote {
             self.source.reopen();
         } else {

@@ -158,9 +158,11 @@ impl Alarm {
 /// What the remote's reports let conclude of what it hears.
 #[derive(Debug, Clone, Copy, Default)]
 struct Echo {
-    /// The last block about our stream: how many there were, and how far it had come.
-    last: Option<(u32, u32)>,
-    /// Packets that we had sent then.
+    /// How many blocks about our stream have come.
+    blocks: u32,
+    /// How far the last of them had come; `None`: there was none since the terms are as they are.
+    highest: Option<u32>,
+    /// Packets that we had sent when a report counted last.
     sent: u64,
     /// Reports without such a block since.
     misses: u8,
@@ -169,28 +171,39 @@ struct Echo {
 }
 
 impl Echo {
-    /// `reports`: RTCP came in this tick.
-    fn step(&mut self, reports: bool, reported: Option<(u32, ReportBlock)>, sent: u64) {
-        // Who never heard us does not report us, nor does who never reports anybody.
-        let Some((number, block)) = reported else { return };
-        let sent_since = sent.saturating_sub(self.sent);
-        match self.last {
-            // RFC 3550 §6.4: a source of which nothing came between two reports has no block.
-            Some((before, _)) if before == number => {
-                self.misses = self.misses.saturating_add(u8::from(reports));
-                self.is_unheard |= self.misses >= REPORTS_MIN && sent_since >= UNHEARD_MIN;
-            }
-            before => {
-                let stands = before.is_some_and(|(_, highest)| highest == block.highest_sequence);
-                // A second report within a moment says nothing new.
-                if !stands || sent_since >= UNHEARD_MIN {
+    /// RTCP came in this tick. `reported`: the last block about our stream, and how many there were.
+    fn step(&mut self, reported: Option<(u32, ReportBlock)>, sent: u64) {
+        let blocks = reported.map_or(0, |(blocks, _)| blocks);
+        let is_new = std::mem::replace(&mut self.blocks, blocks) != blocks;
+        // A second report within a moment says nothing new, nor does one while nothing is sent.
+        let is_due = sent.saturating_sub(self.sent) >= UNHEARD_MIN;
+        match (reported.filter(|_| is_new), self.highest) {
+            (Some((_, block)), before) => {
+                let stands = before == Some(block.highest_sequence);
+                if !stands || is_due {
                     self.is_unheard = stands;
                     self.sent = sent;
                 }
-                self.last = Some((number, block.highest_sequence));
+                self.highest = Some(block.highest_sequence);
                 self.misses = 0;
             }
+            // RFC 3550 §6.4: a source of which nothing came between two reports has no block.
+            (None, Some(_)) if is_due => {
+                self.sent = sent;
+                self.misses = self.misses.saturating_add(1);
+                self.is_unheard |= self.misses >= REPORTS_MIN;
+            }
+            // Who never heard us does not report us, nor does who never reports anybody.
+            (None, _) => {}
         }
+    }
+
+    /// Other terms: what was reported before them proves nothing any more.
+    fn restart(&mut self) {
+        *self = Echo {
+            blocks: self.blocks,
+            ..Echo::default()
+        };
     }
 }
 
@@ -237,6 +250,11 @@ impl Watch {
         self.is_timed_out = false;
     }
 
+    /// What the remote takes, where, or what it is sent, is another from now on.
+    pub fn restart_echo(&mut self) {
+        self.echo.restart();
+    }
+
     /// Whether the next tick goes by counters that must be up to date.
     pub fn needs_counters(&self) -> bool {
         self.window.ends_part() || self.inbound.is_due()
@@ -263,7 +281,9 @@ impl Watch {
         let refused = changes(&mut self.send_errors, counts.send_errors);
         let sends = changes(&mut self.sent, counts.packets_sent);
         self.send_fails = refused || self.send_fails && !sends;
-        self.echo.step(reports, sight.reported, counts.packets_sent);
+        if reports {
+            self.echo.step(sight.reported, counts.packets_sent);
+        }
         let is_sent = sight.has_destination && !self.send_fails;
         let is_heard = sight.sends.then_some(is_sent && !self.echo.is_unheard);
         let outbound_noticed = self.outbound.step(is_heard, || match is_sent {

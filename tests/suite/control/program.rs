@@ -335,7 +335,8 @@ fn without_file_descriptors_a_leg_is_refused_and_those_that_are_go_on() {
     assert!(reply.refused(50300).contains("file descriptor"));
     assert_eq!(process.status("GET", "/v1/legs/call-0", &json!({})), 200);
     assert_eq!(process.status("DELETE", "/v1/legs/call-0", &json!({})), 204);
-    eventually("the descriptors of its ports are free once those have rested", || {
-        process.status("POST", "/v1/legs", &leg("r", "again")) == 201
-    });
+    eventually(
+        "the descriptors of its ports are free once those have rested",
+        || process.status("POST", "/v1/legs", &leg("r", "again")) == 201,
+    );
 }
