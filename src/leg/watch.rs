@@ -20,9 +20,12 @@ const GAP_TICKS: u32 = 25;
 /// So long there must be no gap before one-way audio has ended.
 const RECOVERY_TICKS: u32 = 50;
 
-/// A sender of RTCP that has announced a pause is believed to be there for so long after its last: its reports come
-/// each 5 s or so (RFC 3550 §6.2).
+/// A sender of RTCP that has announced a pause is believed to be there for so long after its last at least: its reports
+/// come each 5 s or so (RFC 3550 §6.2), of some phones each 30 s.
 const RTCP_TICKS: u32 = 500;
+
+/// The same, while it is not known how often they come, and at most where media does not time out.
+const RTCP_TICKS_MAX: u32 = 1_500;
 
 /// So many of what was dropped lately make the reason: no fewer than a sender of the longest packets sends meanwhile.
 const REASON_MIN: u32 = 8;
@@ -220,6 +223,8 @@ pub(crate) struct Watch {
     since_arrival: Ago,
     since_played: Ago,
     since_rtcp: Ago,
+    /// The longest time between two RTCP packets.
+    rtcp_ticks_longest: Option<u32>,
     since_rejected: Ago,
     /// The same, of what came from the remote's own host.
     since_own_rejected: Ago,
@@ -268,6 +273,9 @@ impl Watch {
         let reports = changes(&mut self.rtcp, counts.rtcp_received);
         self.since_arrival.step(arrives);
         self.since_played.step(plays);
+        if reports && let Some(ago) = self.since_rtcp.0 {
+            self.rtcp_ticks_longest = self.rtcp_ticks_longest.max(Some(ago.saturating_add(1)));
+        }
         self.since_rtcp.step(reports);
         self.since_rejected.step(std::mem::take(&mut self.rejects));
         self.since_own_rejected
@@ -310,8 +318,18 @@ impl Watch {
     /// A sender that has announced a pause may send nothing for minutes. It is believed as long as its RTCP comes, if
     /// any ever came, and as nothing else of it is refused.
     fn is_pause_believed(&self, sight: Sight) -> bool {
-        let is_alive = self.since_rtcp.0.is_none() || self.since_rtcp.is_within(RTCP_TICKS);
+        let is_alive = self.since_rtcp.0.is_none() || self.since_rtcp.is_within(self.rtcp_ticks(sight.timeout));
         sight.is_paused && is_alive && !self.since_own_rejected.is_within(GAP_TICKS)
+    }
+
+    /// How long the remote's RTCP may fail to come: a report may be lost, so twice the longest that it took so far.
+    fn rtcp_ticks(&self, timeout: Option<Duration>) -> u32 {
+        let ticks_of = |timeout: Duration| (timeout.as_nanos() / TICK.as_nanos()).try_into().unwrap_or(u32::MAX);
+        let max = timeout.map_or(RTCP_TICKS_MAX, ticks_of).max(RTCP_TICKS);
+        match self.rtcp_ticks_longest {
+            Some(longest) => longest.saturating_mul(2).clamp(RTCP_TICKS, max),
+            None => RTCP_TICKS_MAX.min(max),
+        }
     }
 
     fn reason_inbound(&self, counts: &Counts) -> &'static str {

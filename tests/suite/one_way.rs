@@ -186,6 +186,22 @@ fn a_pause_that_was_announced_is_no_one_way_audio_as_long_as_the_sender_is_there
     line.silent(20 * SECOND);
     assert_eq!(line.told(), [Told::TimedOut]);
 
+    // One that reports each 25 seconds is no less there.
+    let mut line = Line::pcmu();
+    line.talk(SECOND);
+    line.packet(4_000, COMFORT_NOISE, &[60]);
+    for _ in 0..10 {
+        line.rtcp(remote(4_001));
+        line.silent(25 * SECOND);
+    }
+    assert_eq!(line.told(), [], "reports each 25 seconds");
+    line.silent(10 * SECOND);
+    assert_eq!(
+        line.told(),
+        [Told::TimedOut, Told::Begins(Direction::In, "stopped")],
+        "no longer than media takes to time out"
+    );
+
     // Who never reported may be there all the same, until the media times out.
     let mut line = Line::pcmu();
     line.talk(SECOND);
