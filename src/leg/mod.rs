@@ -233,6 +233,7 @@ impl Leg {
             self.source.reopen();
         } else {
             self.source = Source::new(media.terms().remote, media.terms().symmetric);
+            self.watch.restart_source();
         }
         // What is no longer agreed on is no longer in use.
         self.codec_received = self.codec_received.filter(|codec| {

@@ -77,6 +77,8 @@ struct Sight {
     /// By what is agreed, the remote takes what we send.
     sends: bool,
     has_destination: bool,
+    /// Packets were believed to be the remote's.
+    is_latched: bool,
     /// What the remote reported last of our stream, and how often it has.
     reported: Option<(u32, ReportBlock)>,
     /// Packets that were played so far.
@@ -225,13 +227,16 @@ pub(crate) struct Watch {
     since_rtcp: Ago,
     /// The longest time between two RTCP packets.
     rtcp_ticks_longest: Option<u32>,
-    since_rejected: Ago,
-    /// The same, of what came from the remote's own host.
-    since_own_rejected: Ago,
+    /// What was refused last of the remote's own host, and of others.
     rejected: Option<Rejected>,
+    stranger: Option<Rejected>,
+    since_rejected: Ago,
+    since_stranger: Ago,
+    /// How many in a row were refused of that other host.
+    stranger_run: u32,
     /// Since the last tick.
     rejects: bool,
-    rejects_own: bool,
+    rejects_stranger: bool,
     /// The socket has taken nothing since it refused a packet.
     send_fails: bool,
     echo: Echo,
@@ -243,11 +248,43 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// An RTP datagram was refused; `is_own`: it came from the host of the remote.
-    pub fn reject(&mut self, rejected: Rejected, is_own: bool) {
+    /// An RTP datagram of the remote's own host was refused.
+    pub fn reject(&mut self, rejected: Rejected) {
         self.rejected = Some(rejected);
         self.rejects = true;
-        self.rejects_own |= is_own;
+    }
+
+    /// An RTP datagram of another host was refused.
+    pub fn reject_stranger(&mut self, rejected: Rejected) {
+        self.count_foreign(rejected.reason);
+        let host = rejected.from.ip();
+        let is_same = self.stranger.is_some_and(|before| before.from.ip() == host);
+        self.stranger_run = if is_same {
+            self.stranger_run.saturating_add(1)
+        } else {
+            1
+        };
+        self.stranger = Some(rejected);
+        self.rejects_stranger = true;
+    }
+
+    /// A datagram of another host was refused, RTP or RTCP.
+    pub fn count_foreign(&mut self, reason: Dropped) {
+        self.window.count_foreign(reason);
+    }
+
+    /// The remote is expected from elsewhere: what was refused until now tells nothing of it.
+    pub fn restart_source(&mut self) {
+        (self.rejected, self.stranger) = (None, None);
+        (self.since_rejected, self.since_stranger) = (Ago::default(), Ago::default());
+        (self.rejects, self.rejects_stranger) = (false, false);
+        self.stranger_run = 0;
+    }
+
+    /// Nothing at all has come from where the remote is expected, and all that comes is of one other host: a NAT, or an
+    /// address in its SDP that is wrong. Whatever else strangers send says nothing of the remote.
+    fn takes_strangers(&self, is_latched: bool) -> bool {
+        !is_latched && self.rejected.is_none() && self.stranger_run >= REASON_MIN
     }
 
     /// Another bound of the time without media: what is over it already is told anew.
@@ -278,12 +315,12 @@ impl Watch {
         }
         self.since_rtcp.step(reports);
         self.since_rejected.step(std::mem::take(&mut self.rejects));
-        self.since_own_rejected
-            .step(std::mem::take(&mut self.rejects_own));
+        self.since_stranger
+            .step(std::mem::take(&mut self.rejects_stranger));
 
         let hears = sight.receives.then_some(plays || self.is_pause_believed(sight));
         let mut inbound = self.inbound;
-        let inbound_noticed = inbound.step(hears, || self.reason_inbound(counts));
+        let inbound_noticed = inbound.step(hears, || self.reason_inbound(counts, sight.is_latched));
         self.inbound = inbound;
 
         let refused = changes(&mut self.send_errors, counts.send_errors);
@@ -318,13 +355,18 @@ impl Watch {
     /// A sender that has announced a pause may send nothing for minutes. It is believed as long as its RTCP comes, if
     /// any ever came, and as nothing else of it is refused.
     fn is_pause_believed(&self, sight: Sight) -> bool {
-        let is_alive = self.since_rtcp.0.is_none() || self.since_rtcp.is_within(self.rtcp_ticks(sight.timeout));
-        sight.is_paused && is_alive && !self.since_own_rejected.is_within(GAP_TICKS)
+        let is_alive =
+            self.since_rtcp.0.is_none() || self.since_rtcp.is_within(self.rtcp_ticks(sight.timeout));
+        sight.is_paused && is_alive && !self.since_rejected.is_within(GAP_TICKS)
     }
 
     /// How long the remote's RTCP may fail to come: a report may be lost, so twice the longest that it took so far.
     fn rtcp_ticks(&self, timeout: Option<Duration>) -> u32 {
-        let ticks_of = |timeout: Duration| (timeout.as_nanos() / TICK.as_nanos()).try_into().unwrap_or(u32::MAX);
+        let ticks_of = |timeout: Duration| {
+            (timeout.as_nanos() / TICK.as_nanos())
+                .try_into()
+                .unwrap_or(u32::MAX)
+        };
         let max = timeout.map_or(RTCP_TICKS_MAX, ticks_of).max(RTCP_TICKS);
         match self.rtcp_ticks_longest {
             Some(longest) => longest.saturating_mul(2).clamp(RTCP_TICKS, max),
@@ -332,9 +374,10 @@ impl Watch {
         }
     }
 
-    fn reason_inbound(&self, counts: &Counts) -> &'static str {
+    fn reason_inbound(&self, counts: &Counts, is_latched: bool) -> &'static str {
         let mut lately = Lately::default();
-        self.window.write(counts, &mut lately);
+        self.window
+            .write(counts, self.takes_strangers(is_latched), &mut lately);
         match lately.most_dropped() {
             Some((reason, count)) if count >= REASON_MIN => reason.name(),
             _ if self.since_arrival.is_within(GAP_TICKS) => "not_played",
@@ -371,18 +414,28 @@ impl Watch {
         })
     }
 
-    pub fn lately(&self, counts: &Counts) -> Lately {
+    pub fn lately(&self, counts: &Counts, latched: Option<SocketAddr>) -> Lately {
+        let own = (self.rejected, self.since_rejected.duration());
+        let strangers = (self.stranger, self.since_stranger.duration());
+        let takes_strangers = self.takes_strangers(latched.is_some());
+        let ((rejected, since_rejected), (stranger, since_stranger)) = match takes_strangers {
+            true => (strangers, (None, None)),
+            false => (own, strangers),
+        };
         let mut lately = Lately {
             since_arrival: self.since_arrival.duration(),
             since_played: self.since_played.duration(),
             since_rtcp: self.since_rtcp.duration(),
-            rejected: self.rejected,
-            since_rejected: self.since_rejected.duration(),
+            rejected,
+            since_rejected,
+            stranger,
+            since_stranger,
+            latched,
             one_way_in: self.inbound.told,
             one_way_out: self.outbound.told,
             ..Lately::default()
         };
-        self.window.write(counts, &mut lately);
+        self.window.write(counts, takes_strangers, &mut lately);
         lately
     }
 }
@@ -402,6 +455,7 @@ impl Leg {
             receives: is_agreed && terms.receives,
             sends: is_agreed && terms.sends && terms.remote.is_some(),
             has_destination: self.source.destination().is_some(),
+            is_latched: self.source.latched().is_some(),
             reported: self.remote_report.last_block(),
             played: self.media.playout.stats().played_packets,
             is_paused: self.media.playout.is_paused(),
@@ -415,8 +469,7 @@ impl Leg {
 
     /// The leg's last two seconds.
     pub(super) fn lately(&self) -> Lately {
-        let mut lately = self.watch.lately(&self.counts);
-        lately.latched = self.source.latched();
+        let mut lately = self.watch.lately(&self.counts, self.source.latched());
         lately.is_paused = self.media.playout.is_paused();
         lately.is_collecting = self.digits.is_collecting();
         lately
@@ -429,7 +482,9 @@ impl Leg {
             from,
             payload_type: (datagram.len() >= 2).then(|| datagram[1] & 0x7f),
         };
-        let is_own = self.source.knows_host(from.ip());
-        self.watch.reject(rejected, is_own);
+        match self.source.knows_host(from.ip()) {
+            true => self.watch.reject(rejected),
+            false => self.watch.reject_stranger(rejected),
+        }
     }
 }

@@ -105,6 +105,43 @@ fn what_comes_and_is_not_heard_is_told_with_its_reason() {
 }
 
 #[test]
+fn strangers_do_not_tell_why_the_party_is_not_heard() {
+    let stranger = |host: u8| SocketAddr::from(([198, 51, 100, host], 4_000));
+    let disturb = |line: &mut Line, ticks: u64, hosts: u64| {
+        for at in 0..ticks {
+            line.packet_from(stranger((at % hosts) as u8), 18, &[0; 20]);
+        }
+    };
+    let mut line = Line::pcmu();
+    line.talk(SECOND);
+    disturb(&mut line, IN_TIME + 20, 1);
+    assert_eq!(line.told(), [Told::Begins(Direction::In, "stopped")]);
+    let lately = line.report().lately;
+    assert_eq!((lately.rejected, lately.most_dropped()), (None, None));
+    assert!(lately.strangers > 70, "{}", lately.strangers);
+    assert_eq!(lately.stranger.map(|stranger| stranger.from), Some(stranger(0)));
+
+    // Nor do several while nothing has come at all.
+    let mut line = Line::pcmu();
+    disturb(&mut line, IN_TIME, 2);
+    assert_eq!(line.told(), [Told::Begins(Direction::In, "nothing_arrives")]);
+
+    // One from which everything comes that ever came is taken for the party behind a NAT.
+    let mut line = Line::pcmu();
+    disturb(&mut line, IN_TIME, 1);
+    assert_eq!(line.told(), [Told::Begins(Direction::In, "unknown_payload_type")]);
+    let lately = line.report().lately;
+    assert_eq!((lately.strangers, lately.stranger), (0, None));
+    assert_eq!(lately.rejected.map(|rejected| rejected.from), Some(stranger(0)));
+    // Not any more, since something came from where the party is.
+    line.packet(4_000, 18, &[0; 20]);
+    assert_eq!(
+        line.report().lately.rejected.map(|rejected| rejected.from),
+        Some(remote(4_000))
+    );
+}
+
+#[test]
 fn a_line_that_is_hardly_there_is_told_of_once() {
     let mut line = Line::pcmu();
     // One packet every third second, then ten seconds of half a second each way.

@@ -86,6 +86,18 @@ fn refuse(leg: &mut LegFacts, reason: Dropped, port: u16, count: u32) {
     lately.contributed = false;
 }
 
+/// The remote has stopped; a stranger has not.
+fn refuse_strangers(leg: &mut LegFacts) {
+    refuse(leg, Dropped::UnknownSource, 0, 0);
+    let lately = &mut leg.report.lately;
+    lately.strangers = 80;
+    lately.stranger = lately.rejected.take().map(|rejected| Rejected {
+        from: SocketAddr::from(([198, 51, 100, 9], 666)),
+        ..rejected
+    });
+    lately.since_stranger = lately.since_rejected.take();
+}
+
 fn ok(explanation: &Explanation, name: &str) -> Option<bool> {
     let link = explanation.links.iter().find(|link| link.link == name);
     link.unwrap_or_else(|| panic!("no link {name}")).ok
@@ -133,12 +145,12 @@ type Break = fn(&mut LegFacts, &mut LegFacts);
 
 #[test]
 fn every_broken_link_is_named_first_with_its_figures() {
-    let cases: [(&str, &str, Break); 40] = [
+    let cases: [(&str, &str, Break); 42] = [
         ("agreed", "has not been answered", |a, _| a.terms = None),
         ("agreed", "sends nothing now", |a, _| terms(a).receives = false),
         (
             "arriving",
-            "Nothing has come to 127.0.0.1:10000 for 3.2 s",
+            "Nothing has come from 192.0.2.1:4000 to 127.0.0.1:10000 for 3.2 s",
             |a, _| {
                 a.report.lately.since_arrival = Some(Duration::from_millis(3_200));
             },
@@ -289,8 +301,20 @@ fn every_broken_link_is_named_first_with_its_figures() {
             a.muted = deed();
         }),
         ("level", "announced a pause", |a, _| {
-            refuse(a, Dropped::UnknownSource, 5_000, 80);
+            refuse_strangers(a);
             a.report.lately.is_paused = true;
+        }),
+        // Strangers do not speak for the remote.
+        (
+            "arriving",
+            "from 192.0.2.1:4000 to 127.0.0.1:10000 for 5.0 s. `a` has stopped, or the network between has. Besides, 80 \
+             packets of strangers were refused in the last 1.9 s, of late from 198.51.100.9:666",
+            |a, _| refuse_strangers(a),
+        ),
+        ("arriving", "Nothing of `a` has ever come", |a, _| {
+            refuse_strangers(a);
+            a.report.lately.since_arrival = None;
+            a.report.lately.latched = None;
         }),
     ];
     for (link, says, break_it) in cases {
@@ -339,7 +363,7 @@ fn what_was_wrong_before_is_not_wrong_now() {
     assert!(explanation.heard, "{explanation:#?}");
     let source = &explanation.links[2].fact;
     assert!(
-        source.contains("9 packets of strangers were refused") && source.contains(":666"),
+        source.contains("9 packets of another address were refused") && source.contains(":666"),
         "{source}"
     );
     // Who has just fallen silent is not broken.

@@ -123,6 +123,10 @@ impl Line {
 
     /// A tick in which a packet comes from this port.
     pub fn packet(&mut self, port: u16, payload_type: u8, payload: &[u8]) {
+        self.packet_from(remote(port), payload_type, payload);
+    }
+
+    pub fn packet_from(&mut self, from: SocketAddr, payload_type: u8, payload: &[u8]) {
         let mut datagram = vec![0; HEADER_BYTES + payload.len()];
         let header = Header {
             payload_type,
@@ -130,8 +134,7 @@ impl Line {
         };
         header.write((&mut datagram[..HEADER_BYTES]).try_into().unwrap());
         datagram[HEADER_BYTES..].copy_from_slice(payload);
-        self.engine
-            .receive(self.tick.due(0), LEG, remote(port), &mut datagram);
+        self.engine.receive(self.tick.due(0), LEG, from, &mut datagram);
         self.next.sequence = self.next.sequence.wrapping_add(1);
         self.pass();
     }
