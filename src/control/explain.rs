@@ -21,6 +21,9 @@ use crate::leg::{Lately, LegReport};
 /// What came no longer ago than this still comes: Opus sends a packet each 400 ms while it pauses.
 const FRESH: Duration = Duration::from_millis(500);
 
+/// Links that say nothing against it as long as they say nothing: a leg without encryption, a phone without reports.
+const MAY_BE_UNKNOWN: [&str; 2] = ["authenticated", "received"];
+
 /// What is known of one of the two legs.
 #[derive(Debug, Clone)]
 pub struct LegFacts {
@@ -65,8 +68,9 @@ pub struct Explanation {
     pub from: String,
     pub to: String,
     pub at: String,
-    /// No link is known to be broken.
-    pub heard: bool,
+    /// `false`: a link is broken. `true`: none is, and the listener reports that it receives what it is sent, or at least
+    /// shows no sign that it does not. `None`, in JSON `null`: none is known to be broken, but nobody can tell.
+    pub heard: Option<bool>,
     /// The first broken link's name.
     pub broken: Option<&'static str>,
     pub summary: String,
@@ -139,16 +143,39 @@ impl Explanation {
             })
             .collect();
         let broken = first.map(|at| &links[at]);
+        let is_open = |link: &&Link| link.ok.is_none() && !MAY_BE_UNKNOWN.contains(&link.link);
+        let open = links.iter().find(is_open).or_else(|| {
+            links
+                .last()
+                .filter(|link| link.ok.is_none() && !outbound::is_there(to))
+        });
         let (a, b) = (&from.call, &to.call);
-        let summary = match broken {
-            Some(link) => format!("`{a}` is not heard by `{b}`: {}", link.fact),
-            None => format!("`{a}` is heard by `{b}`: no link of the chain is broken."),
+        let (heard, summary) = match (broken, open) {
+            (Some(link), _) => (Some(false), format!("`{a}` is not heard by `{b}`: {}", link.fact)),
+            (None, None) => (
+                Some(true),
+                format!("`{a}` is heard by `{b}`: no link of the chain is broken."),
+            ),
+            (None, Some(link)) if link.link == "received" => (
+                None,
+                format!(
+                    "No link is known to be broken as far as the wire of `{b}`; whether `{b}` receives it is not known: {}",
+                    link.fact
+                ),
+            ),
+            (None, Some(link)) => (
+                None,
+                format!(
+                    "No link is known to be broken; whether `{a}` is heard by `{b}` is not known yet: {}",
+                    link.fact
+                ),
+            ),
         };
         Explanation {
             from: a.clone(),
             to: b.clone(),
             at: timestamp(SystemTime::now()),
-            heard: broken.is_none(),
+            heard,
             broken: broken.map(|link| link.link),
             summary,
             links,

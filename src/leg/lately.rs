@@ -41,6 +41,10 @@ pub struct Lately {
     /// Since something that came was played last.
     pub since_played: Option<Duration>,
     pub since_rtcp: Option<Duration>,
+    /// Since the remote reported last of what we send.
+    pub since_reported: Option<Duration>,
+    /// So long neither RTP nor RTCP of the remote's came, though it is to send.
+    pub silent_for: Duration,
     /// The RTP datagram that was refused last of those that may have been the remote's, and since when.
     pub rejected: Option<Rejected>,
     pub since_rejected: Option<Duration>,

@@ -163,9 +163,7 @@ impl Alarm {
 /// What the remote's reports let conclude of what it hears.
 #[derive(Debug, Clone, Copy, Default)]
 struct Echo {
-    /// How many blocks about our stream have come.
-    blocks: u32,
-    /// How far the last of them had come; `None`: there was none since the terms are as they are.
+    /// How far the last block about our stream had come; `None`: there was none since the terms are as they are.
     highest: Option<u32>,
     /// Packets that we had sent when a report counted last.
     sent: u64,
@@ -176,14 +174,12 @@ struct Echo {
 }
 
 impl Echo {
-    /// RTCP came in this tick. `reported`: the last block about our stream, and how many there were.
-    fn step(&mut self, reported: Option<(u32, ReportBlock)>, sent: u64) {
-        let blocks = reported.map_or(0, |(blocks, _)| blocks);
-        let is_new = std::mem::replace(&mut self.blocks, blocks) != blocks;
+    /// RTCP came in this tick; `block`: what it says of our stream.
+    fn step(&mut self, block: Option<ReportBlock>, sent: u64) {
         // A second report within a moment says nothing new, nor does one while nothing is sent.
         let is_due = sent.saturating_sub(self.sent) >= UNHEARD_MIN;
-        match (reported.filter(|_| is_new), self.highest) {
-            (Some((_, block)), before) => {
+        match (block, self.highest) {
+            (Some(block), before) => {
                 let stands = before == Some(block.highest_sequence);
                 if !stands || is_due {
                     self.is_unheard = stands;
@@ -202,14 +198,6 @@ impl Echo {
             (None, _) => {}
         }
     }
-
-    /// Other terms: what was reported before them proves nothing any more.
-    fn restart(&mut self) {
-        *self = Echo {
-            blocks: self.blocks,
-            ..Echo::default()
-        };
-    }
 }
 
 /// A leg's watch over itself.
@@ -222,9 +210,12 @@ pub(crate) struct Watch {
     played: u64,
     sent: u64,
     send_errors: u64,
+    /// How many report blocks about our stream had come.
+    blocks: u32,
     since_arrival: Ago,
     since_played: Ago,
     since_rtcp: Ago,
+    since_reported: Ago,
     /// The longest time between two RTCP packets.
     rtcp_ticks_longest: Option<u32>,
     /// What was refused last of the remote's own host, and of others.
@@ -292,9 +283,10 @@ impl Watch {
         self.is_timed_out = false;
     }
 
-    /// What the remote takes, where, or what it is sent, is another from now on.
+    /// What the remote takes, where, or what it is sent, is another from now on: what it reported before that proves
+    /// nothing any more.
     pub fn restart_echo(&mut self) {
-        self.echo.restart();
+        self.echo = Echo::default();
     }
 
     /// Whether the next tick goes by counters that must be up to date.
@@ -326,8 +318,12 @@ impl Watch {
         let refused = changes(&mut self.send_errors, counts.send_errors);
         let sends = changes(&mut self.sent, counts.packets_sent);
         self.send_fails = refused || self.send_fails && !sends;
+        let blocks = sight.reported.map_or(0, |(blocks, _)| blocks);
+        let is_reported = std::mem::replace(&mut self.blocks, blocks) != blocks;
+        self.since_reported.step(is_reported);
         if reports {
-            self.echo.step(sight.reported, counts.packets_sent);
+            let block = sight.reported.filter(|_| is_reported).map(|(_, block)| block);
+            self.echo.step(block, counts.packets_sent);
         }
         let is_sent = sight.has_destination && !self.send_fails;
         let is_heard = sight.sends.then_some(is_sent && !self.echo.is_unheard);
@@ -426,6 +422,8 @@ impl Watch {
             since_arrival: self.since_arrival.duration(),
             since_played: self.since_played.duration(),
             since_rtcp: self.since_rtcp.duration(),
+            since_reported: self.since_reported.duration(),
+            silent_for: TICK * self.dead_ticks,
             rejected,
             since_rejected,
             stranger,

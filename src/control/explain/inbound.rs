@@ -26,7 +26,7 @@ fn flow(leg: &LegFacts) -> Flow {
 }
 
 /// A pause that the sender has announced, and that the leg itself still believes: nothing else of its is refused.
-fn pauses(leg: &LegFacts) -> bool {
+pub fn pauses(leg: &LegFacts) -> bool {
     let lately = &leg.report.lately;
     lately.is_paused && lately.one_way_in.is_none() && !is_fresh(lately.since_rejected)
 }

@@ -106,7 +106,7 @@ fn ok(explanation: &Explanation, name: &str) -> Option<bool> {
 #[test]
 fn a_chain_without_a_broken_link_is_heard() {
     let explanation = Explanation::of(&sound("a"), &sound("b"));
-    assert!(explanation.heard, "{explanation:#?}");
+    assert_eq!(explanation.heard, Some(true), "{explanation:#?}");
     assert_eq!(explanation.broken, None);
     assert!(explanation.links.iter().all(|link| link.ok != Some(false)));
     let order: Vec<&str> = explanation.links.iter().map(|link| link.link).collect();
@@ -145,7 +145,7 @@ type Break = fn(&mut LegFacts, &mut LegFacts);
 
 #[test]
 fn every_broken_link_is_named_first_with_its_figures() {
-    let cases: [(&str, &str, Break); 42] = [
+    let cases: [(&str, &str, Break); 44] = [
         ("agreed", "has not been answered", |a, _| a.terms = None),
         ("agreed", "sends nothing now", |a, _| terms(a).receives = false),
         (
@@ -265,6 +265,19 @@ fn every_broken_link_is_named_first_with_its_figures() {
             b.report.remote_loss_percent = Some(80.0);
             b.report.round_trip_ms = Some(40.0);
             b.report.lately.since_rtcp = Some(Duration::from_secs(2));
+            b.report.lately.since_reported = Some(Duration::from_secs(2));
+        }),
+        // The listener's phone has lost its power, or has said that it leaves.
+        (
+            "received",
+            "Nothing has come from `b` for 3 min, neither RTP nor RTCP",
+            |_, b| {
+                b.report.lately.since_arrival = Some(Duration::from_secs(180));
+                b.report.lately.silent_for = Duration::from_secs(180);
+            },
+        ),
+        ("received", "`b` has left (BYE)", |_, b| {
+            b.report.bye_received = true
         }),
         ("listening", "made deaf by the key `switch`", |_, b| {
             b.deaf = deed()
@@ -321,7 +334,7 @@ fn every_broken_link_is_named_first_with_its_figures() {
         let (mut a, mut b) = (sound("a"), sound("b"));
         break_it(&mut a, &mut b);
         let explanation = Explanation::of(&a, &b);
-        assert!(!explanation.heard, "{link}: {says}");
+        assert_eq!(explanation.heard, Some(false), "{link}: {says}");
         assert_eq!(explanation.broken, Some(link), "{explanation:#?}");
         let marked: Vec<&Link> = explanation
             .links
@@ -334,6 +347,103 @@ fn every_broken_link_is_named_first_with_its_figures() {
         assert!(explanation.summary.ends_with(&marked[0].fact));
         assert!(explanation.links.iter().all(|link| link.fact.ends_with('.')));
     }
+}
+
+#[test]
+fn nobody_is_said_to_hear_who_may_as_well_hear_nothing() {
+    let heard = |change: fn(&mut LegFacts)| {
+        let (a, mut b) = (sound("a"), sound("b"));
+        change(&mut b);
+        let explanation = Explanation::of(&a, &b);
+        assert_eq!(explanation.broken, None, "{explanation:#?}");
+        let received = &explanation.links[16];
+        if explanation.heard.is_none() {
+            assert_eq!(received.ok, None);
+            assert!(explanation.summary.ends_with(&received.fact));
+            assert!(
+                explanation
+                    .summary
+                    .starts_with("No link is known to be broken as far as the wire of `b`"),
+                "{}",
+                explanation.summary
+            );
+        }
+        explanation.heard
+    };
+    // It speaks, and reports nothing at all.
+    assert_eq!(heard(|_| {}), Some(true));
+    // It says that it receives.
+    let reports = |b: &mut LegFacts| {
+        b.report.remote_loss_percent = Some(0.0);
+        b.report.lately.since_rtcp = Some(Duration::from_secs(2));
+        b.report.lately.since_reported = Some(Duration::from_secs(2));
+    };
+    assert_eq!(heard(reports), Some(true));
+    // Behind a firewall: it reports, but nothing of what it is sent.
+    assert_eq!(
+        heard(|b| b.report.lately.since_rtcp = Some(Duration::from_secs(2))),
+        None
+    );
+    // Since its new address it reports nothing of us any more.
+    assert_eq!(
+        heard(|b| {
+            b.report.remote_loss_percent = Some(0.0);
+            b.report.lately.since_rtcp = Some(Duration::from_secs(2));
+            b.report.lately.since_reported = Some(Duration::from_secs(60));
+        }),
+        None
+    );
+    // It stopped a moment ago, or never began.
+    assert_eq!(
+        heard(|b| {
+            b.report.lately.since_arrival = Some(Duration::from_secs(4));
+            b.report.lately.silent_for = Duration::from_secs(4);
+        }),
+        None
+    );
+    assert_eq!(heard(|b| b.report.lately.since_arrival = None), None);
+    // It announced a pause long ago; whether it is there shows only if it reports.
+    let pauses = |b: &mut LegFacts| {
+        b.report.lately.is_paused = true;
+        b.report.lately.since_arrival = Some(Duration::from_secs(20));
+        b.report.lately.silent_for = Duration::from_secs(20);
+    };
+    assert_eq!(heard(pauses), None);
+    // It is only to listen.
+    assert_eq!(
+        heard(|b| {
+            terms(b).receives = false;
+            b.report.lately.since_arrival = None;
+        }),
+        Some(true)
+    );
+    assert_eq!(
+        heard(|b| {
+            terms(b).receives = false;
+            b.report.remote_loss_percent = Some(0.0);
+            b.report.lately.since_rtcp = Some(Duration::from_secs(60));
+            b.report.lately.since_reported = Some(Duration::from_secs(60));
+        }),
+        None
+    );
+    // What it sends is refused, so it is there.
+    assert_eq!(
+        heard(|b| refuse(b, Dropped::UnknownPayloadType, 4_000, 80)),
+        Some(true)
+    );
+}
+
+#[test]
+fn what_is_not_known_yet_is_not_heard_yet() {
+    let (a, mut b) = (sound("a"), sound("b"));
+    b.has_joined = false;
+    let explanation = Explanation::of(&a, &b);
+    assert_eq!((explanation.heard, explanation.broken), (None, None));
+    assert!(
+        explanation.summary.contains("not been mixed with both yet"),
+        "{}",
+        explanation.summary
+    );
 }
 
 #[test]
@@ -360,7 +470,7 @@ fn what_was_wrong_before_is_not_wrong_now() {
     });
     a.report.lately.since_rejected = Some(Duration::from_millis(40));
     let explanation = Explanation::of(&a, &b);
-    assert!(explanation.heard, "{explanation:#?}");
+    assert_eq!(explanation.heard, Some(true), "{explanation:#?}");
     let source = &explanation.links[2].fact;
     assert!(
         source.contains("9 packets of another address were refused") && source.contains(":666"),
@@ -368,7 +478,7 @@ fn what_was_wrong_before_is_not_wrong_now() {
     );
     // Who has just fallen silent is not broken.
     a.report.contributing = false;
-    assert!(Explanation::of(&a, &b).heard);
+    assert_eq!(Explanation::of(&a, &b).heard, Some(true));
     // Unless he was muted meanwhile.
     a.muted = deed();
     assert_eq!(ok(&Explanation::of(&a, &b), "talker"), Some(false));

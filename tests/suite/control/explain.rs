@@ -115,9 +115,14 @@ fn explained(served: &Served) -> Value {
 #[track_caller]
 fn broken(served: &Served, link: Option<&str>) -> String {
     let what = format!("broken is {link:?}");
-    eventually(&what, || explained(served)["broken"] == json!(link));
-    let explained = explained(served);
-    assert_eq!(explained["heard"], link.is_none(), "{explained}");
+    let explained = std::cell::RefCell::new(Value::Null);
+    eventually(&what, || {
+        let now = self::explained(served);
+        let is_so = now["broken"] == json!(link) && now["heard"] == json!(link.is_none());
+        explained.replace(now);
+        is_so
+    });
+    let explained = explained.into_inner();
     let links = explained["links"].as_array().unwrap();
     let marked: Vec<&Value> = links
         .iter()
@@ -242,6 +247,23 @@ fn the_first_broken_link_between_two_legs_is_named_as_it_breaks_and_heals() {
     assert!(broken(&served, Some("muted")).contains("/conferences/"));
     // It is right about the other way as well.
     assert_eq!(served.get("/v1/explain?from=b&to=a").json(200)["heard"], true);
+}
+
+#[test]
+fn a_listener_that_is_gone_does_not_hear() {
+    let served = Served::start(&[]);
+    let a = Phone::seat(&served, "r", "a");
+    let b = Phone::seat(&served, "r", "b");
+    broken(&served, None);
+    b.now(SENDS_NOTHING);
+    eventually("nobody is sure that it hears", || {
+        explained(&served)["heard"] != json!(true)
+    });
+    let fact = broken(&served, Some("received"));
+    assert!(fact.contains("Nothing has come from `b`"), "{fact}");
+    b.now(SPEAKS);
+    broken(&served, None);
+    drop((a, b));
 }
 
 #[test]
