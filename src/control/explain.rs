@@ -2,7 +2,8 @@
 //! sound meets them.
 //!
 //! A fact is a link of a chain. What is said of it is said of now: of the last two seconds, and of how long ago
-//! something happened last. The first link that is broken is where to look; those behind it may be broken by it.
+//! something happened last. The first link that is broken is where to look; those behind it may be broken by it. That
+//! the speaker says nothing at the moment is a broken link only where it is the only one: it would hide what lasts.
 
 mod inbound;
 mod outbound;
@@ -84,7 +85,7 @@ pub struct Link {
     pub link: &'static str,
     /// The leg that it is about.
     pub call_id: String,
-    /// `None`: not known, or of no account here.
+    /// `None`: not known, or of no account here, as is a speaker's silence where something lasting is broken.
     pub ok: Option<bool>,
     pub fact: String,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -108,7 +109,7 @@ fn unknown(fact: impl Into<String>) -> Finding {
 
 impl Explanation {
     pub fn of(from: &LegFacts, to: &LegFacts) -> Explanation {
-        let chain: [(&'static str, &LegFacts, Finding); 17] = [
+        let mut chain: [(&'static str, &LegFacts, Finding); 17] = [
             ("agreed", from, inbound::agreed(from)),
             ("arriving", from, inbound::arriving(from)),
             ("source", from, inbound::source(from)),
@@ -127,6 +128,14 @@ impl Explanation {
             ("sent", to, outbound::sent(to)),
             ("received", to, outbound::received(to)),
         ];
+        if inbound::says_nothing(from) {
+            let is_other =
+                |(link, _, (ok, _)): &(&str, &LegFacts, Finding)| *link != "level" && *ok == Some(false);
+            let is_explained = chain.iter().any(is_other);
+            if let Some((.., (ok, _))) = chain.iter_mut().find(|(link, ..)| *link == "level") {
+                *ok = (!is_explained).then_some(false);
+            }
+        }
         let mut first = None;
         let links: Vec<Link> = chain
             .into_iter()

@@ -329,6 +329,12 @@ pub fn level(leg: &LegFacts) -> Finding {
     })
 }
 
+/// It would be heard, but for its saying nothing.
+pub fn says_nothing(leg: &LegFacts) -> bool {
+    let lately = &leg.report.lately;
+    (is_fresh(lately.since_played) || pauses(leg)) && !lately.said_something
+}
+
 pub fn muted(leg: &LegFacts) -> Finding {
     match &leg.muted {
         Some(deed) => broken(format!("`{}` was muted {}.", leg.call, whose(deed))),
@@ -373,6 +379,9 @@ pub fn talker(leg: &LegFacts) -> Finding {
             "`{call}` pauses; its voice was in the mix of `{conference}` {}.",
             window(lately)
         )),
+        false if !lately.said_something => {
+            unknown(format!("`{call}` says nothing that could be in the mix."))
+        }
         false => broken(format!(
             "The voice of `{call}` is not in the mix of `{conference}`."
         )),

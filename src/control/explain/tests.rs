@@ -86,6 +86,14 @@ fn refuse(leg: &mut LegFacts, reason: Dropped, port: u16, count: u32) {
     lately.contributed = false;
 }
 
+/// Says nothing for longer than is looked back.
+fn fall_silent(leg: &mut LegFacts) {
+    leg.report.contributing = false;
+    let lately = &mut leg.report.lately;
+    (lately.said_something, lately.contributed) = (false, false);
+    lately.level_dbfs_max = -62.0;
+}
+
 /// The remote has stopped; a stranger has not.
 fn refuse_strangers(leg: &mut LegFacts) {
     refuse(leg, Dropped::UnknownSource, 0, 0);
@@ -145,7 +153,7 @@ type Break = fn(&mut LegFacts, &mut LegFacts);
 
 #[test]
 fn every_broken_link_is_named_first_with_its_figures() {
-    let cases: [(&str, &str, Break); 44] = [
+    let cases: [(&str, &str, Break); 49] = [
         ("agreed", "has not been answered", |a, _| a.terms = None),
         ("agreed", "sends nothing now", |a, _| terms(a).receives = false),
         (
@@ -309,6 +317,24 @@ fn every_broken_link_is_named_first_with_its_figures() {
             a.report.contributing = false;
             b.deaf = deed();
         }),
+        // Who happens to say nothing is muted all the same, and the other is deaf.
+        ("muted", "was muted", |a, _| {
+            fall_silent(a);
+            a.muted = deed();
+        }),
+        ("route", "in the conference `r`", |a, b| {
+            fall_silent(a);
+            b.conference = "other".to_owned();
+        }),
+        ("listening", "made deaf", |a, b| {
+            fall_silent(a);
+            b.deaf = deed();
+        }),
+        ("received", "has left", |a, b| {
+            fall_silent(a);
+            b.report.bye_received = true;
+        }),
+        ("level", "nothing that stands out", |a, _| fall_silent(a)),
         ("source", "a stranger", |a, _| {
             refuse(a, Dropped::UnknownSource, 5_000, 80);
             a.muted = deed();
@@ -343,6 +369,8 @@ fn every_broken_link_is_named_first_with_its_figures() {
             .collect();
         assert_eq!(marked.len(), 1);
         assert_eq!((marked[0].link, marked[0].ok), (link, Some(false)));
+        let first = explanation.links.iter().find(|link| link.ok == Some(false));
+        assert_eq!(first, Some(marked[0]));
         assert!(marked[0].fact.contains(says), "{}", marked[0].fact);
         assert!(explanation.summary.ends_with(&marked[0].fact));
         assert!(explanation.links.iter().all(|link| link.fact.ends_with('.')));
