@@ -450,4 +450,16 @@ fn media_that_has_died_is_told_and_ends_the_leg_where_that_is_asked_for() {
         (&cleared["mediaTimeoutS"], &cleared["endOnMediaTimeout"]),
         (&json!(3), &json!(false))
     );
+    // Its timeout is another again, which is told. Whoever asks for its end now does not wait for the media's return.
+    assert_eq!(events.until("leg.media_timeout")["ends"], false);
+    served
+        .patch("/v1/legs/a", &json!({ "endOnMediaTimeout": true }))
+        .json(200);
+    let of_a = events.until("leg.media_timeout");
+    assert_eq!((&of_a["callId"], &of_a["ends"]), (&json!("a"), &json!(true)));
+    let left = events.until("leg.left");
+    assert_eq!(
+        (&left["callId"], &left["reason"]),
+        (&json!("a"), &json!("media_timeout"))
+    );
 }
