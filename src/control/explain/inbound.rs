@@ -88,10 +88,11 @@ pub fn arriving(leg: &LegFacts) -> Finding {
             }
         )),
         Flow::Refused(Rejected { reason, from, .. }) if link_of(reason) == "arriving" => broken(format!(
-            "What comes from {from} to {local} is refused as `{}`: {} {}.",
+            "What comes from {from} to {local} is refused as `{}`: {} {}.{}",
             reason.name(),
             packets(lately.dropped_for(reason)),
-            window(lately)
+            window(lately),
+            meaning(reason)
         )),
         Flow::Refused(Rejected { from, .. }) => holds(format!(
             "Packets come from {from} to {local}, the last {} ago, and are refused (see below).",
@@ -101,6 +102,29 @@ pub fn arriving(leg: &LegFacts) -> Finding {
             unknown(format!("Nothing comes to {local} yet.{}", strangers(lately)))
         }
         Flow::Nothing => broken(nothing(leg) + &strangers(lately)),
+    }
+}
+
+/// What it means that datagrams are refused before anything is known of them, and what to do about it.
+fn meaning(reason: Dropped) -> &'static str {
+    match reason {
+        Dropped::WrongVersion => {
+            " It is no RTP of version 2, but STUN, DTLS or something else: see that the remote is set to plain RTP or SDES."
+        }
+        Dropped::TooShort
+        | Dropped::TooLong
+        | Dropped::BadCsrc
+        | Dropped::BadExtension
+        | Dropped::BadPadding => {
+            " It is no well-formed RTP: see what sends it, and what the way there changes."
+        }
+        Dropped::Looped => {
+            " It is what we send ourselves, come back: see that the remote does not send it back, as an echo test does."
+        }
+        Dropped::TooFast => {
+            " It is more than any sound makes: see that the remote sends one stream only, and nobody repeats it."
+        }
+        _ => "",
     }
 }
 
@@ -322,7 +346,7 @@ pub fn level(leg: &LegFacts) -> Finding {
     broken(match loudest <= -126.0 {
         _ if pauses(leg) => format!("`{call}` says nothing: its sender has announced a pause."),
         true => format!(
-            "What `{call}` sends is digital silence {}: its microphone is muted or not connected.",
+            "What `{call}` sends is digital silence {}: most likely its microphone is muted or not connected.",
             window(lately)
         ),
         false => format!("`{call}` says nothing that stands out from its noise: {figures}."),

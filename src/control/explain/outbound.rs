@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::inbound::pauses;
 use super::{Finding, LegFacts, broken, holds, is_fresh, packets, span, unknown, whose, window};
 use crate::control::negotiation::registered_name;
+use crate::leg::Dropped;
 
 /// Reports come each 5 s or so (RFC 3550 §6.2): what is older than several of them is not of now.
 const REPORTS_FRESH: Duration = Duration::from_secs(20);
@@ -74,6 +75,16 @@ pub fn sent(leg: &LegFacts) -> Finding {
         return broken(format!(
             "The socket refused {refused} of {} {} to {to}: there is no way there from {local} (route, firewall).",
             packets(sent),
+            window(lately)
+        ));
+    }
+    if sent == 0
+        && let Some(suite) = terms.suite
+        && lately.dropped_for(Dropped::KeyExhausted) > 0
+    {
+        return broken(format!(
+            "Nothing was sent to {to} {}: the key of {suite} has protected all the packets it may; a new offer brings \
+             another.",
             window(lately)
         ));
     }

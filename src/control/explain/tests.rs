@@ -153,7 +153,7 @@ type Break = fn(&mut LegFacts, &mut LegFacts);
 
 #[test]
 fn every_broken_link_is_named_first_with_its_figures() {
-    let cases: [(&str, &str, Break); 49] = [
+    let cases: [(&str, &str, Break); 54] = [
         ("agreed", "has not been answered", |a, _| a.terms = None),
         ("agreed", "sends nothing now", |a, _| terms(a).receives = false),
         (
@@ -178,6 +178,18 @@ fn every_broken_link_is_named_first_with_its_figures() {
         ),
         ("arriving", "refused as `wrong_version`: 80 packets", |a, _| {
             refuse(a, Dropped::WrongVersion, 4_000, 80);
+        }),
+        ("arriving", "no RTP of version 2", |a, _| {
+            refuse(a, Dropped::WrongVersion, 4_000, 80);
+        }),
+        ("arriving", "no well-formed RTP", |a, _| {
+            refuse(a, Dropped::BadPadding, 4_000, 80);
+        }),
+        ("arriving", "what we send ourselves", |a, _| {
+            refuse(a, Dropped::Looped, 4_000, 80);
+        }),
+        ("arriving", "more than any sound makes", |a, _| {
+            refuse(a, Dropped::TooFast, 4_000, 80);
         }),
         (
             "source",
@@ -224,7 +236,7 @@ fn every_broken_link_is_named_first_with_its_figures() {
             a.report.lately.packets_received = 35;
             a.report.lately.packets_lost = 60;
         }),
-        ("level", "digital silence", |a, _| {
+        ("level", "most likely its microphone is muted", |a, _| {
             a.report.lately.said_something = false;
             a.report.lately.level_dbfs_max = -127.0;
         }),
@@ -310,6 +322,11 @@ fn every_broken_link_is_named_first_with_its_figures() {
         ),
         ("sent", "Nothing was sent", |_, b| {
             b.report.lately.packets_sent = 0
+        }),
+        ("sent", "has protected all the packets it may", |_, b| {
+            terms(b).suite = Some("AES_CM_128_HMAC_SHA1_80");
+            b.report.lately.packets_sent = 0;
+            b.report.lately.dropped[Dropped::KeyExhausted as usize] = 95;
         }),
         // The first of two counts, and what comes before the others counts first.
         ("muted", "was muted", |a, b| {
