@@ -11,7 +11,7 @@ use mixminus::engine::{Command, Event};
 use mixminus::frame::Rate;
 use mixminus::id::RoomId;
 use mixminus::leg::{Direction, LegChange, MediaTerms};
-use mixminus::load::network::Conditions;
+use mixminus::load::network::{Conditions, Jitter, Spells};
 use mixminus::room::RoomSettings;
 use mixminus::srtp::{self, MasterKey, Suite};
 use mixminus::time::{Tick, Time};
@@ -162,6 +162,8 @@ fn what_the_network_loses_or_delays_is_not_one_way() {
         let conditions = Conditions {
             loss: 0.3,
             loss_burst: 3.0,
+            jitter: Jitter::Exponential(Duration::from_millis(30)),
+            stalls: Some(Spells::once(Duration::from_secs(12), Duration::from_secs(1))),
             ..Conditions::PERFECT
         };
         let mut world = World::seeded(seed).network(conditions);

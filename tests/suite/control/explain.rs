@@ -362,7 +362,7 @@ fn what_is_asked_wrongly_is_refused_by_name() {
 }
 
 #[test]
-fn a_party_that_is_not_heard_is_told_within_two_seconds_and_its_end_as_well() {
+fn a_party_that_is_not_heard_is_told_and_so_is_its_return() {
     let served = Served::start(&[]);
     let mut events = Events::open(served.http, "?conferenceId=r", "");
     let phone = Phone::seat(&served, "r", "a");
