@@ -2,7 +2,8 @@
 //! sound meets them.
 //!
 //! A fact is a link of a chain. What is said of it is said of now: of the last two seconds, and of how long ago
-//! something happened last. The first link that is broken is where to look; those behind it may be broken by it.
+//! something happened last. The first link that is broken is where to look; those behind it may be broken by it. That
+//! the speaker says nothing at the moment is a broken link only where it is the only one: it would hide what lasts.
 
 mod inbound;
 mod outbound;
@@ -20,6 +21,9 @@ use crate::leg::{Lately, LegReport};
 
 /// What came no longer ago than this still comes: Opus sends a packet each 400 ms while it pauses.
 const FRESH: Duration = Duration::from_millis(500);
+
+/// Links that say nothing against it as long as they say nothing: a leg without encryption, a phone without reports.
+const MAY_BE_UNKNOWN: [&str; 2] = ["authenticated", "received"];
 
 /// What is known of one of the two legs.
 #[derive(Debug, Clone)]
@@ -65,8 +69,9 @@ pub struct Explanation {
     pub from: String,
     pub to: String,
     pub at: String,
-    /// No link is known to be broken.
-    pub heard: bool,
+    /// `false`: a link is broken. `true`: none is, and the listener reports that it receives what it is sent, or at least
+    /// shows no sign that it does not. `None`, in JSON `null`: none is known to be broken, but nobody can tell.
+    pub heard: Option<bool>,
     /// The first broken link's name.
     pub broken: Option<&'static str>,
     pub summary: String,
@@ -80,7 +85,7 @@ pub struct Link {
     pub link: &'static str,
     /// The leg that it is about.
     pub call_id: String,
-    /// `None`: not known, or of no account here.
+    /// `None`: not known, or of no account here, as is a speaker's silence where something lasting is broken.
     pub ok: Option<bool>,
     pub fact: String,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -104,7 +109,7 @@ fn unknown(fact: impl Into<String>) -> Finding {
 
 impl Explanation {
     pub fn of(from: &LegFacts, to: &LegFacts) -> Explanation {
-        let chain: [(&'static str, &LegFacts, Finding); 17] = [
+        let mut chain: [(&'static str, &LegFacts, Finding); 17] = [
             ("agreed", from, inbound::agreed(from)),
             ("arriving", from, inbound::arriving(from)),
             ("source", from, inbound::source(from)),
@@ -123,6 +128,14 @@ impl Explanation {
             ("sent", to, outbound::sent(to)),
             ("received", to, outbound::received(to)),
         ];
+        if inbound::says_nothing(from) {
+            let is_other =
+                |(link, _, (ok, _)): &(&str, &LegFacts, Finding)| *link != "level" && *ok == Some(false);
+            let is_explained = chain.iter().any(is_other);
+            if let Some((.., (ok, _))) = chain.iter_mut().find(|(link, ..)| *link == "level") {
+                *ok = (!is_explained).then_some(false);
+            }
+        }
         let mut first = None;
         let links: Vec<Link> = chain
             .into_iter()
@@ -139,16 +152,39 @@ impl Explanation {
             })
             .collect();
         let broken = first.map(|at| &links[at]);
+        let is_open = |link: &&Link| link.ok.is_none() && !MAY_BE_UNKNOWN.contains(&link.link);
+        let open = links.iter().find(is_open).or_else(|| {
+            links
+                .last()
+                .filter(|link| link.ok.is_none() && !outbound::is_there(to))
+        });
         let (a, b) = (&from.call, &to.call);
-        let summary = match broken {
-            Some(link) => format!("`{a}` is not heard by `{b}`: {}", link.fact),
-            None => format!("`{a}` is heard by `{b}`: no link of the chain is broken."),
+        let (heard, summary) = match (broken, open) {
+            (Some(link), _) => (Some(false), format!("`{a}` is not heard by `{b}`: {}", link.fact)),
+            (None, None) => (
+                Some(true),
+                format!("`{a}` is heard by `{b}`: no link of the chain is broken."),
+            ),
+            (None, Some(link)) if link.link == "received" => (
+                None,
+                format!(
+                    "No link is known to be broken as far as the wire of `{b}`; whether `{b}` receives it is not known: {}",
+                    link.fact
+                ),
+            ),
+            (None, Some(link)) => (
+                None,
+                format!(
+                    "No link is known to be broken; whether `{a}` is heard by `{b}` is not known yet: {}",
+                    link.fact
+                ),
+            ),
         };
         Explanation {
             from: a.clone(),
             to: b.clone(),
             at: timestamp(SystemTime::now()),
-            heard: broken.is_none(),
+            heard,
             broken: broken.map(|link| link.link),
             summary,
             links,

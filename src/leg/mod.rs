@@ -227,10 +227,15 @@ impl Leg {
                 self.timeline.pass(clock);
             }
         }
+        let (before, after) = (self.media.terms(), media.terms());
+        if !stream_continues || (before.sends, before.remote) != (after.sends, after.remote) {
+            self.watch.restart_echo();
+        }
         if media.terms().remote == self.media.terms().remote {
             self.source.reopen();
         } else {
             self.source = Source::new(media.terms().remote, media.terms().symmetric);
+            self.watch.restart_source();
         }
         // What is no longer agreed on is no longer in use.
         self.codec_received = self.codec_received.filter(|codec| {

@@ -23,8 +23,7 @@ impl Leg {
         wall_clock: WallClock,
     ) -> Result<(), Dropped> {
         if is_rtcp(datagram) {
-            let outcome = self.hear_rtcp(arrival, from, datagram, wall_clock);
-            return self.note(outcome);
+            return self.receive_rtcp(arrival, from, datagram, wall_clock);
         }
         let outcome = self.hear_rtp(arrival, from, datagram);
         if let Err(reason) = outcome {
@@ -42,6 +41,11 @@ impl Leg {
         wall_clock: WallClock,
     ) -> Result<(), Dropped> {
         let outcome = self.hear_rtcp(arrival, from, datagram, wall_clock);
+        if let Err(reason) = outcome
+            && !self.may_report(from)
+        {
+            self.watch.count_foreign(reason);
+        }
         self.note(outcome)
     }
 
@@ -127,6 +131,12 @@ impl Leg {
             })
     }
 
+    /// Whether RTCP from there can be the remote's.
+    fn may_report(&self, from: SocketAddr) -> bool {
+        let remote_rtcp = self.media.terms().remote_rtcp;
+        self.source.knows_host(from.ip()) || remote_rtcp.is_some_and(|remote| remote.ip() == from.ip())
+    }
+
     fn hear_rtcp(
         &mut self,
         arrival: Time,
@@ -139,11 +149,7 @@ impl Leg {
             None => datagram.len(),
         };
         let reports = rtcp::validate(&datagram[..len]).map_err(|_| Dropped::BadRtcp)?;
-        let remote_rtcp = self.media.terms().remote_rtcp;
-        if self.media.ciphers.is_none()
-            && !self.source.knows_host(from.ip())
-            && remote_rtcp.is_none_or(|remote| remote.ip() != from.ip())
-        {
+        if self.media.ciphers.is_none() && !self.may_report(from) {
             return Err(Dropped::UnknownSource);
         }
         if !self.rtcp_pace.admits(arrival) {

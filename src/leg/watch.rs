@@ -20,9 +20,12 @@ const GAP_TICKS: u32 = 25;
 /// So long there must be no gap before one-way audio has ended.
 const RECOVERY_TICKS: u32 = 50;
 
-/// A sender of RTCP that has announced a pause is believed to be there for so long after its last: its reports come
-/// each 5 s or so (RFC 3550 §6.2).
+/// A sender of RTCP that has announced a pause is believed to be there for so long after its last at least: its reports
+/// come each 5 s or so (RFC 3550 §6.2), of some phones each 30 s.
 const RTCP_TICKS: u32 = 500;
+
+/// The same, while it is not known how often they come, and at most where media does not time out.
+const RTCP_TICKS_MAX: u32 = 1_500;
 
 /// So many of what was dropped lately make the reason: no fewer than a sender of the longest packets sends meanwhile.
 const REASON_MIN: u32 = 8;
@@ -74,6 +77,8 @@ struct Sight {
     /// By what is agreed, the remote takes what we send.
     sends: bool,
     has_destination: bool,
+    /// Packets were believed to be the remote's.
+    is_latched: bool,
     /// What the remote reported last of our stream, and how often it has.
     reported: Option<(u32, ReportBlock)>,
     /// Packets that were played so far.
@@ -158,9 +163,9 @@ impl Alarm {
 /// What the remote's reports let conclude of what it hears.
 #[derive(Debug, Clone, Copy, Default)]
 struct Echo {
-    /// The last block about our stream: how many there were, and how far it had come.
-    last: Option<(u32, u32)>,
-    /// Packets that we had sent then.
+    /// How far the last block about our stream had come; `None`: there was none since the terms are as they are.
+    highest: Option<u32>,
+    /// Packets that we had sent when a report counted last.
     sent: u64,
     /// Reports without such a block since.
     misses: u8,
@@ -169,27 +174,28 @@ struct Echo {
 }
 
 impl Echo {
-    /// `reports`: RTCP came in this tick.
-    fn step(&mut self, reports: bool, reported: Option<(u32, ReportBlock)>, sent: u64) {
-        // Who never heard us does not report us, nor does who never reports anybody.
-        let Some((number, block)) = reported else { return };
-        let sent_since = sent.saturating_sub(self.sent);
-        match self.last {
-            // RFC 3550 §6.4: a source of which nothing came between two reports has no block.
-            Some((before, _)) if before == number => {
-                self.misses = self.misses.saturating_add(u8::from(reports));
-                self.is_unheard |= self.misses >= REPORTS_MIN && sent_since >= UNHEARD_MIN;
-            }
-            before => {
-                let stands = before.is_some_and(|(_, highest)| highest == block.highest_sequence);
-                // A second report within a moment says nothing new.
-                if !stands || sent_since >= UNHEARD_MIN {
+    /// RTCP came in this tick; `block`: what it says of our stream.
+    fn step(&mut self, block: Option<ReportBlock>, sent: u64) {
+        // A second report within a moment says nothing new, nor does one while nothing is sent.
+        let is_due = sent.saturating_sub(self.sent) >= UNHEARD_MIN;
+        match (block, self.highest) {
+            (Some(block), before) => {
+                let stands = before == Some(block.highest_sequence);
+                if !stands || is_due {
                     self.is_unheard = stands;
                     self.sent = sent;
                 }
-                self.last = Some((number, block.highest_sequence));
+                self.highest = Some(block.highest_sequence);
                 self.misses = 0;
             }
+            // RFC 3550 §6.4: a source of which nothing came between two reports has no block.
+            (None, Some(_)) if is_due => {
+                self.sent = sent;
+                self.misses = self.misses.saturating_add(1);
+                self.is_unheard |= self.misses >= REPORTS_MIN;
+            }
+            // Who never heard us does not report us, nor does who never reports anybody.
+            (None, _) => {}
         }
     }
 }
@@ -204,16 +210,24 @@ pub(crate) struct Watch {
     played: u64,
     sent: u64,
     send_errors: u64,
+    /// How many report blocks about our stream had come.
+    blocks: u32,
     since_arrival: Ago,
     since_played: Ago,
     since_rtcp: Ago,
-    since_rejected: Ago,
-    /// The same, of what came from the remote's own host.
-    since_own_rejected: Ago,
+    since_reported: Ago,
+    /// The longest time between two RTCP packets.
+    rtcp_ticks_longest: Option<u32>,
+    /// What was refused last of the remote's own host, and of others.
     rejected: Option<Rejected>,
+    stranger: Option<Rejected>,
+    since_rejected: Ago,
+    since_stranger: Ago,
+    /// How many in a row were refused of that other host.
+    stranger_run: u32,
     /// Since the last tick.
     rejects: bool,
-    rejects_own: bool,
+    rejects_stranger: bool,
     /// The socket has taken nothing since it refused a packet.
     send_fails: bool,
     echo: Echo,
@@ -225,16 +239,54 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// An RTP datagram was refused; `is_own`: it came from the host of the remote.
-    pub fn reject(&mut self, rejected: Rejected, is_own: bool) {
+    /// An RTP datagram of the remote's own host was refused.
+    pub fn reject(&mut self, rejected: Rejected) {
         self.rejected = Some(rejected);
         self.rejects = true;
-        self.rejects_own |= is_own;
+    }
+
+    /// An RTP datagram of another host was refused.
+    pub fn reject_stranger(&mut self, rejected: Rejected) {
+        self.count_foreign(rejected.reason);
+        let host = rejected.from.ip();
+        let is_same = self.stranger.is_some_and(|before| before.from.ip() == host);
+        self.stranger_run = if is_same {
+            self.stranger_run.saturating_add(1)
+        } else {
+            1
+        };
+        self.stranger = Some(rejected);
+        self.rejects_stranger = true;
+    }
+
+    /// A datagram of another host was refused, RTP or RTCP.
+    pub fn count_foreign(&mut self, reason: Dropped) {
+        self.window.count_foreign(reason);
+    }
+
+    /// The remote is expected from elsewhere: what was refused until now tells nothing of it.
+    pub fn restart_source(&mut self) {
+        (self.rejected, self.stranger) = (None, None);
+        (self.since_rejected, self.since_stranger) = (Ago::default(), Ago::default());
+        (self.rejects, self.rejects_stranger) = (false, false);
+        self.stranger_run = 0;
+    }
+
+    /// Nothing at all has come from where the remote is expected, and all that comes is of one other host: a NAT, or an
+    /// address in its SDP that is wrong. Whatever else strangers send says nothing of the remote.
+    fn takes_strangers(&self, is_latched: bool) -> bool {
+        !is_latched && self.rejected.is_none() && self.stranger_run >= REASON_MIN
     }
 
     /// Another bound of the time without media: what is over it already is told anew.
     pub fn restart_timeout(&mut self) {
         self.is_timed_out = false;
+    }
+
+    /// What the remote takes, where, or what it is sent, is another from now on: what it reported before that proves
+    /// nothing any more.
+    pub fn restart_echo(&mut self) {
+        self.echo = Echo::default();
     }
 
     /// Whether the next tick goes by counters that must be up to date.
@@ -250,20 +302,29 @@ impl Watch {
         let reports = changes(&mut self.rtcp, counts.rtcp_received);
         self.since_arrival.step(arrives);
         self.since_played.step(plays);
+        if reports && let Some(ago) = self.since_rtcp.0 {
+            self.rtcp_ticks_longest = self.rtcp_ticks_longest.max(Some(ago.saturating_add(1)));
+        }
         self.since_rtcp.step(reports);
         self.since_rejected.step(std::mem::take(&mut self.rejects));
-        self.since_own_rejected
-            .step(std::mem::take(&mut self.rejects_own));
+        self.since_stranger
+            .step(std::mem::take(&mut self.rejects_stranger));
 
         let hears = sight.receives.then_some(plays || self.is_pause_believed(sight));
         let mut inbound = self.inbound;
-        let inbound_noticed = inbound.step(hears, || self.reason_inbound(counts));
+        let inbound_noticed = inbound.step(hears, || self.reason_inbound(counts, sight.is_latched));
         self.inbound = inbound;
 
         let refused = changes(&mut self.send_errors, counts.send_errors);
         let sends = changes(&mut self.sent, counts.packets_sent);
         self.send_fails = refused || self.send_fails && !sends;
-        self.echo.step(reports, sight.reported, counts.packets_sent);
+        let blocks = sight.reported.map_or(0, |(blocks, _)| blocks);
+        let is_reported = std::mem::replace(&mut self.blocks, blocks) != blocks;
+        self.since_reported.step(is_reported);
+        if reports {
+            let block = sight.reported.filter(|_| is_reported).map(|(_, block)| block);
+            self.echo.step(block, counts.packets_sent);
+        }
         let is_sent = sight.has_destination && !self.send_fails;
         let is_heard = sight.sends.then_some(is_sent && !self.echo.is_unheard);
         let outbound_noticed = self.outbound.step(is_heard, || match is_sent {
@@ -290,13 +351,29 @@ impl Watch {
     /// A sender that has announced a pause may send nothing for minutes. It is believed as long as its RTCP comes, if
     /// any ever came, and as nothing else of it is refused.
     fn is_pause_believed(&self, sight: Sight) -> bool {
-        let is_alive = self.since_rtcp.0.is_none() || self.since_rtcp.is_within(RTCP_TICKS);
-        sight.is_paused && is_alive && !self.since_own_rejected.is_within(GAP_TICKS)
+        let is_alive =
+            self.since_rtcp.0.is_none() || self.since_rtcp.is_within(self.rtcp_ticks(sight.timeout));
+        sight.is_paused && is_alive && !self.since_rejected.is_within(GAP_TICKS)
     }
 
-    fn reason_inbound(&self, counts: &Counts) -> &'static str {
+    /// How long the remote's RTCP may fail to come: a report may be lost, so twice the longest that it took so far.
+    fn rtcp_ticks(&self, timeout: Option<Duration>) -> u32 {
+        let ticks_of = |timeout: Duration| {
+            (timeout.as_nanos() / TICK.as_nanos())
+                .try_into()
+                .unwrap_or(u32::MAX)
+        };
+        let max = timeout.map_or(RTCP_TICKS_MAX, ticks_of).max(RTCP_TICKS);
+        match self.rtcp_ticks_longest {
+            Some(longest) => longest.saturating_mul(2).clamp(RTCP_TICKS, max),
+            None => RTCP_TICKS_MAX.min(max),
+        }
+    }
+
+    fn reason_inbound(&self, counts: &Counts, is_latched: bool) -> &'static str {
         let mut lately = Lately::default();
-        self.window.write(counts, &mut lately);
+        self.window
+            .write(counts, self.takes_strangers(is_latched), &mut lately);
         match lately.most_dropped() {
             Some((reason, count)) if count >= REASON_MIN => reason.name(),
             _ if self.since_arrival.is_within(GAP_TICKS) => "not_played",
@@ -333,18 +410,30 @@ impl Watch {
         })
     }
 
-    pub fn lately(&self, counts: &Counts) -> Lately {
+    pub fn lately(&self, counts: &Counts, latched: Option<SocketAddr>) -> Lately {
+        let own = (self.rejected, self.since_rejected.duration());
+        let strangers = (self.stranger, self.since_stranger.duration());
+        let takes_strangers = self.takes_strangers(latched.is_some());
+        let ((rejected, since_rejected), (stranger, since_stranger)) = match takes_strangers {
+            true => (strangers, (None, None)),
+            false => (own, strangers),
+        };
         let mut lately = Lately {
             since_arrival: self.since_arrival.duration(),
             since_played: self.since_played.duration(),
             since_rtcp: self.since_rtcp.duration(),
-            rejected: self.rejected,
-            since_rejected: self.since_rejected.duration(),
+            since_reported: self.since_reported.duration(),
+            silent_for: TICK * self.dead_ticks,
+            rejected,
+            since_rejected,
+            stranger,
+            since_stranger,
+            latched,
             one_way_in: self.inbound.told,
             one_way_out: self.outbound.told,
             ..Lately::default()
         };
-        self.window.write(counts, &mut lately);
+        self.window.write(counts, takes_strangers, &mut lately);
         lately
     }
 }
@@ -364,6 +453,7 @@ impl Leg {
             receives: is_agreed && terms.receives,
             sends: is_agreed && terms.sends && terms.remote.is_some(),
             has_destination: self.source.destination().is_some(),
+            is_latched: self.source.latched().is_some(),
             reported: self.remote_report.last_block(),
             played: self.media.playout.stats().played_packets,
             is_paused: self.media.playout.is_paused(),
@@ -377,8 +467,7 @@ impl Leg {
 
     /// The leg's last two seconds.
     pub(super) fn lately(&self) -> Lately {
-        let mut lately = self.watch.lately(&self.counts);
-        lately.latched = self.source.latched();
+        let mut lately = self.watch.lately(&self.counts, self.source.latched());
         lately.is_paused = self.media.playout.is_paused();
         lately.is_collecting = self.digits.is_collecting();
         lately
@@ -391,7 +480,9 @@ impl Leg {
             from,
             payload_type: (datagram.len() >= 2).then(|| datagram[1] & 0x7f),
         };
-        let is_own = self.source.knows_host(from.ip());
-        self.watch.reject(rejected, is_own);
+        match self.source.knows_host(from.ip()) {
+            true => self.watch.reject(rejected),
+            false => self.watch.reject_stranger(rejected),
+        }
     }
 }

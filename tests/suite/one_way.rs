@@ -1,208 +1,24 @@
 //! Sound that goes one way only, and media that has died, are noticed by the leg itself; time is made up.
 
+mod line;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use mixminus::codec::Codec;
 use mixminus::codec::ilbc::Mode;
-use mixminus::engine::outbox::Outbox;
-use mixminus::engine::{Command, Engine, EngineLimits, Event};
+use mixminus::engine::{Command, Event};
 use mixminus::frame::Rate;
-use mixminus::id::{LegId, RoomId};
-use mixminus::leg::{
-    Direction, Identity, Leg, LegChange, LegMedia, LegReport, LegSettings, MediaTerms, OneWay,
-};
-use mixminus::load::network::Conditions;
-use mixminus::room::{Room, RoomSettings};
-use mixminus::rtp::packet::{HEADER_BYTES, Header};
-use mixminus::rtp::rtcp::{self, ReportBlock};
+use mixminus::id::RoomId;
+use mixminus::leg::{Direction, LegChange, MediaTerms};
+use mixminus::load::network::{Conditions, Jitter, Spells};
+use mixminus::room::RoomSettings;
 use mixminus::srtp::{self, MasterKey, Suite};
 use mixminus::time::{Tick, Time};
 
+use self::line::{IN_TIME, LEG, Line, SECOND, Told, remote};
 use crate::support::voice::Voice;
-use crate::support::world::{COMFORT_NOISE, PAYLOAD_TYPE, World, encoding, terms};
-
-const LEG: LegId = LegId(0);
-
-/// Two seconds, within which one-way audio is noticed.
-const IN_TIME: u64 = 100;
-
-const SECOND: u64 = 50;
-
-/// What was told, and in which tick.
-#[derive(Debug, PartialEq, Eq)]
-enum Told {
-    Begins(Direction, &'static str),
-    Ends(Direction, &'static str),
-    TimedOut,
-}
-
-/// One leg in a room, and whoever sends to it.
-struct Line {
-    engine: Engine,
-    outbox: Outbox,
-    tick: Tick,
-    next: Header,
-    told: Vec<(u64, Told)>,
-}
-
-fn remote(port: u16) -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, 1], port))
-}
-
-impl Line {
-    fn new(codec: Codec, agree: impl FnOnce(MediaTerms) -> MediaTerms) -> Line {
-        let mut engine = Engine::new(EngineLimits { legs: 2, rooms: 2 });
-        let mut outbox = Outbox::new(2);
-        for room in 0..2 {
-            engine.apply(
-                Command::Open {
-                    room: RoomId(room),
-                    state: Room::new(RoomSettings::default()),
-                },
-                &mut outbox,
-            );
-        }
-        let media = LegMedia::new(agree(terms(remote(4_000), encoding(codec)))).unwrap();
-        let identity = Identity {
-            ssrc: 1,
-            sequence: 0,
-            timestamp: 0,
-        };
-        engine.apply(
-            Command::Join {
-                leg: LEG,
-                state: Leg::new(identity, LegSettings::default(), media),
-                room: RoomId(0),
-            },
-            &mut outbox,
-        );
-        Line {
-            engine,
-            outbox,
-            tick: Tick(1_000),
-            next: Header {
-                marker: false,
-                payload_type: PAYLOAD_TYPE,
-                sequence: 7,
-                timestamp: 0,
-                ssrc: 2,
-            },
-            told: Vec::new(),
-        }
-    }
-
-    fn pcmu() -> Line {
-        Line::new(Codec::Pcmu, |terms| terms)
-    }
-
-    fn apply(&mut self, command: Command) {
-        self.engine.apply(command, &mut self.outbox);
-    }
-
-    /// A tick in which nothing comes.
-    fn idle(&mut self) {
-        let now = self.tick.due(0);
-        for room in 0..2 {
-            self.engine
-                .tick_room(RoomId(room), self.tick, now, &mut self.outbox);
-            self.outbox.clear();
-        }
-        let tick = self.tick.0;
-        for event in self.outbox.events() {
-            let told = match event {
-                Event::OneWay { one_way, .. } => {
-                    let OneWay {
-                        direction,
-                        on,
-                        reason,
-                    } = one_way;
-                    match on {
-                        true => Told::Begins(direction, reason),
-                        false => Told::Ends(direction, reason),
-                    }
-                }
-                Event::MediaTimeout { .. } => Told::TimedOut,
-                _ => continue,
-            };
-            self.told.push((tick, told));
-        }
-        self.tick = self.tick.next();
-    }
-
-    /// A tick in which a packet comes from this port.
-    fn packet(&mut self, port: u16, payload_type: u8, payload: &[u8]) {
-        let mut datagram = vec![0; HEADER_BYTES + payload.len()];
-        let header = Header {
-            payload_type,
-            ..self.next
-        };
-        header.write((&mut datagram[..HEADER_BYTES]).try_into().unwrap());
-        datagram[HEADER_BYTES..].copy_from_slice(payload);
-        self.engine
-            .receive(self.tick.due(0), LEG, remote(port), &mut datagram);
-        self.next.sequence = self.next.sequence.wrapping_add(1);
-        self.pass();
-    }
-
-    /// A tick of the sender's time goes by.
-    fn pass(&mut self) {
-        self.next.timestamp = self.next.timestamp.wrapping_add(160);
-        self.idle();
-    }
-
-    fn talk(&mut self, ticks: u64) {
-        for _ in 0..ticks {
-            self.packet(4_000, PAYLOAD_TYPE, &[0x55; 160]);
-        }
-    }
-
-    fn silent(&mut self, ticks: u64) {
-        for _ in 0..ticks {
-            self.pass();
-        }
-    }
-
-    /// An empty receiver report (RFC 3550 §6.4.2).
-    fn rtcp(&mut self, from: SocketAddr) {
-        let mut datagram = [0x80, 201, 0, 1, 0, 0, 0, 2];
-        let now = self.tick.due(0);
-        self.engine.receive_rtcp(now, LEG, from, &mut datagram);
-    }
-
-    fn agree(&mut self, agree: impl FnOnce(MediaTerms) -> MediaTerms) {
-        let terms = agree(terms(remote(4_000), encoding(Codec::Pcmu)));
-        let media = LegMedia::new(terms).unwrap();
-        self.apply(Command::Renegotiate { leg: LEG, media });
-    }
-
-    fn told(&mut self) -> Vec<Told> {
-        self.told.drain(..).map(|(_, told)| told).collect()
-    }
-
-    /// The one thing that was told, at most so many ticks ago.
-    #[track_caller]
-    fn told_within(&mut self, ticks: u64) -> Told {
-        let tick = self.tick.0;
-        assert_eq!(self.told.len(), 1, "{:?}", self.told);
-        let (at, told) = self.told.remove(0);
-        assert!(at + ticks > tick, "{told:?} was told {} ticks ago", tick - at);
-        told
-    }
-
-    fn report(&mut self) -> Box<LegReport> {
-        self.apply(Command::ReportLeg {
-            leg: LEG,
-            request: 0,
-            report: Box::default(),
-        });
-        let reported = self.outbox.events().find_map(|event| match event {
-            Event::LegReported { report, .. } => Some(report),
-            _ => None,
-        });
-        reported.unwrap()
-    }
-}
+use crate::support::world::{COMFORT_NOISE, PAYLOAD_TYPE, World, encoding};
 
 #[test]
 fn a_party_of_whom_nothing_ever_comes_is_noticed_within_two_seconds_and_told_of_once() {
@@ -289,6 +105,43 @@ fn what_comes_and_is_not_heard_is_told_with_its_reason() {
 }
 
 #[test]
+fn strangers_do_not_tell_why_the_party_is_not_heard() {
+    let stranger = |host: u8| SocketAddr::from(([198, 51, 100, host], 4_000));
+    let disturb = |line: &mut Line, ticks: u64, hosts: u64| {
+        for at in 0..ticks {
+            line.packet_from(stranger((at % hosts) as u8), 18, &[0; 20]);
+        }
+    };
+    let mut line = Line::pcmu();
+    line.talk(SECOND);
+    disturb(&mut line, IN_TIME + 20, 1);
+    assert_eq!(line.told(), [Told::Begins(Direction::In, "stopped")]);
+    let lately = line.report().lately;
+    assert_eq!((lately.rejected, lately.most_dropped()), (None, None));
+    assert!(lately.strangers > 70, "{}", lately.strangers);
+    assert_eq!(lately.stranger.map(|stranger| stranger.from), Some(stranger(0)));
+
+    // Nor do several while nothing has come at all.
+    let mut line = Line::pcmu();
+    disturb(&mut line, IN_TIME, 2);
+    assert_eq!(line.told(), [Told::Begins(Direction::In, "nothing_arrives")]);
+
+    // One from which everything comes that ever came is taken for the party behind a NAT.
+    let mut line = Line::pcmu();
+    disturb(&mut line, IN_TIME, 1);
+    assert_eq!(line.told(), [Told::Begins(Direction::In, "unknown_payload_type")]);
+    let lately = line.report().lately;
+    assert_eq!((lately.strangers, lately.stranger), (0, None));
+    assert_eq!(lately.rejected.map(|rejected| rejected.from), Some(stranger(0)));
+    // Not any more, since something came from where the party is.
+    line.packet(4_000, 18, &[0; 20]);
+    assert_eq!(
+        line.report().lately.rejected.map(|rejected| rejected.from),
+        Some(remote(4_000))
+    );
+}
+
+#[test]
 fn a_line_that_is_hardly_there_is_told_of_once() {
     let mut line = Line::pcmu();
     // One packet every third second, then ten seconds of half a second each way.
@@ -309,6 +162,8 @@ fn what_the_network_loses_or_delays_is_not_one_way() {
         let conditions = Conditions {
             loss: 0.3,
             loss_burst: 3.0,
+            jitter: Jitter::Exponential(Duration::from_millis(30)),
+            stalls: Some(Spells::once(Duration::from_secs(12), Duration::from_secs(1))),
             ..Conditions::PERFECT
         };
         let mut world = World::seeded(seed).network(conditions);
@@ -369,6 +224,22 @@ fn a_pause_that_was_announced_is_no_one_way_audio_as_long_as_the_sender_is_there
     assert_eq!(line.told(), [Told::Begins(Direction::In, "stopped")]);
     line.silent(20 * SECOND);
     assert_eq!(line.told(), [Told::TimedOut]);
+
+    // One that reports each 25 seconds is no less there.
+    let mut line = Line::pcmu();
+    line.talk(SECOND);
+    line.packet(4_000, COMFORT_NOISE, &[60]);
+    for _ in 0..10 {
+        line.rtcp(remote(4_001));
+        line.silent(25 * SECOND);
+    }
+    assert_eq!(line.told(), [], "reports each 25 seconds");
+    line.silent(10 * SECOND);
+    assert_eq!(
+        line.told(),
+        [Told::TimedOut, Told::Begins(Direction::In, "stopped")],
+        "no longer than media takes to time out"
+    );
 
     // Who never reported may be there all the same, until the media times out.
     let mut line = Line::pcmu();
@@ -514,35 +385,22 @@ fn packets_that_the_socket_does_not_take_are_one_way_audio_the_other_way() {
 
 #[test]
 fn a_party_that_reports_that_nothing_of_ours_comes_is_told_of() {
-    let report = |line: &mut Line, highest_sequence: Option<u32>| {
-        let block = highest_sequence.map(|highest_sequence| ReportBlock {
-            ssrc: 1,
-            highest_sequence,
-            ..ReportBlock::default()
-        });
-        let mut datagram = [0; rtcp::DATAGRAM_BYTES_MAX];
-        let bytes = rtcp::write_receiver_report(&mut datagram, 2, block.as_slice(), b"party").unwrap();
-        let now = line.tick.due(0);
-        line.engine
-            .receive_rtcp(now, LEG, remote(4_001), &mut datagram[..bytes]);
-        line.talk(5 * SECOND);
-    };
     let mut line = Line::pcmu();
     // Who says nothing of us may hear us all the same.
     for _ in 0..5 {
-        report(&mut line, None);
+        line.reports(None);
     }
     for highest in [1_000, 1_250, 1_500] {
-        report(&mut line, Some(highest));
+        line.reports(Some(highest));
     }
     assert_eq!(line.told(), []);
-    report(&mut line, Some(1_500));
+    line.reports(Some(1_500));
     assert_eq!(line.told(), [Told::Begins(Direction::Out, "not_received")]);
-    report(&mut line, Some(1_750));
+    line.reports(Some(1_750));
     assert_eq!(line.told(), [Told::Ends(Direction::Out, "not_received")]);
-    report(&mut line, None);
+    line.reports(None);
     assert_eq!(line.told(), []);
-    report(&mut line, None);
+    line.reports(None);
     assert_eq!(line.told(), [Told::Begins(Direction::Out, "not_received")]);
     // Nothing was sent between two reports: nothing could come.
     let mut line = Line::pcmu();
@@ -551,8 +409,45 @@ fn a_party_that_reports_that_nothing_of_ours_comes_is_told_of() {
         ..terms
     });
     for _ in 0..3 {
-        report(&mut line, Some(1_000));
+        line.reports(Some(1_000));
     }
+    assert_eq!(line.told(), []);
+}
+
+#[test]
+fn reports_from_before_and_during_a_hold_say_nothing_of_what_is_sent_after_it() {
+    let mut line = Line::pcmu();
+    for highest in [1_000, 1_250] {
+        line.reports(Some(highest));
+    }
+    line.agree(|terms| MediaTerms {
+        sends: false,
+        ..terms
+    });
+    for _ in 0..3 {
+        line.reports(None);
+    }
+    line.agree(|terms| terms);
+    line.talk(3 * SECOND);
+    assert_eq!(line.told(), []);
+    // It may report nobody from now on.
+    for _ in 0..10 {
+        line.reports(None);
+    }
+    assert_eq!(line.told(), []);
+    // Once it has begun anew it is believed that it has stopped.
+    line.reports(Some(3_000));
+    line.reports(None);
+    assert_eq!(line.told(), []);
+    line.reports(None);
+    assert_eq!(line.told(), [Told::Begins(Direction::Out, "not_received")]);
+    // Reports that follow each other within a moment are of no sound.
+    let mut line = Line::pcmu();
+    line.reports(Some(1_000));
+    for _ in 0..10 {
+        line.rtcp(remote(4_001));
+    }
+    line.talk(10 * SECOND);
     assert_eq!(line.told(), []);
 }
 

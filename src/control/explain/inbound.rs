@@ -2,13 +2,13 @@
 
 use super::{Finding, LegFacts, broken, holds, is_fresh, packets, span, unknown, whose, window};
 use crate::control::negotiation::registered_name;
-use crate::leg::{Dropped, Rejected};
+use crate::leg::{Dropped, Lately, Rejected};
 
 /// Where sound of the leg is lost now, if it is, or why there is none to judge.
 enum Flow {
     /// Packets come that are taken, or a pause of the sender's is known.
     Accepted,
-    /// Only such come that are refused.
+    /// Only such of the remote's come that are refused.
     Refused(Rejected),
     Nothing,
 }
@@ -26,12 +26,23 @@ fn flow(leg: &LegFacts) -> Flow {
 }
 
 /// A pause that the sender has announced, and that the leg itself still believes: nothing else of its is refused.
-fn pauses(leg: &LegFacts) -> bool {
+pub fn pauses(leg: &LegFacts) -> bool {
     let lately = &leg.report.lately;
-    let signalled = leg.terms.as_ref().and_then(|terms| terms.remote);
-    let is_own = |rejected: Rejected| [lately.latched, signalled].contains(&Some(rejected.from));
-    let refuses_it = is_fresh(lately.since_rejected) && lately.rejected.is_some_and(is_own);
-    lately.is_paused && lately.one_way_in.is_none() && !refuses_it
+    lately.is_paused && lately.one_way_in.is_none() && !is_fresh(lately.since_rejected)
+}
+
+/// What others sent meanwhile, which says nothing of the remote.
+fn strangers(lately: &Lately) -> String {
+    match lately.stranger.filter(|_| lately.strangers > 0) {
+        Some(last) => format!(
+            " Besides, {} of strangers {} refused {}, of late from {}.",
+            packets(lately.strangers),
+            if lately.strangers == 1 { "was" } else { "were" },
+            window(lately),
+            last.from
+        ),
+        None => String::new(),
+    }
 }
 
 /// What hinders a datagram before it is known to be the remote's RTP.
@@ -59,7 +70,7 @@ pub fn agreed(leg: &LegFacts) -> Finding {
 }
 
 pub fn arriving(leg: &LegFacts) -> Finding {
-    let (call, local, lately) = (&leg.call, leg.local, &leg.report.lately);
+    let (local, lately) = (leg.local, &leg.report.lately);
     let lasted = |since: Option<std::time::Duration>| span(since.unwrap_or_default());
     match flow(leg) {
         Flow::Accepted if is_fresh(lately.since_arrival) => holds(format!(
@@ -77,43 +88,73 @@ pub fn arriving(leg: &LegFacts) -> Finding {
             }
         )),
         Flow::Refused(Rejected { reason, from, .. }) if link_of(reason) == "arriving" => broken(format!(
-            "What comes from {from} to {local} is refused as `{}`: {} {}.",
+            "What comes from {from} to {local} is refused as `{}`: {} {}.{}",
             reason.name(),
             packets(lately.dropped_for(reason)),
-            window(lately)
+            window(lately),
+            meaning(reason)
         )),
         Flow::Refused(Rejected { from, .. }) => holds(format!(
             "Packets come from {from} to {local}, the last {} ago, and are refused (see below).",
             lasted(lately.since_rejected)
         )),
-        Flow::Nothing if leg.terms.is_none() => unknown(format!("Nothing comes to {local} yet.")),
-        Flow::Nothing => broken(match (lately.since_arrival, lately.rejected) {
-            (Some(since), _) => format!(
-                "Nothing has come to {local} for {}; it is expected from {}. `{call}` has stopped, or the network \
-                 between has.",
-                span(since),
-                lately
-                    .latched
-                    .map_or_else(|| signalled(leg), |latched| latched.to_string())
-            ),
-            (None, Some(Rejected { reason, from, .. })) => format!(
-                "Nothing comes to {local}; what came last, {} ago from {from}, was refused as `{}`.",
-                lasted(lately.since_rejected),
-                reason.name()
-            ),
-            (None, None) => format!(
-                "Nothing has ever come to {local}. `{call}` signalled {}: see that it can reach us there (routes, \
-                 firewalls, `rtp.advertise`).",
-                signalled(leg)
-            ),
-        }),
+        Flow::Nothing if leg.terms.is_none() => {
+            unknown(format!("Nothing comes to {local} yet.{}", strangers(lately)))
+        }
+        Flow::Nothing => broken(nothing(leg) + &strangers(lately)),
+    }
+}
+
+/// What it means that datagrams are refused before anything is known of them, and what to do about it.
+fn meaning(reason: Dropped) -> &'static str {
+    match reason {
+        Dropped::WrongVersion => {
+            " It is no RTP of version 2, but STUN, DTLS or something else: see that the remote is set to plain RTP or SDES."
+        }
+        Dropped::TooShort
+        | Dropped::TooLong
+        | Dropped::BadCsrc
+        | Dropped::BadExtension
+        | Dropped::BadPadding => {
+            " It is no well-formed RTP: see what sends it, and what the way there changes."
+        }
+        Dropped::Looped => {
+            " It is what we send ourselves, come back: see that the remote does not send it back, as an echo test does."
+        }
+        Dropped::TooFast => {
+            " It is more than any sound makes: see that the remote sends one stream only, and nobody repeats it."
+        }
+        _ => "",
+    }
+}
+
+fn nothing(leg: &LegFacts) -> String {
+    let (call, local, lately) = (&leg.call, leg.local, &leg.report.lately);
+    match (lately.since_arrival, lately.rejected) {
+        (Some(since), _) => format!(
+            "Nothing has come from {} to {local} for {}. `{call}` has stopped, or the network between has.",
+            lately
+                .latched
+                .map_or_else(|| signalled(leg), |latched| latched.to_string()),
+            span(since)
+        ),
+        (None, Some(Rejected { reason, from, .. })) => format!(
+            "Nothing comes to {local}; what came last, {} ago from {from}, was refused as `{}`.",
+            span(lately.since_rejected.unwrap_or_default()),
+            reason.name()
+        ),
+        (None, None) => format!(
+            "Nothing of `{call}` has ever come to {local}. It signalled {}: see that it can reach us there (routes, \
+             firewalls, `rtp.advertise`).",
+            signalled(leg)
+        ),
     }
 }
 
 pub fn source(leg: &LegFacts) -> Finding {
     let (call, lately) = (&leg.call, &leg.report.lately);
     let signalled = signalled(leg);
-    let strangers = lately.dropped_for(Dropped::UnknownSource) + lately.dropped_for(Dropped::Probation);
+    let refused = lately.dropped_for(Dropped::UnknownSource) + lately.dropped_for(Dropped::Probation);
     match (flow(leg), lately.latched) {
         (Flow::Nothing, _) => unknown("Unknown: nothing comes."),
         (Flow::Accepted, Some(latched)) => {
@@ -121,26 +162,27 @@ pub fn source(leg: &LegFacts) -> Finding {
                 Some(remote) if remote == latched => "the signalled address".to_owned(),
                 _ => format!("latched; signalled was {signalled}"),
             };
-            let refused = match (strangers, lately.rejected) {
+            let others = match (refused, lately.rejected) {
                 (0, _) | (_, None) => String::new(),
-                (count, Some(last)) => {
-                    let verb = if count == 1 { "was" } else { "were" };
-                    format!(
-                        " {} of strangers {verb} refused {}, of late from {}.",
-                        packets(count),
-                        window(lately),
-                        last.from
-                    )
-                }
+                (count, Some(last)) => format!(
+                    " {} of another address {} refused {}, of late from {}.",
+                    packets(count),
+                    if count == 1 { "was" } else { "were" },
+                    window(lately),
+                    last.from
+                ),
             };
-            holds(format!("Packets come from {latched} ({how}).{refused}"))
+            holds(format!(
+                "Packets come from {latched} ({how}).{others}{}",
+                strangers(lately)
+            ))
         }
         (Flow::Accepted, None) => unknown("Unknown: no packets were believed yet."),
         (Flow::Refused(Rejected { reason, from, .. }), latched) => match reason {
             Dropped::UnknownSource => broken(format!(
                 "{} {} came from {from}, a stranger: signalled is {signalled}, {}. If the remote has moved, signal its \
                  SDP again by PATCH /v1/legs/{call}.",
-                packets(strangers),
+                packets(refused),
                 window(lately),
                 match latched {
                     Some(latched) => format!("latched is {latched}"),
@@ -150,7 +192,7 @@ pub fn source(leg: &LegFacts) -> Finding {
             Dropped::Probation => broken(format!(
                 "{} {} came from {from}, which is not the signalled {signalled} and has not shown enough packets in \
                  sequence yet to be believed.",
-                packets(strangers),
+                packets(refused),
                 window(lately)
             )),
             _ => unknown(format!("Packets come from {from}; signalled is {signalled}.")),
@@ -304,11 +346,17 @@ pub fn level(leg: &LegFacts) -> Finding {
     broken(match loudest <= -126.0 {
         _ if pauses(leg) => format!("`{call}` says nothing: its sender has announced a pause."),
         true => format!(
-            "What `{call}` sends is digital silence {}: its microphone is muted or not connected.",
+            "What `{call}` sends is digital silence {}: most likely its microphone is muted or not connected.",
             window(lately)
         ),
         false => format!("`{call}` says nothing that stands out from its noise: {figures}."),
     })
+}
+
+/// It would be heard, but for its saying nothing.
+pub fn says_nothing(leg: &LegFacts) -> bool {
+    let lately = &leg.report.lately;
+    (is_fresh(lately.since_played) || pauses(leg)) && !lately.said_something
 }
 
 pub fn muted(leg: &LegFacts) -> Finding {
@@ -355,6 +403,9 @@ pub fn talker(leg: &LegFacts) -> Finding {
             "`{call}` pauses; its voice was in the mix of `{conference}` {}.",
             window(lately)
         )),
+        false if !lately.said_something => {
+            unknown(format!("`{call}` says nothing that could be in the mix."))
+        }
         false => broken(format!(
             "The voice of `{call}` is not in the mix of `{conference}`."
         )),

@@ -2,11 +2,19 @@
 
 use std::time::Duration;
 
-use super::{Finding, LegFacts, broken, holds, packets, span, unknown, whose, window};
+use super::inbound::pauses;
+use super::{Finding, LegFacts, broken, holds, is_fresh, packets, span, unknown, whose, window};
 use crate::control::negotiation::registered_name;
+use crate::leg::Dropped;
 
 /// Reports come each 5 s or so (RFC 3550 §6.2): what is older than several of them is not of now.
 const REPORTS_FRESH: Duration = Duration::from_secs(20);
+
+/// Who is to send, and of whom nothing at all has come for so long, is gone, or cannot be reached either.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// Who sent something no longer ago than this is there.
+const PRESENCE: Duration = Duration::from_secs(2);
 
 pub fn listening(leg: &LegFacts) -> Finding {
     let call = &leg.call;
@@ -70,6 +78,16 @@ pub fn sent(leg: &LegFacts) -> Finding {
             window(lately)
         ));
     }
+    if sent == 0
+        && let Some(suite) = terms.suite
+        && lately.dropped_for(Dropped::KeyExhausted) > 0
+    {
+        return broken(format!(
+            "Nothing was sent to {to} {}: the key of {suite} has protected all the packets it may; a new offer brings \
+             another.",
+            window(lately)
+        ));
+    }
     if sent == 0 {
         return match lately.millis < 200 {
             true => unknown(format!("`{call}` has just come: nothing was sent yet.")),
@@ -89,7 +107,26 @@ pub fn sent(leg: &LegFacts) -> Finding {
 
 pub fn received(leg: &LegFacts) -> Finding {
     let (call, report, lately) = (&leg.call, &leg.report, &leg.report.lately);
-    let (Some(loss), Some(since)) = (report.remote_loss_percent, lately.since_rtcp) else {
+    if report.bye_received {
+        return broken(format!(
+            "By its RTCP `{call}` has left (BYE), and it has sent no sound since."
+        ));
+    }
+    if lately.one_way_out == Some("not_received") {
+        return broken(format!(
+            "Nothing of what is sent reaches `{call}` any more, by its reports, the last {} ago: see the way from {} to it \
+             (NAT, firewall).",
+            span(lately.since_rtcp.unwrap_or_default()),
+            leg.local
+        ));
+    }
+    if lately.silent_for >= SILENCE_MAX && !pauses(leg) && !is_fresh(lately.since_rejected) {
+        return broken(format!(
+            "Nothing has come from `{call}` for {}, neither RTP nor RTCP, though it is to send: it is gone, or cut off.",
+            span(lately.silent_for)
+        ));
+    }
+    let (Some(loss), Some(since)) = (report.remote_loss_percent, lately.since_reported) else {
         return unknown(match lately.since_rtcp {
             Some(since) => format!(
                 "The reports of `{call}`, the last {} ago, say nothing of what we send: it may never have received any.",
@@ -98,16 +135,13 @@ pub fn received(leg: &LegFacts) -> Finding {
             None => format!("`{call}` has sent no report of what it receives."),
         });
     };
-    let when = format!("by its reports, the last {} ago", span(since));
-    if lately.one_way_out == Some("not_received") {
-        return broken(format!(
-            "Nothing of what is sent reaches `{call}` any more, {when}: see the way from {} to it (NAT, firewall).",
-            leg.local
+    if since > REPORTS_FRESH {
+        return unknown(format!(
+            "`{call}` has not reported for {} what it receives.",
+            span(since)
         ));
     }
-    if since > REPORTS_FRESH {
-        return unknown(format!("`{call}` has not reported for {}.", span(since)));
-    }
+    let when = format!("by its reports, the last {} ago", span(since));
     let round_trip = match report.round_trip_ms {
         Some(millis) => format!("; the round trip is {millis:.0} ms"),
         None => String::new(),
@@ -118,4 +152,26 @@ pub fn received(leg: &LegFacts) -> Finding {
     } else {
         holds(figures)
     }
+}
+
+/// Whether the party may be taken to receive what it does not report of: it was there a moment ago, or is not to send.
+/// Who reports, but not what we send, shows that it may receive nothing.
+pub fn is_there(leg: &LegFacts) -> bool {
+    let lately = &leg.report.lately;
+    let leaves_us_out = match (lately.since_rtcp, lately.since_reported) {
+        (Some(_), None) => true,
+        (Some(rtcp), Some(reported)) => reported > rtcp + REPORTS_FRESH,
+        (None, _) => false,
+    };
+    let has_come = lately.since_arrival.is_some() || lately.since_rtcp.is_some();
+    let is_there = match &leg.terms {
+        Some(terms) if terms.receives => {
+            is_fresh(lately.since_rejected)
+                || has_come && lately.silent_for <= PRESENCE
+                || pauses(leg) && lately.since_rtcp.is_some()
+        }
+        Some(_) => lately.since_rtcp.is_none_or(|since| since <= REPORTS_FRESH),
+        None => false,
+    };
+    is_there && !leaves_us_out
 }

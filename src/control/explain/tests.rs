@@ -86,6 +86,26 @@ fn refuse(leg: &mut LegFacts, reason: Dropped, port: u16, count: u32) {
     lately.contributed = false;
 }
 
+/// Says nothing for longer than is looked back.
+fn fall_silent(leg: &mut LegFacts) {
+    leg.report.contributing = false;
+    let lately = &mut leg.report.lately;
+    (lately.said_something, lately.contributed) = (false, false);
+    lately.level_dbfs_max = -62.0;
+}
+
+/// The remote has stopped; a stranger has not.
+fn refuse_strangers(leg: &mut LegFacts) {
+    refuse(leg, Dropped::UnknownSource, 0, 0);
+    let lately = &mut leg.report.lately;
+    lately.strangers = 80;
+    lately.stranger = lately.rejected.take().map(|rejected| Rejected {
+        from: SocketAddr::from(([198, 51, 100, 9], 666)),
+        ..rejected
+    });
+    lately.since_stranger = lately.since_rejected.take();
+}
+
 fn ok(explanation: &Explanation, name: &str) -> Option<bool> {
     let link = explanation.links.iter().find(|link| link.link == name);
     link.unwrap_or_else(|| panic!("no link {name}")).ok
@@ -94,7 +114,7 @@ fn ok(explanation: &Explanation, name: &str) -> Option<bool> {
 #[test]
 fn a_chain_without_a_broken_link_is_heard() {
     let explanation = Explanation::of(&sound("a"), &sound("b"));
-    assert!(explanation.heard, "{explanation:#?}");
+    assert_eq!(explanation.heard, Some(true), "{explanation:#?}");
     assert_eq!(explanation.broken, None);
     assert!(explanation.links.iter().all(|link| link.ok != Some(false)));
     let order: Vec<&str> = explanation.links.iter().map(|link| link.link).collect();
@@ -133,12 +153,12 @@ type Break = fn(&mut LegFacts, &mut LegFacts);
 
 #[test]
 fn every_broken_link_is_named_first_with_its_figures() {
-    let cases: [(&str, &str, Break); 40] = [
+    let cases: [(&str, &str, Break); 54] = [
         ("agreed", "has not been answered", |a, _| a.terms = None),
         ("agreed", "sends nothing now", |a, _| terms(a).receives = false),
         (
             "arriving",
-            "Nothing has come to 127.0.0.1:10000 for 3.2 s",
+            "Nothing has come from 192.0.2.1:4000 to 127.0.0.1:10000 for 3.2 s",
             |a, _| {
                 a.report.lately.since_arrival = Some(Duration::from_millis(3_200));
             },
@@ -158,6 +178,18 @@ fn every_broken_link_is_named_first_with_its_figures() {
         ),
         ("arriving", "refused as `wrong_version`: 80 packets", |a, _| {
             refuse(a, Dropped::WrongVersion, 4_000, 80);
+        }),
+        ("arriving", "no RTP of version 2", |a, _| {
+            refuse(a, Dropped::WrongVersion, 4_000, 80);
+        }),
+        ("arriving", "no well-formed RTP", |a, _| {
+            refuse(a, Dropped::BadPadding, 4_000, 80);
+        }),
+        ("arriving", "what we send ourselves", |a, _| {
+            refuse(a, Dropped::Looped, 4_000, 80);
+        }),
+        ("arriving", "more than any sound makes", |a, _| {
+            refuse(a, Dropped::TooFast, 4_000, 80);
         }),
         (
             "source",
@@ -204,7 +236,7 @@ fn every_broken_link_is_named_first_with_its_figures() {
             a.report.lately.packets_received = 35;
             a.report.lately.packets_lost = 60;
         }),
-        ("level", "digital silence", |a, _| {
+        ("level", "most likely its microphone is muted", |a, _| {
             a.report.lately.said_something = false;
             a.report.lately.level_dbfs_max = -127.0;
         }),
@@ -253,6 +285,19 @@ fn every_broken_link_is_named_first_with_its_figures() {
             b.report.remote_loss_percent = Some(80.0);
             b.report.round_trip_ms = Some(40.0);
             b.report.lately.since_rtcp = Some(Duration::from_secs(2));
+            b.report.lately.since_reported = Some(Duration::from_secs(2));
+        }),
+        // The listener's phone has lost its power, or has said that it leaves.
+        (
+            "received",
+            "Nothing has come from `b` for 3 min, neither RTP nor RTCP",
+            |_, b| {
+                b.report.lately.since_arrival = Some(Duration::from_secs(180));
+                b.report.lately.silent_for = Duration::from_secs(180);
+            },
+        ),
+        ("received", "`b` has left (BYE)", |_, b| {
+            b.report.bye_received = true
         }),
         ("listening", "made deaf by the key `switch`", |_, b| {
             b.deaf = deed()
@@ -278,26 +323,61 @@ fn every_broken_link_is_named_first_with_its_figures() {
         ("sent", "Nothing was sent", |_, b| {
             b.report.lately.packets_sent = 0
         }),
+        ("sent", "has protected all the packets it may", |_, b| {
+            terms(b).suite = Some("AES_CM_128_HMAC_SHA1_80");
+            b.report.lately.packets_sent = 0;
+            b.report.lately.dropped[Dropped::KeyExhausted as usize] = 95;
+        }),
         // The first of two counts, and what comes before the others counts first.
         ("muted", "was muted", |a, b| {
             a.muted = deed();
             a.report.contributing = false;
             b.deaf = deed();
         }),
+        // Who happens to say nothing is muted all the same, and the other is deaf.
+        ("muted", "was muted", |a, _| {
+            fall_silent(a);
+            a.muted = deed();
+        }),
+        ("route", "in the conference `r`", |a, b| {
+            fall_silent(a);
+            b.conference = "other".to_owned();
+        }),
+        ("listening", "made deaf", |a, b| {
+            fall_silent(a);
+            b.deaf = deed();
+        }),
+        ("received", "has left", |a, b| {
+            fall_silent(a);
+            b.report.bye_received = true;
+        }),
+        ("level", "nothing that stands out", |a, _| fall_silent(a)),
         ("source", "a stranger", |a, _| {
             refuse(a, Dropped::UnknownSource, 5_000, 80);
             a.muted = deed();
         }),
         ("level", "announced a pause", |a, _| {
-            refuse(a, Dropped::UnknownSource, 5_000, 80);
+            refuse_strangers(a);
             a.report.lately.is_paused = true;
+        }),
+        // Strangers do not speak for the remote.
+        (
+            "arriving",
+            "from 192.0.2.1:4000 to 127.0.0.1:10000 for 5.0 s. `a` has stopped, or the network between has. Besides, 80 \
+             packets of strangers were refused in the last 1.9 s, of late from 198.51.100.9:666",
+            |a, _| refuse_strangers(a),
+        ),
+        ("arriving", "Nothing of `a` has ever come", |a, _| {
+            refuse_strangers(a);
+            a.report.lately.since_arrival = None;
+            a.report.lately.latched = None;
         }),
     ];
     for (link, says, break_it) in cases {
         let (mut a, mut b) = (sound("a"), sound("b"));
         break_it(&mut a, &mut b);
         let explanation = Explanation::of(&a, &b);
-        assert!(!explanation.heard, "{link}: {says}");
+        assert_eq!(explanation.heard, Some(false), "{link}: {says}");
         assert_eq!(explanation.broken, Some(link), "{explanation:#?}");
         let marked: Vec<&Link> = explanation
             .links
@@ -306,10 +386,109 @@ fn every_broken_link_is_named_first_with_its_figures() {
             .collect();
         assert_eq!(marked.len(), 1);
         assert_eq!((marked[0].link, marked[0].ok), (link, Some(false)));
+        let first = explanation.links.iter().find(|link| link.ok == Some(false));
+        assert_eq!(first, Some(marked[0]));
         assert!(marked[0].fact.contains(says), "{}", marked[0].fact);
         assert!(explanation.summary.ends_with(&marked[0].fact));
         assert!(explanation.links.iter().all(|link| link.fact.ends_with('.')));
     }
+}
+
+#[test]
+fn nobody_is_said_to_hear_who_may_as_well_hear_nothing() {
+    let heard = |change: fn(&mut LegFacts)| {
+        let (a, mut b) = (sound("a"), sound("b"));
+        change(&mut b);
+        let explanation = Explanation::of(&a, &b);
+        assert_eq!(explanation.broken, None, "{explanation:#?}");
+        let received = &explanation.links[16];
+        if explanation.heard.is_none() {
+            assert_eq!(received.ok, None);
+            assert!(explanation.summary.ends_with(&received.fact));
+            assert!(
+                explanation
+                    .summary
+                    .starts_with("No link is known to be broken as far as the wire of `b`"),
+                "{}",
+                explanation.summary
+            );
+        }
+        explanation.heard
+    };
+    // It speaks, and reports nothing at all.
+    assert_eq!(heard(|_| {}), Some(true));
+    // It says that it receives.
+    let reports = |b: &mut LegFacts| {
+        b.report.remote_loss_percent = Some(0.0);
+        b.report.lately.since_rtcp = Some(Duration::from_secs(2));
+        b.report.lately.since_reported = Some(Duration::from_secs(2));
+    };
+    assert_eq!(heard(reports), Some(true));
+    // Behind a firewall: it reports, but nothing of what it is sent.
+    assert_eq!(
+        heard(|b| b.report.lately.since_rtcp = Some(Duration::from_secs(2))),
+        None
+    );
+    // Since its new address it reports nothing of us any more.
+    assert_eq!(
+        heard(|b| {
+            b.report.remote_loss_percent = Some(0.0);
+            b.report.lately.since_rtcp = Some(Duration::from_secs(2));
+            b.report.lately.since_reported = Some(Duration::from_secs(60));
+        }),
+        None
+    );
+    // It stopped a moment ago, or never began.
+    assert_eq!(
+        heard(|b| {
+            b.report.lately.since_arrival = Some(Duration::from_secs(4));
+            b.report.lately.silent_for = Duration::from_secs(4);
+        }),
+        None
+    );
+    assert_eq!(heard(|b| b.report.lately.since_arrival = None), None);
+    // It announced a pause long ago; whether it is there shows only if it reports.
+    let pauses = |b: &mut LegFacts| {
+        b.report.lately.is_paused = true;
+        b.report.lately.since_arrival = Some(Duration::from_secs(20));
+        b.report.lately.silent_for = Duration::from_secs(20);
+    };
+    assert_eq!(heard(pauses), None);
+    // It is only to listen.
+    assert_eq!(
+        heard(|b| {
+            terms(b).receives = false;
+            b.report.lately.since_arrival = None;
+        }),
+        Some(true)
+    );
+    assert_eq!(
+        heard(|b| {
+            terms(b).receives = false;
+            b.report.remote_loss_percent = Some(0.0);
+            b.report.lately.since_rtcp = Some(Duration::from_secs(60));
+            b.report.lately.since_reported = Some(Duration::from_secs(60));
+        }),
+        None
+    );
+    // What it sends is refused, so it is there.
+    assert_eq!(
+        heard(|b| refuse(b, Dropped::UnknownPayloadType, 4_000, 80)),
+        Some(true)
+    );
+}
+
+#[test]
+fn what_is_not_known_yet_is_not_heard_yet() {
+    let (a, mut b) = (sound("a"), sound("b"));
+    b.has_joined = false;
+    let explanation = Explanation::of(&a, &b);
+    assert_eq!((explanation.heard, explanation.broken), (None, None));
+    assert!(
+        explanation.summary.contains("not been mixed with both yet"),
+        "{}",
+        explanation.summary
+    );
 }
 
 #[test]
@@ -336,15 +515,15 @@ fn what_was_wrong_before_is_not_wrong_now() {
     });
     a.report.lately.since_rejected = Some(Duration::from_millis(40));
     let explanation = Explanation::of(&a, &b);
-    assert!(explanation.heard, "{explanation:#?}");
+    assert_eq!(explanation.heard, Some(true), "{explanation:#?}");
     let source = &explanation.links[2].fact;
     assert!(
-        source.contains("9 packets of strangers were refused") && source.contains(":666"),
+        source.contains("9 packets of another address were refused") && source.contains(":666"),
         "{source}"
     );
     // Who has just fallen silent is not broken.
     a.report.contributing = false;
-    assert!(Explanation::of(&a, &b).heard);
+    assert_eq!(Explanation::of(&a, &b).heard, Some(true));
     // Unless he was muted meanwhile.
     a.muted = deed();
     assert_eq!(ok(&Explanation::of(&a, &b), "talker"), Some(false));

@@ -448,6 +448,17 @@ impl Inner {
             negotiation = Some(next);
         }
         commands.extend(differences(&before, &settings).map(|difference| change(place.slot, difference)));
+        let ends = match change_leg.end_on_media_timeout {
+            Some(asked) => self.ends_on_media_timeout(asked),
+            None => leg.ends_on_media_timeout,
+        };
+        if ends && !leg.ends_on_media_timeout && settings.media_timeout == before.media_timeout {
+            // Media that has timed out already is told to have done so again, which then ends the leg.
+            commands.push(change(
+                place.slot,
+                LegChange::MediaTimeout(settings.media_timeout),
+            ));
+        }
 
         let to = change_leg
             .conference
@@ -472,9 +483,7 @@ impl Inner {
             leg.settings = settings;
             leg.gain_db = gain_db;
             leg.deeds.note(&before, &settings, actor);
-            if let Some(asked) = change_leg.end_on_media_timeout {
-                leg.ends_on_media_timeout = self.ends_on_media_timeout(asked);
-            }
+            leg.ends_on_media_timeout = ends;
             if let Some(negotiation) = negotiation {
                 leg.negotiation = negotiation;
             }

@@ -188,6 +188,44 @@ async fn keys_pressed_before_a_leg_is_told_to_have_joined_are_told_after() {
 }
 
 #[tokio::test]
+async fn a_media_timeout_that_was_taken_away_meanwhile_neither_ends_the_leg_nor_is_told() {
+    let unheard = Unheard::start("timeout");
+    unheard.leg("r", "a").await.unwrap();
+    let inner = &unheard.service.inner;
+    let call = CallId::parse("a").unwrap();
+    let place = inner.state().legs[&call].place.clone();
+    for (seconds, ends) in [(0, false), (5, true)] {
+        let body = json!({ "mediaTimeoutS": seconds, "endOnMediaTimeout": true });
+        let change = ChangeLeg::parse(Fields::parse(body.to_string().as_bytes()).unwrap()).unwrap();
+        unheard
+            .service
+            .change_leg(&call, change, None, tester())
+            .await
+            .unwrap();
+        let event = engine::Event::MediaTimeout {
+            leg: place.slot,
+            last_arrival: None,
+            tick: Tick(7),
+        };
+        inner.hear(
+            &mut inner.state(),
+            place.engine,
+            Event::Engine(event),
+            &mut Vec::new(),
+        );
+        let state = inner.state();
+        let leg = &state.legs[&call];
+        assert_eq!(leg.motion.is_some(), ends, "{seconds} s");
+        assert_eq!(
+            leg.untold.iter().any(|(kind, _)| *kind == "leg.media_timeout"),
+            ends,
+            "{seconds} s"
+        );
+    }
+    std::fs::remove_dir_all(&unheard.dir).unwrap();
+}
+
+#[tokio::test]
 async fn once_all_are_let_go_nobody_comes_in_and_nobody_is_left() {
     let unheard = Unheard::start("stopped");
     for (conference, call) in [("from", "moves"), ("to", "there")] {

@@ -45,16 +45,18 @@ impl Inner {
         let Some(leg) = state.legs.get_mut(&call) else {
             return;
         };
+        // It may have been taken away since the engine went by it.
+        let Some(timeout) = leg.settings.media_timeout else {
+            return;
+        };
         let ends = leg.ends_on_media_timeout;
-        // It may have been changed since the engine went by it.
-        let seconds = leg.settings.media_timeout.map(|timeout| timeout.as_secs());
         if ends && let Some(Motion::Moving { then, .. }) = &mut leg.motion {
             then.get_or_insert(MEDIA_TIMEOUT);
         }
         let last_arrival = last_arrival.map(|time| timestamp(self.driver.clock().wall_clock(time)));
         tracing::info!(call = %call, ends, "media timeout");
         let fields = Map::from_iter([
-            ("seconds".to_owned(), Value::from(seconds)),
+            ("seconds".to_owned(), Value::from(timeout.as_secs())),
             ("lastArrival".to_owned(), last_arrival.into()),
             ("ends".to_owned(), ends.into()),
         ]);
