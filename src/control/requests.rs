@@ -14,6 +14,7 @@ use crate::control::ids::{CallId, ConferenceId};
 use crate::control::refusal::Refusal;
 use crate::dsp::Music;
 use crate::frame::Rate;
+use crate::jitter::{DELAY_MAX, DELAY_MIN};
 use crate::leg::DigitSettings;
 use crate::record::Destination;
 use crate::sdp::{Codecs, SdpText, SrtpOffer};
@@ -24,7 +25,8 @@ const SDP_CHARS_MAX: usize = 64 * 1024;
 const CUSTOM_BYTES_MAX: usize = 1024;
 const GAIN_DB: std::ops::RangeInclusive<f64> = -60.0..=24.0;
 const MEDIA_TIMEOUT_S: std::ops::RangeInclusive<u64> = 0..=86_400;
-const MAX_DELAY_MS: std::ops::RangeInclusive<u64> = 20..=2000;
+const MAX_DELAY_MS: std::ops::RangeInclusive<u64> =
+    DELAY_MIN.as_millis() as u64..=DELAY_MAX.as_millis() as u64;
 /// As many talkers as nobody can tell apart.
 const TALKERS_MAX: std::ops::RangeInclusive<u64> = 1..=1_000;
 pub const PARTICIPANTS_MAX: u64 = 1_000_000;

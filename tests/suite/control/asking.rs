@@ -208,6 +208,7 @@ fn a_body_that_is_no_json_object_is_refused_fast_and_not_repeated() {
     for (body, field) in [
         (r#"{"conferenceId":"r","gainDb":100}"#, "`gainDb`"),
         (r#"{"conferenceId":"r","maxDelayMs":-1}"#, "`maxDelayMs`"),
+        (r#"{"conferenceId":"r","maxDelayMs":481}"#, "40 to 480"),
         (r#"{"conferenceId":"r","muted":"true"}"#, "`muted`"),
         (r#"{"conferenceId":"r","<script>":1}"#, "`?script?`"),
     ] {
