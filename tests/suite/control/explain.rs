@@ -139,6 +139,10 @@ fn the_first_broken_link_between_two_legs_is_named_as_it_breaks_and_heals() {
     let served = Served::start(&[]);
     let a = Phone::seat(&served, "r", "a");
     let b = Phone::seat(&served, "r", "b");
+    // From then on its address is nobody else's.
+    eventually("it has shown who it is", || {
+        served.get("/v1/legs/a").json(200)["media"]["packetsReceived"].as_u64() > Some(5)
+    });
     broken(&served, None);
     let links = explained(&served)["links"].clone();
     for link in links.as_array().unwrap() {
