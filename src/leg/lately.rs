@@ -45,6 +45,8 @@ pub struct Lately {
     pub since_reported: Option<Duration>,
     /// So long neither RTP nor RTCP of the remote's came, though it is to send.
     pub silent_for: Duration,
+    /// That is longer than its RTCP may fail to come, going by how often it came.
+    pub is_overdue: bool,
     /// The RTP datagram that was refused last of those that may have been the remote's, and since when.
     pub rejected: Option<Rejected>,
     pub since_rejected: Option<Duration>,

@@ -370,6 +370,15 @@ impl Watch {
         }
     }
 
+    /// The remote has been silent for longer than its RTCP may fail to come, if any ever came.
+    fn is_overdue(&self, timeout: Option<Duration>) -> bool {
+        let patience = match self.since_rtcp.0 {
+            Some(_) => self.rtcp_ticks(timeout),
+            None => 0,
+        };
+        self.dead_ticks > patience
+    }
+
     fn reason_inbound(&self, counts: &Counts, is_latched: bool) -> &'static str {
         let mut lately = Lately::default();
         self.window
@@ -468,6 +477,7 @@ impl Leg {
     /// The leg's last two seconds.
     pub(super) fn lately(&self) -> Lately {
         let mut lately = self.watch.lately(&self.counts, self.source.latched());
+        lately.is_overdue = self.watch.is_overdue(self.settings.media_timeout);
         lately.is_paused = self.media.playout.is_paused();
         lately.is_collecting = self.digits.is_collecting();
         lately

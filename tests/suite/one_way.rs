@@ -234,12 +234,15 @@ fn a_pause_that_was_announced_is_no_one_way_audio_as_long_as_the_sender_is_there
         line.silent(25 * SECOND);
     }
     assert_eq!(line.told(), [], "reports each 25 seconds");
+    let lately = line.report().lately;
+    assert!(lately.silent_for > Duration::from_secs(24) && !lately.is_overdue);
     line.silent(10 * SECOND);
     assert_eq!(
         line.told(),
         [Told::TimedOut, Told::Begins(Direction::In, "stopped")],
         "no longer than media takes to time out"
     );
+    assert!(line.report().lately.is_overdue);
 
     // Who never reported may be there all the same, until the media times out.
     let mut line = Line::pcmu();

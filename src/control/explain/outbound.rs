@@ -121,10 +121,15 @@ pub fn received(leg: &LegFacts) -> Finding {
         ));
     }
     if lately.silent_for >= SILENCE_MAX && !pauses(leg) && !is_fresh(lately.since_rejected) {
-        return broken(format!(
-            "Nothing has come from `{call}` for {}, neither RTP nor RTCP, though it is to send: it is gone, or cut off.",
+        let silence = format!(
+            "Nothing has come from `{call}` for {}, neither RTP nor RTCP, though it is to send",
             span(lately.silent_for)
-        ));
+        );
+        // It may suppress its silence without a word.
+        return match lately.is_overdue {
+            true => broken(format!("{silence}: it is gone, or cut off.")),
+            false => unknown(format!("{silence}; its next report is not overdue yet.")),
+        };
     }
     let (Some(loss), Some(since)) = (report.remote_loss_percent, lately.since_reported) else {
         return unknown(match lately.since_rtcp {

@@ -294,6 +294,7 @@ fn every_broken_link_is_named_first_with_its_figures() {
             |_, b| {
                 b.report.lately.since_arrival = Some(Duration::from_secs(180));
                 b.report.lately.silent_for = Duration::from_secs(180);
+                b.report.lately.is_overdue = true;
             },
         ),
         ("received", "`b` has left (BYE)", |_, b| {
@@ -447,6 +448,16 @@ fn nobody_is_said_to_hear_who_may_as_well_hear_nothing() {
         None
     );
     assert_eq!(heard(|b| b.report.lately.since_arrival = None), None);
+    // It suppresses its silence, or has gone: six seconds after a report nobody can tell.
+    assert_eq!(
+        heard(|b| {
+            b.report.remote_loss_percent = Some(0.0);
+            b.report.lately.silent_for = Duration::from_secs(6);
+            b.report.lately.since_rtcp = Some(Duration::from_secs(6));
+            b.report.lately.since_reported = Some(Duration::from_secs(6));
+        }),
+        None
+    );
     // It announced a pause long ago; whether it is there shows only if it reports.
     let pauses = |b: &mut LegFacts| {
         b.report.lately.is_paused = true;
