@@ -216,9 +216,9 @@ impl Playout {
         self.format
     }
 
-    /// Whether the sender has said last that it pauses.
+    /// Whether the sender has said last that it pauses; pressing a key says no such thing.
     pub fn is_paused(&self) -> bool {
-        self.paused.is_some()
+        matches!(self.paused, Some(Pause::Noise | Pause::Codec))
     }
 
     /// Whether the next tick can be filled with what has arrived. `decoders` are the leg's.

@@ -148,6 +148,16 @@ fn press(sender: &mut Sender) {
 }
 
 #[test]
+fn a_described_silence_announces_a_pause_and_a_pressed_key_does_not() {
+    let mut sender = Sender::talk(200);
+    sender.describe(60);
+    assert!(Line::heard(sender).playout.is_paused());
+    let mut sender = Sender::talk(200);
+    press(&mut sender);
+    assert!(!Line::heard(sender).playout.is_paused());
+}
+
+#[test]
 fn an_event_is_silence_and_neither_loss_nor_delay() {
     let row = |name: &str, sender: Sender, silent_ms: Option<std::ops::Range<usize>>, again_ms: usize| {
         let line = Line::heard(sender);
