@@ -180,7 +180,8 @@ impl Echo {
         let is_due = sent.saturating_sub(self.sent) >= UNHEARD_MIN;
         match (block, self.highest) {
             (Some(block), before) => {
-                let stands = before == Some(block.highest_sequence);
+                // Some write nothing but zeros into their blocks, which proves nothing.
+                let stands = before == Some(block.highest_sequence) && block.highest_sequence > 0;
                 if !stands || is_due {
                     self.is_unheard = stands;
                     self.sent = sent;

@@ -405,6 +405,12 @@ fn a_party_that_reports_that_nothing_of_ours_comes_is_told_of() {
     assert_eq!(line.told(), []);
     line.reports(None);
     assert_eq!(line.told(), [Told::Begins(Direction::Out, "not_received")]);
+    // Blocks of nothing but zeros prove nothing.
+    let mut line = Line::pcmu();
+    for _ in 0..5 {
+        line.reports(Some(0));
+    }
+    assert_eq!(line.told(), []);
     // Nothing was sent between two reports: nothing could come.
     let mut line = Line::pcmu();
     line.agree(|terms| MediaTerms {
