@@ -6,25 +6,13 @@ use mixminus::codec::Codec;
 use mixminus::engine::Command;
 use mixminus::leg::{Dropped, LegMedia, LegSettings, MediaTerms};
 use mixminus::room::RoomSettings;
-use mixminus::srtp::{MasterKey, Suite, Terms};
+use mixminus::srtp::{Suite, Terms};
 
+use crate::support::keys::keys;
 use crate::support::voice::{Voice, power_at};
 use crate::support::world::{PAYLOAD_TYPE, World, encoding, terms};
 
 const TONE: f32 = 500.0;
-
-fn keys(suite: Suite, seed: u64) -> Terms {
-    let mut chance = fastrand::Rng::with_seed(seed);
-    let mut key = || {
-        let bytes: Vec<u8> = (0..suite.master_bytes()).map(|_| chance.u8(..)).collect();
-        MasterKey::new(suite, &bytes).expect("as long as the suite wants it")
-    };
-    Terms {
-        ours: key(),
-        theirs: key(),
-        their_mki_bytes: 0,
-    }
-}
 
 fn encrypted(keys: Terms) -> impl FnOnce(MediaTerms) -> MediaTerms {
     move |terms| MediaTerms {

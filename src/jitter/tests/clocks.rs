@@ -193,12 +193,6 @@ fn a_second_of_sound_that_comes_thirty_seconds_late_disturbs_nothing() {
 
 #[test]
 fn another_packet_time_in_mid_stream_neither_clicks_nor_leaves_delay() {
-    let steepest = |samples: &[f32]| {
-        samples
-            .windows(2)
-            .map(|pair| (pair[1] - pair[0]).abs())
-            .fold(0.0, f32::max)
-    };
     let alone = steepest(&(0..80_000).map(voice).collect::<Vec<_>>());
     let times = [10, 20, 30, 40, 60];
     let mut pairs: Vec<Vec<u64>> = times

@@ -61,12 +61,6 @@ fn the_packet_behind_a_hole_is_led_up_to_when_it_waits() {
 
 #[test]
 fn holes_of_any_length_are_bridged_without_a_click_whatever_waits_behind_them() {
-    let steepest = |samples: &[f32]| {
-        samples
-            .windows(2)
-            .map(|pair| (pair[1] - pair[0]).abs())
-            .fold(0.0, f32::max)
-    };
     let alone = steepest(&(0..80_000).map(voice).collect::<Vec<_>>());
     for waiting_ms in [0, 30, 60, 100, 200] {
         for lost in 1..=9 {

@@ -29,6 +29,14 @@ fn voice(n: u64) -> f32 {
     0.3 * swell * (phase.sin() + 0.5 * (2.0 * phase).sin() + 0.3 * (5.0 * phase).sin()) + 0.01 * breath
 }
 
+/// The greatest step from one sample to the next.
+fn steepest(sound: &[f32]) -> f32 {
+    sound
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]).abs())
+        .fold(0.0, f32::max)
+}
+
 fn linear(sample: f32) -> [u8; 2] {
     ((sample * 32_768.0) as i16).to_be_bytes()
 }

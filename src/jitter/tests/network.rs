@@ -134,12 +134,6 @@ fn a_voice_that_stops_fades_out_and_is_silence_after_160_ms() {
 
 #[test]
 fn neither_loss_nor_lateness_nor_a_pause_nor_shortening_clicks() {
-    let steepest = |samples: &[f32]| {
-        samples
-            .windows(2)
-            .map(|pair| (pair[1] - pair[0]).abs())
-            .fold(0.0, f32::max)
-    };
     let alone = steepest(&(0..80_000).map(voice).collect::<Vec<_>>());
     let mut pauses = Sender::new();
     for _ in 0..20 {

@@ -3,13 +3,6 @@
 use super::*;
 use crate::dsp::level_dbfs;
 
-fn steepest(sound: &[f32]) -> f32 {
-    sound
-        .windows(2)
-        .map(|pair| (pair[1] - pair[0]).abs())
-        .fold(0.0, f32::max)
-}
-
 /// Half a second of voice, a pause of so many milliseconds, a second of voice.
 fn around_a_pause(describe: impl Fn(&mut Sender), ms: u64) -> Sender {
     let mut sender = Sender::new();

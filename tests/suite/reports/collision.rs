@@ -8,7 +8,8 @@ use mixminus::room::RoomSettings;
 use mixminus::rtp::packet::{HEADER_BYTES, Header};
 use mixminus::srtp::Suite;
 
-use super::{SECOND, TONE, Told, keys, pcmu, sender_report, speaker_and_listener, told};
+use super::{SECOND, TONE, Told, pcmu, sender_report, speaker_and_listener, told};
+use crate::support::keys::keys;
 use crate::support::voice::{Voice, power_at};
 use crate::support::world::{PAYLOAD_TYPE, World};
 

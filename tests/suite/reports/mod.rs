@@ -12,7 +12,6 @@ use mixminus::load::network::{Conditions, Jitter};
 use mixminus::room::RoomSettings;
 use mixminus::rtp::ntp;
 use mixminus::rtp::rtcp::{self, CNAME, ReportBlock, Rtcp, SenderInfo};
-use mixminus::srtp::{MasterKey, Suite, Terms};
 use mixminus::time::{Tick, Time};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -122,19 +121,6 @@ fn sender_report(ssrc: u32, ntp: u64, blocks: &[ReportBlock], cname: &[u8]) -> V
     let len = rtcp::write_sender_report(&mut datagram, ssrc, &sender, blocks, cname).unwrap();
     datagram.truncate(len);
     datagram
-}
-
-fn keys(suite: Suite, seed: u64) -> Terms {
-    let mut chance = fastrand::Rng::with_seed(seed);
-    let mut key = || {
-        let bytes: Vec<u8> = (0..suite.master_bytes()).map(|_| chance.u8(..)).collect();
-        MasterKey::new(suite, &bytes).expect("as long as the suite wants it")
-    };
-    Terms {
-        ours: key(),
-        theirs: key(),
-        their_mki_bytes: 0,
-    }
 }
 
 #[test]

@@ -11,7 +11,8 @@ use mixminus::rtp::ntp;
 use mixminus::rtp::rtcp::ReportBlock;
 use mixminus::srtp::Suite;
 
-use super::{SECOND, TONE, bye_of, keys, pcmu, sender_report, speaker_and_listener, told};
+use super::{SECOND, TONE, bye_of, pcmu, sender_report, speaker_and_listener, told};
+use crate::support::keys::keys;
 use crate::support::voice::{Voice, power_at};
 use crate::support::world::World;
 

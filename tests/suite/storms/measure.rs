@@ -14,9 +14,10 @@ use mixminus::load::correlation::{energies, energy, product};
 use mixminus::load::network::Conditions;
 use mixminus::load::speech::VOICES;
 use mixminus::room::RoomSettings;
-use mixminus::srtp::{MasterKey, Suite, Terms};
+use mixminus::srtp::Suite;
 
 use super::rows::Row;
+use crate::support::keys::keys;
 use crate::support::voice::Voice;
 use crate::support::world::{World, encoding};
 
@@ -80,7 +81,7 @@ impl Call {
         world.network_seed = seed;
         world.conditions = conditions;
         let agree = |terms| MediaTerms {
-            srtp: srtp.map(keys),
+            srtp: srtp.map(|suite| keys(suite, seed)),
             ..terms
         };
         let settings = LegSettings::default();
@@ -142,15 +143,6 @@ fn speech(voices: &[usize], codec: Codec) -> Voice {
     let decoded = voices.iter().map(|voice| VOICES[*voice].decode(codec.rate()));
     let text = decoded.flat_map(|text| text.expect("the speech decodes"));
     Voice::saying(text.map(|sample| 0.5 * sample).collect())
-}
-
-fn keys(suite: Suite) -> Terms {
-    let key = |byte| MasterKey::new(suite, &vec![byte; suite.master_bytes()]).expect("as long as it must be");
-    Terms {
-        ours: key(1),
-        theirs: key(2),
-        their_mki_bytes: 0,
-    }
 }
 
 /// A stretch of speech as the hearer heard it, beside the same of the clean call.

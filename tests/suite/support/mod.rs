@@ -1,4 +1,5 @@
 pub mod http;
+pub mod keys;
 pub mod phone;
 pub mod voice;
 pub mod world;
