@@ -1,52 +1,58 @@
-//! Recording of a room's mix: a WAV file below `recording.dir`, its timeline exact to the sample, and a receipt
-//! beside it. Media threads only push frames into a bounded queue ([`TapQueue`]); everything that can block
-//! (files, hashes, receipts) happens on two ordinary threads owned by the [`Recorder`]. Nothing here decides who
-//! may record or where to: the control plane does, with [`Destination::parse`].
+//! Recording: what a room, or one leg, hears, on the disk before anything else is done with it, then as a file where
+//! the customer wants it, with a receipt. Media threads only push frames into a ring; everything that can block
+//! happens on threads of the [`Recorder`]. Nothing here decides who may record: the control plane does.
 //!
 //! ```text
-//! engine ─▶ driver ─▶ TapQueue ─▶ writer thread (every 50 ms) ─▶ finisher thread ─▶ name.wav + name.json
-//!            (full: counted there)  tick by tick into the file     sync, SHA-256, receipt
+//! engine ─▶ driver ─▶ ring ─▶ writer: take ─▶ journal ─▶ renderer: rendering ─▶ image ─▶ finisher ─┬─▶ recording.dir
+//!           (full: counted)    (every 40 ms)   (synced      (every 500 ms)    wav ogg flac  hash     └─▶ store ─▶ bucket
+//!                                               every 250 ms)                   └── parts, while it grows ──▶┘
 //! ```
 //!
 //! The sequence of calls:
 //!
-//! 1. at start: a [`TapQueue`] for each engine, one [`Recorder::start`] for all of them;
-//! 2. [`Destination::parse`] → [`Recorder::begin`], which makes the file and gives a [`RecordingSlot`]; then
-//!    [`Recorder::joined`] (and [`Recorder::muted`]) for each leg already there;
-//! 3. only now the engine is told to tap the room for that slot; its driver pushes one
-//!    [`RecordedFrame::from_mix`] a tick. The file begins with the first of them;
-//! 4. while it runs: [`Recorder::joined`], [`Recorder::left`], [`Recorder::muted`], [`Recorder::unmuted`],
-//!    [`Recorder::pause`], [`Recorder::resume`]. The engine need not know of a pause: the recorder puts silence in
-//!    its place, also where the sound was written already;
+//! 1. at start: one [`Recorder::start`] with the ring of each engine; it also takes up what a crash has left;
+//! 2. [`Destination::parse`] → [`Recorder::begin`], which makes the journal and gives a [`RecordingSlot`]; then
+//!    [`Recorder::track`], [`Recorder::joined`] (and [`Recorder::muted`]) for each leg already there;
+//! 3. only now the engine is told to tap the room for that slot. The file begins with the first frame;
+//! 4. while it runs: [`Recorder::joined`], [`Recorder::left`], [`Recorder::muted`], [`Recorder::unmuted`]. A pause is
+//!    the engine's: no sound leaves it then;
 //! 5. [`Recorder::finish`] with the last tick wanted, and the engine's tap taken off. States are told as they change:
-//!    `finishing`, then `available` or `failed`;
-//! 6. [`Recorder::stop`] at shutdown finishes what still runs and returns when every receipt is written.
+//!    `finishing`, `uploading`, then `available` or `failed`;
+//! 6. [`Recorder::stop`] at shutdown.
 //!
-//! The invariant: sample `n` of a file is the room's sound `n / rate` seconds after its first frame, whatever was
-//! lost, late or paused on the way; and what is not sound (gaps, pauses, a cut end) stands in the receipt.
+//! The invariants: the journal is the only truth, all else can be made anew from it; it is erased when the place the
+//! recording was meant for has confirmed it, not before. Sample `n` of a file is the sound `n / rate` seconds after the
+//! recording's first frame, whatever was lost, late or paused on the way; and what is not sound (gaps, pauses, a cut end)
+//! stands in the receipt.
 
 mod attendance;
+mod consignment;
+mod credentials;
 mod destination;
 mod disk;
-mod finisher;
+mod image;
 mod journal;
+mod note;
 mod orders;
 mod receipt;
 mod recorder;
+mod renderer;
+mod rendering;
 mod shelf;
 mod spool;
+mod store;
 mod take;
 mod tap;
-mod wav;
 mod writer;
 
 #[cfg(test)]
 mod scratch;
 
-pub use destination::{Destination, DestinationError, FORMATS};
-pub use receipt::Anchor;
-pub use receipt::{Attendee, Receipt, Span, Stretch};
-pub use recorder::{Audio, BeginRecording, Begun, RecordError, Recorder};
+pub use credentials::Credentials;
+pub use destination::{Destination, DestinationError, Rules};
+pub use receipt::{Anchor, Attendee, Receipt, Span, Stretch, TrackReceipt};
+pub use recorder::{Audio, BeginRecording, Begun, RecordError, Recorder, RecorderFigures};
 pub use shelf::{RecordingState, RecordingStatus};
-pub use spool::{Recovered, SpoolEntry, SpoolState, list_spool, recover};
-pub use tap::{RecordedFrame, RecordingSlot, TAP_QUEUE_FRAMES, TapQueue};
+pub use spool::{Length, SpoolEntry, list_spool};
+pub use store::Store;
+pub use tap::{RecordedFrame, RecordingSlot, TapReceiver, TapSender, tap_ring};

@@ -2,7 +2,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,12 @@ use crate::time::{TICK, Tick};
 pub struct Receipt {
     pub recording_id: String,
     pub conference_id: String,
-    /// Path of the sound, relative to `recording.dir`.
+    /// The leg of which this is what that leg was sent; absent: the room's mix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_id: Option<String>,
+    /// `file://` and the key, or `s3://`, the bucket and the key.
+    pub destination: String,
+    /// Path of the sound, relative to `recording.dir` or in the bucket.
     pub key: String,
     /// The name that was asked for, when it was taken and `key` is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,6 +31,8 @@ pub struct Receipt {
     /// Of the whole file, in lower-case hex.
     pub sha256: String,
     pub samples: u64,
+    /// `wav`, `ogg` or `flac`.
+    pub format: String,
     /// Samples per second.
     pub rate: u32,
     /// When the first sample sounded.
@@ -41,6 +49,27 @@ pub struct Receipt {
     pub truncated_because: Option<String>,
     /// Who was in the room; the first 10,000 stays.
     pub attendance: Vec<Attendee>,
+    /// The tracks of the legs, each as long as the mix.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tracks: Vec<TrackReceipt>,
+    /// Legs beyond as many as have tracks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tracks_refused: Vec<String>,
+}
+
+/// The file of one leg's voice beside the mix: sample `n` of it went into sample `n` of the mix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrackReceipt {
+    pub call_id: String,
+    pub key: String,
+    pub bytes: u64,
+    /// Of the whole file, in lower-case hex.
+    pub sha256: String,
+    pub samples: u64,
+    /// Silence that stands for sound which never arrived; the first 10,000.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Stretch>,
 }
 
 /// A part of the file.
@@ -95,50 +124,34 @@ pub(super) fn rfc3339(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
-/// The files that belong to one recording.
-#[derive(Debug, Clone)]
-pub(super) struct Paths {
-    pub sound: PathBuf,
-    pub receipt: PathBuf,
-    /// The receipt as it would be if the daemon died now: holds the name, and tells who and when to `recover`.
-    pub note: PathBuf,
+/// Puts a receipt where it is looked for: complete under its name, or not there at all.
+///
+/// What is there already is left alone, and is the error `AlreadyExists`.
+pub(super) fn write_new(path: &Path, receipt: &Receipt) -> io::Result<()> {
+    let mut json = serde_json::to_vec_pretty(receipt)?;
+    json.push(b'\n');
+    let part = path.with_added_extension("part");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o640)
+        .open(&part)?;
+    file.write_all(&json)?;
+    file.sync_all()?;
+    // A link, not a renaming: that would take the place of what is there.
+    let linked = fs::hard_link(&part, path);
+    fs::remove_file(&part)?;
+    linked?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
-impl Paths {
-    /// `stem` and `ending` as a destination gives them.
-    pub fn new(dir: &Path, stem: &str, ending: &str) -> Paths {
-        Paths {
-            sound: dir.join(format!("{stem}{ending}")),
-            receipt: dir.join(format!("{stem}.json")),
-            note: dir.join(format!("{stem}.json.part")),
-        }
-    }
-
-    /// Puts the receipt in its place: complete under its final name, or not there at all.
-    pub fn write_receipt(&self, receipt: &Receipt) -> io::Result<()> {
-        if fs::exists(&self.receipt)? {
-            return Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "a receipt of that name is there already",
-            ));
-        }
-        // Over the note and not anew: on a full disk its blocks are there already.
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&self.note)?;
-        let mut json = serde_json::to_vec_pretty(receipt)?;
-        json.push(b'\n');
-        file.write_all(&json)?;
-        file.set_len(json.len() as u64)?;
-        file.sync_all()?;
-        fs::rename(&self.note, &self.receipt)?;
-        match self.receipt.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
-    }
+/// A receipt that was written; `None` when there is none, or it is not one.
+pub(super) fn read(path: &Path) -> Option<Receipt> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
 #[cfg(test)]
@@ -167,11 +180,14 @@ mod tests {
         let receipt = Receipt {
             recording_id: "r".to_owned(),
             conference_id: "c".to_owned(),
+            call_id: None,
+            destination: "file://a~r.wav".to_owned(),
             key: "a~r.wav".to_owned(),
             requested_key: Some("a.wav".to_owned()),
             bytes: 46,
             sha256: "00".to_owned(),
             samples: 1,
+            format: "wav".to_owned(),
             rate: 16_000,
             start: "s".to_owned(),
             gaps: vec![Stretch {
@@ -194,13 +210,23 @@ mod tests {
                     to: Some("n".to_owned()),
                 }],
             }],
+            tracks: vec![TrackReceipt {
+                call_id: "leg".to_owned(),
+                key: "a~r.leg.wav".to_owned(),
+                bytes: 46,
+                sha256: "11".to_owned(),
+                samples: 1,
+                gaps: vec![],
+            }],
+            tracks_refused: vec![],
         };
         let json = serde_json::to_value(&receipt).expect("plain data");
         let expected = serde_json::json!({
-            "recordingId": "r", "conferenceId": "c", "key": "a~r.wav", "requestedKey": "a.wav", "bytes": 46,
-            "sha256": "00", "samples": 1, "rate": 16000, "start": "s",
+            "recordingId": "r", "conferenceId": "c", "destination": "file://a~r.wav", "key": "a~r.wav", "requestedKey": "a.wav", "bytes": 46,
+            "sha256": "00", "samples": 1, "format": "wav", "rate": 16000, "start": "s",
             "gaps": [{"fromSample": 320, "samples": 640}], "gapSamples": 640, "pauses": [], "truncated": false,
             "attendance": [{"callId": "leg", "cli": "+46", "from": "f", "muted": [{"from": "m", "to": "n"}]}],
+            "tracks": [{"callId": "leg", "key": "a~r.leg.wav", "bytes": 46, "sha256": "11", "samples": 1}],
         });
         assert_eq!(json, expected);
         assert_eq!(

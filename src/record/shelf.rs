@@ -1,31 +1,37 @@
 //! What is known of every recording, running or over: the one place where states change and are told.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::orders::Orders;
-use super::receipt::Receipt;
+use super::note::Opening;
+use super::receipt::{Receipt, rfc3339};
 use super::recorder::RecordError;
+use super::spool::destination;
 use super::tap::RecordingSlot;
 
-/// Recordings that run or are being finished at one time.
+/// Recordings that run or are being finished at one time. Those on their way to a store do not count: an outage must not
+/// keep others from being begun.
 pub const ACTIVE_MAX: usize = 1_024;
 
 /// Recordings that are over and still listed; the oldest go first. Their files stay.
 pub const SETTLED_MAX: usize = 10_000;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RecordingState {
     Recording,
-    /// Over; the last samples, the hash and the receipt are being written.
+    /// Over; the last samples and the hash are being written.
     Finishing,
-    /// Sound and receipt lie in `recording.dir`.
+    /// On its way to the object store.
+    Uploading,
+    /// Sound and receipt lie where they belong.
     Available,
-    /// There is no receipt on the disk; `error` says why, and `receipt` what is known.
+    /// It cannot be finished; `error` says why, and `receipt` what is known. What there is of it stays in the spool.
     Failed,
 }
 
@@ -33,6 +39,11 @@ impl RecordingState {
     /// Nothing will change any more.
     pub fn is_settled(self) -> bool {
         matches!(self, RecordingState::Available | RecordingState::Failed)
+    }
+
+    /// It runs or is being finished.
+    pub fn is_active(self) -> bool {
+        matches!(self, RecordingState::Recording | RecordingState::Finishing)
     }
 }
 
@@ -42,40 +53,77 @@ impl RecordingState {
 pub struct RecordingStatus {
     pub recording_id: String,
     pub conference_id: String,
+    /// The leg of which this is what that leg is sent; absent: the room's mix.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call_id: Option<String>,
     pub state: RecordingState,
     /// Silence is written now; the time goes on.
     pub paused: bool,
-    /// Path of the sound, relative to `recording.dir`.
+    /// `file://` or `s3://bucket/`, and the key.
+    pub destination: String,
+    /// Path of the sound, relative to `recording.dir` or in the bucket.
     pub key: String,
     /// The name that was asked for, when it was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_key: Option<String>,
+    /// `wav`, `ogg` or `flac`.
+    pub format: String,
     /// Samples per second.
     pub rate: u32,
     /// RFC 3339.
     pub start: String,
     /// Size of the file now.
     pub bytes: u64,
+    /// What keeps it from getting on; gone when it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Whether who started it wants to hear of its end.
+    #[serde(skip)]
+    pub notifies: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
 }
 
 impl RecordingStatus {
+    /// As it is before anything is known but what it was ordered to be.
+    pub fn of(opening: &Opening, state: RecordingState) -> RecordingStatus {
+        let key = opening.key();
+        RecordingStatus {
+            recording_id: opening.recording_id.clone(),
+            conference_id: opening.conference_id.clone(),
+            call_id: opening.call_id.clone(),
+            state,
+            paused: false,
+            destination: destination(opening.bucket.as_deref(), &key),
+            key,
+            requested_key: opening.requested_key.clone(),
+            format: opening.format.clone(),
+            rate: opening.rate,
+            start: rfc3339(opening.anchor().at),
+            bytes: 0,
+            error: None,
+            notifies: opening.notifies,
+            receipt: None,
+        }
+    }
+
     /// As it is when a recording begins, or, after a restart, when a receipt was found.
     pub fn new(receipt: &Receipt, state: RecordingState) -> RecordingStatus {
         RecordingStatus {
             recording_id: receipt.recording_id.clone(),
             conference_id: receipt.conference_id.clone(),
+            call_id: receipt.call_id.clone(),
             state,
             paused: false,
+            destination: receipt.destination.clone(),
             key: receipt.key.clone(),
             requested_key: receipt.requested_key.clone(),
+            format: receipt.format.clone(),
             rate: receipt.rate,
             start: receipt.start.clone(),
             bytes: receipt.bytes,
             error: None,
+            notifies: true,
             receipt: (state == RecordingState::Available).then(|| receipt.clone()),
         }
     }
@@ -86,7 +134,7 @@ pub type Tell = Box<dyn Fn(&RecordingStatus) + Send + Sync>;
 
 pub struct Shelf {
     entries: Mutex<Entries>,
-    settled: Condvar,
+    changed: Condvar,
     tell: Tell,
 }
 
@@ -96,19 +144,22 @@ struct Entries {
     slots: HashMap<String, RecordingSlot>,
     slots_used: u32,
     active: usize,
+    settled: usize,
 }
 
 struct Entry {
     status: RecordingStatus,
-    /// `None` when it is over since before this daemon started.
+    /// While it runs.
     orders: Option<Arc<Mutex<Orders>>>,
+    /// Where the sound lies on this machine, as long as it does.
+    path: Option<PathBuf>,
 }
 
 impl Shelf {
     pub fn new(tell: Tell) -> Shelf {
         Shelf {
             entries: Mutex::default(),
-            settled: Condvar::new(),
+            changed: Condvar::new(),
             tell,
         }
     }
@@ -133,23 +184,24 @@ impl Shelf {
         }
     }
 
-    pub fn add(&self, slot: RecordingSlot, status: RecordingStatus, orders: Option<Arc<Mutex<Orders>>>) {
+    pub fn add(
+        &self,
+        slot: RecordingSlot,
+        status: RecordingStatus,
+        orders: Option<Arc<Mutex<Orders>>>,
+        path: Option<PathBuf>,
+    ) {
         let mut entries = self.lock();
-        if !status.state.is_settled() {
+        if status.state.is_active() {
             entries.active += 1;
         }
-        entries.slots.insert(status.recording_id.clone(), slot);
-        entries.by_slot.insert(slot, Entry { status, orders });
-        while entries.by_slot.len() - entries.active > SETTLED_MAX {
-            let oldest = entries
-                .by_slot
-                .iter()
-                .find(|(_, entry)| entry.status.state.is_settled());
-            let Some((&slot, entry)) = oldest else { break };
-            let recording_id = entry.status.recording_id.clone();
-            entries.by_slot.remove(&slot);
-            entries.slots.remove(&recording_id);
+        if status.state.is_settled() {
+            entries.settled += 1;
         }
+        entries.slots.insert(status.recording_id.clone(), slot);
+        let entry = Entry { status, orders, path };
+        entries.by_slot.insert(slot, entry);
+        entries.drop_oldest();
     }
 
     /// Marks a running recording as finishing and tells it; `Err` when it is not running.
@@ -165,9 +217,71 @@ impl Shelf {
         Ok(())
     }
 
-    pub fn settled(&self, slot: RecordingSlot, receipt: Receipt, error: Option<String>) {
+    /// Its files are whole and on their way.
+    pub fn uploading(&self, slot: RecordingSlot, receipt: &Receipt) {
+        let mut entries = self.lock();
+        entries.active -= 1;
+        if let Some(entry) = entries.by_slot.get_mut(&slot) {
+            entry.status.state = RecordingState::Uploading;
+            entry.status.start = receipt.start.clone();
+            entry.status.bytes = receipt.bytes;
+            entry.status.error = None;
+            entry.orders = None;
+            (self.tell)(&entry.seen());
+        }
+        self.changed.notify_all();
+    }
+
+    /// What keeps a recording from getting on, or that nothing does any more.
+    pub fn hindered(&self, slot: RecordingSlot, error: Option<String>) {
+        if let Some(entry) = self.lock().by_slot.get_mut(&slot)
+            && !entry.status.state.is_settled()
+        {
+            entry.status.error = error;
+        }
+    }
+
+    /// The same, of a recording by its id.
+    pub fn hindered_by_id(&self, recording_id: &str, error: Option<String>) {
+        let slot = self.lock().slots.get(recording_id).copied();
+        if let Some(slot) = slot {
+            self.hindered(slot, error);
+        }
+    }
+
+    /// It cannot even be read: it fails with nothing but the reason.
+    pub fn given_up(&self, slot: RecordingSlot, error: String) {
         let mut entries = self.lock();
         if let Some(entry) = entries.by_slot.get_mut(&slot) {
+            let was_active = entry.status.state.is_active();
+            entry.status.state = RecordingState::Failed;
+            entry.status.error = Some(error);
+            entry.path = None;
+            (self.tell)(&entry.seen());
+            entries.active -= usize::from(was_active);
+            entries.settled += 1;
+        }
+        self.changed.notify_all();
+    }
+
+    /// The size of its file.
+    pub fn grown(&self, slot: RecordingSlot, bytes: u64) {
+        if let Some(entry) = self.lock().by_slot.get_mut(&slot) {
+            entry.status.bytes = bytes;
+        }
+    }
+
+    /// It lies where it belongs, or with an error never will. `path`: where its sound is on this machine.
+    pub fn settled(
+        &self,
+        slot: RecordingSlot,
+        receipt: Receipt,
+        path: Option<PathBuf>,
+        error: Option<String>,
+    ) {
+        let mut entries = self.lock();
+        if let Some(entry) = entries.by_slot.get_mut(&slot) {
+            let was_active = entry.status.state.is_active();
             entry.status.state = if error.is_none() {
                 RecordingState::Available
             } else {
@@ -175,13 +289,19 @@ impl Shelf {
             };
             entry.status.start = receipt.start.clone();
             entry.status.bytes = receipt.bytes;
+            entry.status.key = receipt.key.clone();
+            entry.status.requested_key = receipt.requested_key.clone();
+            entry.status.destination = receipt.destination.clone();
             entry.status.receipt = Some(receipt);
             entry.status.error = error;
             entry.orders = None;
+            entry.path = path;
             (self.tell)(&entry.seen());
-            entries.active -= 1;
+            entries.active -= usize::from(was_active);
+            entries.settled += 1;
+            entries.drop_oldest();
         }
-        self.settled.notify_all();
+        self.changed.notify_all();
     }
 
     /// Does something with the orders of a recording that runs.
@@ -207,6 +327,30 @@ impl Shelf {
         self.lock().by_slot.values().map(Entry::seen).collect()
     }
 
+    /// Where the sound of a recording lies on this machine.
+    pub fn path(&self, recording_id: &str) -> Option<PathBuf> {
+        let entries = self.lock();
+        let slot = entries.slots.get(recording_id)?;
+        entries.by_slot.get(slot)?.path.clone()
+    }
+
+    /// How many there are in each state.
+    pub fn count(&self) -> BTreeMap<RecordingState, usize> {
+        let mut counts = BTreeMap::new();
+        for entry in self.lock().by_slot.values() {
+            *counts.entry(entry.status.state).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Waits until none is in such a state, or the timeout; true when none is.
+    pub fn wait_until_none(&self, timeout: Duration, state: impl Fn(RecordingState) -> bool) -> bool {
+        let waits = |entries: &mut Entries| entries.by_slot.values().any(|entry| state(entry.status.state));
+        let waited = self.changed.wait_timeout_while(self.lock(), timeout, waits);
+        let (_, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        !waited.timed_out()
+    }
+
     pub fn running(&self) -> Vec<RecordingSlot> {
         let entries = self.lock();
         let runs = |entry: &Entry| entry.status.state == RecordingState::Recording;
@@ -225,7 +369,7 @@ impl Shelf {
             slot.and_then(|slot| entries.by_slot.get(slot))
                 .is_some_and(|entry| !entry.status.state.is_settled())
         };
-        let waited = self.settled.wait_timeout_while(self.lock(), timeout, waits);
+        let waited = self.changed.wait_timeout_while(self.lock(), timeout, waits);
         let (entries, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let slot = entries.slots.get(recording_id)?;
         entries.by_slot.get(slot).map(Entry::seen)
@@ -236,13 +380,29 @@ impl Shelf {
     }
 }
 
+impl Entries {
+    /// Forgets the oldest that are over, where there are too many of them.
+    fn drop_oldest(&mut self) {
+        while self.settled > SETTLED_MAX {
+            let oldest = self
+                .by_slot
+                .iter()
+                .find(|(_, entry)| entry.status.state.is_settled());
+            let Some((&slot, entry)) = oldest else { break };
+            let recording_id = entry.status.recording_id.clone();
+            self.by_slot.remove(&slot);
+            self.slots.remove(&recording_id);
+            self.settled -= 1;
+        }
+    }
+}
+
 impl Entry {
     fn seen(&self) -> RecordingStatus {
         let mut status = self.status.clone();
         if let Some(orders) = &self.orders {
             let orders = orders.lock().unwrap_or_else(PoisonError::into_inner);
-            status.paused = status.state == RecordingState::Recording && orders.paused();
-            status.bytes = orders.bytes;
+            status.paused = status.state == RecordingState::Recording && orders.paused;
         }
         status
     }

@@ -1,328 +1,431 @@
-//! One recording while it runs: frames by tick in, samples at their exact place in the file out.
+//! One recording while it runs: frames by tick in, entries of its journal out, each track without a hole.
 //!
-//! The writer's calls each round: [`Take::obey`], then [`Take::write`] for each frame of the queue, then
-//! [`Take::settle`]. There is no clock here: a round is the unit of waiting. The invariant after each call: file and
-//! buffer together hold one tick of samples for every tick from `first` to before `next`.
+//! The writer's calls each round: [`Take::obey`], then [`Take::hear`] for each frame of the rings, then
+//! [`Take::settle`]. There is no clock here: a round is the unit of waiting. The invariant after each `settle`: the
+//! journal holds every tick of the main track from the first to before `next`, each once and in order.
+//!
+//! A frame behind a hole waits for one round: a leg that moves from engine to engine sends by two rings, and they are
+//! not read at the same moment. A hole that is still there then is a gap, and stands in the journal as one.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::orders::{End, Orders, Pause};
-use super::receipt::{Anchor, Paths, Receipt, Stretch, rfc3339};
-use super::tap::{RecordedFrame, RecordingSlot};
-use super::wav::{DATA_BYTES_MAX, WavFile};
+use super::journal::{Entry, Journal, Why, WriteError};
+use super::note::{Ending, Note};
+use super::orders::{End, Orders};
+use super::tap::{Content, RecordedFrame};
 use crate::frame::Rate;
+use crate::id::{RecordingSlot, TrackNumber};
 use crate::time::Tick;
-
-/// Gaps a receipt lists; all are in its total.
-const GAPS_MAX: usize = 10_000;
 
 /// A gap longer than an hour ends the recording: something else than loss has happened to its time.
 const GAP_TICKS_MAX: u64 = 3_600 * 50;
 
-/// Samples on their way to the file beyond which they are written at once: what a long gap may take of memory.
-const BUFFER_BYTES: usize = 64 * 1_024;
+/// Frames that wait behind a hole. Where more come the hole is a gap at once.
+const WAITING_MAX: usize = 64;
 
-/// Rounds of 50 ms to wait for frames that were still on their way when the end was ordered.
-const GRACE_ROUNDS: u32 = 4;
+/// Rounds of 40 ms to wait for frames that were still on their way when the end was ordered.
+const GRACE_ROUNDS: u32 = 5;
 
-/// Rounds of 50 ms between two updates of the sizes in the header.
-const HEADER_ROUNDS: u32 = 10;
+/// Ticks of a leg's silence that are put together into one entry.
+const QUIET_TICKS_MAX: u32 = 50;
 
-/// What is known of a recording when it begins.
-#[derive(Debug, Clone)]
-pub struct Beginning {
+/// Pauses of which the ticks are known.
+const PAUSES_MAX: usize = 1_000;
+
+/// A recording and its journal.
+pub struct Take {
     pub slot: RecordingSlot,
     pub recording_id: String,
-    pub conference_id: String,
-    pub key: String,
-    pub requested_key: Option<String>,
-    pub paths: Paths,
-    pub rate: Rate,
-    pub anchor: Anchor,
+    pub journal: Journal,
+    rate: Rate,
+    orders: Arc<Mutex<Orders>>,
+    main: Track,
+    /// Of the legs that are known by name.
+    legs: BTreeMap<TrackNumber, Track>,
+    calls: BTreeMap<String, TrackNumber>,
+    /// Legs that left, and when: what lacks until they are heard again is no loss.
+    away: BTreeMap<TrackNumber, Tick>,
+    /// Ticks of the main track that were paused: from, and the first that was not.
+    pauses: Vec<(Tick, Tick)>,
+    /// Frames behind a hole, of this round and of the one before.
+    waiting: Vec<RecordedFrame>,
+    waited: Vec<RecordedFrame>,
+    samples: u64,
+    samples_max: u64,
+    end: Option<End>,
+    rounds_since_end: u32,
+    late_frames: u64,
+    trouble: Option<String>,
+    is_disk_full: bool,
 }
 
-impl Beginning {
-    /// The receipt of a recording that has nothing yet; what `recover` starts from.
-    pub fn receipt(&self) -> Receipt {
-        Receipt {
-            recording_id: self.recording_id.clone(),
-            conference_id: self.conference_id.clone(),
-            key: self.key.clone(),
-            requested_key: self.requested_key.clone(),
-            bytes: 0,
-            sha256: String::new(),
-            samples: 0,
-            rate: self.rate.hz(),
-            start: rfc3339(self.anchor.at),
-            gaps: Vec::new(),
-            gap_samples: 0,
-            pauses: Vec::new(),
-            truncated: false,
-            truncated_because: None,
-            attendance: Vec::new(),
+/// A track up to now; `run` is what this round adds to it.
+struct Track {
+    number: TrackNumber,
+    next: Option<Tick>,
+    run: Run,
+}
+
+/// Consecutive ticks of one kind.
+struct Run {
+    from: Tick,
+    ticks: u32,
+    kind: RunKind,
+    sound: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RunKind {
+    Sound,
+    Silence(Why),
+}
+
+impl Track {
+    fn new(number: TrackNumber) -> Track {
+        Track {
+            number,
+            next: None,
+            run: Run {
+                from: Tick(0),
+                ticks: 0,
+                kind: RunKind::Silence(Why::Quiet),
+                sound: Vec::new(),
+            },
         }
     }
-}
 
-/// A recording and its file.
-#[derive(Debug)]
-pub struct Take {
-    pub beginning: Beginning,
-    pub wav: WavFile,
-    orders: Arc<Mutex<Orders>>,
-    first: Option<Tick>,
-    next: Tick,
-    /// As carried out, which is not always as ordered: sound once replaced by silence does not come back.
-    pauses: Vec<Pause>,
-    gaps: Vec<Stretch>,
-    gap_ticks: u64,
-    end: Option<End>,
-    buffer: Vec<u8>,
-    rounds_since_end: u32,
-    rounds_since_header: u32,
-    trouble: Option<String>,
-    data_bytes_max: u64,
+    fn push(&mut self, journal: &mut Journal, kind: RunKind, ticks: u32, samples: &[i16]) {
+        let from = self.next.unwrap_or(Tick(0));
+        if self.run.kind != kind || self.run.ticks == 0 {
+            self.put(journal);
+            self.run.from = from;
+            self.run.kind = kind;
+        }
+        self.run.ticks += ticks;
+        self.run
+            .sound
+            .extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+        self.next = Some(Tick(from.0 + u64::from(ticks)));
+    }
+
+    /// Puts what has come together into the journal.
+    fn put(&mut self, journal: &mut Journal) {
+        let run = &mut self.run;
+        if run.ticks == 0 {
+            return;
+        }
+        match run.kind {
+            RunKind::Sound => journal.add(&Entry::Sound {
+                track: self.number,
+                tick: run.from,
+                samples: &run.sound,
+            }),
+            RunKind::Silence(why) => journal.add(&Entry::Silence {
+                track: self.number,
+                tick: run.from,
+                ticks: run.ticks,
+                why,
+            }),
+        }
+        run.ticks = 0;
+        run.sound.clear();
+    }
 }
 
 impl Take {
-    pub fn new(beginning: Beginning, wav: WavFile, orders: Arc<Mutex<Orders>>) -> Take {
+    /// Takes no more than `samples_max` samples of the main track: what the file can hold.
+    pub fn new(
+        slot: RecordingSlot,
+        recording_id: String,
+        rate: Rate,
+        journal: Journal,
+        orders: Arc<Mutex<Orders>>,
+        samples_max: u64,
+    ) -> Take {
         Take {
-            beginning,
-            wav,
+            slot,
+            recording_id,
+            journal,
+            rate,
             orders,
-            first: None,
-            next: Tick(0),
+            main: Track::new(TrackNumber::MAIN),
+            legs: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            away: BTreeMap::new(),
             pauses: Vec::new(),
-            gaps: Vec::new(),
-            gap_ticks: 0,
+            waiting: Vec::new(),
+            waited: Vec::new(),
+            samples: 0,
+            samples_max,
             end: None,
-            buffer: Vec::with_capacity(BUFFER_BYTES),
             rounds_since_end: 0,
-            rounds_since_header: 0,
+            late_frames: 0,
             trouble: None,
-            data_bytes_max: DATA_BYTES_MAX,
+            is_disk_full: false,
         }
     }
 
-    /// Takes over what was ordered since the last round. A pause that comes late silences what is in the file already.
+    /// Takes over what was ordered and noted since the last round.
     pub fn obey(&mut self) {
-        let mut too_late = Vec::new();
-        {
-            let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-            for (at, ordered) in orders.pauses.iter().enumerate() {
-                match self.pauses.get_mut(at) {
-                    None => {
-                        too_late.extend((ordered.from < self.next).then_some(*ordered));
-                        self.pauses.push(*ordered);
-                    }
-                    Some(pause) if pause.to.is_none() => pause.to = ordered.to.map(|to| to.max(self.next)),
-                    Some(_) => {}
+        let (notes, end) = {
+            let mut orders = self.lock_orders();
+            (orders.take_notes(), orders.end)
+        };
+        self.end = end;
+        for note in notes {
+            match &note {
+                Note::Track { track, call_id } => {
+                    let number = TrackNumber(*track);
+                    self.legs.entry(number).or_insert_with(|| Track::new(number));
+                    self.calls.insert(call_id.clone(), number);
                 }
+                Note::Left { call_id, tick } => {
+                    if let Some(number) = self.calls.get(call_id) {
+                        self.away.insert(*number, Tick(*tick));
+                    }
+                }
+                _ => {}
             }
-            self.end = orders.end;
-        }
-        for pause in too_late {
-            let silence = self.stretch(pause.from, pause.to.unwrap_or(self.next));
-            let written = self
-                .flush()
-                .and_then(|()| self.wav.blank(silence.from_sample, silence.samples));
-            self.note_trouble(written);
+            let json = serde_json::to_vec(&note).unwrap_or_default();
+            self.journal.add(&Entry::Note(&json));
         }
     }
 
-    /// One frame from the queue. What lacks before it becomes a gap; what comes after its time is left out.
-    pub fn write(&mut self, frame: &RecordedFrame) {
+    /// One frame from a ring. What comes after its time is left out and counted.
+    pub fn hear(&mut self, frame: RecordedFrame) {
         let is_after_the_end = matches!(self.end, Some(End::After(last)) if frame.tick > last);
-        if self.trouble.is_some() || is_after_the_end || frame.rate() != self.beginning.rate {
+        if self.trouble.is_some() || is_after_the_end || frame.rate() != self.rate {
             return;
         }
-        if self.first.is_none() {
-            self.first = Some(frame.tick);
-            self.next = frame.tick;
-        }
-        if frame.tick < self.next {
-            return;
-        }
-        self.fill(frame.tick);
-        if self.trouble.is_none() && self.has_room_for_a_tick() {
-            if self.is_paused(frame.tick) {
-                self.add_silence();
-            } else {
-                self.buffer
-                    .extend(frame.samples().iter().flat_map(|sample| sample.to_le_bytes()));
+        let track = match frame.track {
+            TrackNumber::MAIN => &self.main,
+            number => match self.legs.get(&number) {
+                Some(track) => track,
+                // One more than a recording has tracks for.
+                None => return,
+            },
+        };
+        match track.next {
+            Some(next) if frame.tick < next => self.late_frames += 1,
+            Some(next) if frame.tick > next => {
+                if self.waiting.len() >= WAITING_MAX {
+                    self.accept_holes();
+                }
+                self.waiting.push(frame);
             }
-            self.next = frame.tick.next();
-            self.flush_if_full();
+            _ => self.take_in(&frame),
         }
     }
 
-    /// Ends a round: what came is in the file. True when the recording is over, in good order or not.
+    /// Ends a round: what came is in the journal. True when the recording is over, in good order or not.
     pub fn settle(&mut self) -> bool {
-        let written = self.flush();
-        self.note_trouble(written);
-        self.rounds_since_header += 1;
-        if self.rounds_since_header >= HEADER_ROUNDS && self.trouble.is_none() {
-            self.rounds_since_header = 0;
-            let written = self.wav.write_sizes();
-            self.note_trouble(written);
+        self.waited.sort_by_key(|frame| (frame.track, frame.tick));
+        for frame in std::mem::take(&mut self.waited) {
+            self.take_in_after_hole(&frame);
         }
-        self.lock_orders().bytes = self.wav.bytes();
-        if self.trouble.is_some() {
-            return true;
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.sort_by_key(|frame| (frame.track, frame.tick));
+        for frame in waiting {
+            match self.next_of(frame.track) {
+                Some(next) if frame.tick > next => self.waited.push(frame),
+                _ => self.take_in_after_hole(&frame),
+            }
         }
-        match self.end {
+        let is_over = match self.end {
+            _ if self.trouble.is_some() => true,
             None => false,
-            Some(End::WithWhatCame) => true,
+            Some(End::WithWhatCame) => self.waited.is_empty(),
             Some(End::After(last)) => {
                 self.rounds_since_end += 1;
-                let is_over = self.next > last || self.rounds_since_end >= GRACE_ROUNDS;
-                if is_over {
-                    self.end_after(last);
-                }
-                is_over
+                let is_complete = self.main.next.is_some_and(|next| next > last) && self.waited.is_empty();
+                is_complete || self.rounds_since_end >= GRACE_ROUNDS
             }
+        };
+        if is_over {
+            self.accept_holes();
+            if let (Some(End::After(last)), Some(_)) = (self.end, self.main.next) {
+                self.fill(TrackNumber::MAIN, last.next());
+            }
+        }
+        self.main.put(&mut self.journal);
+        for track in self.legs.values_mut() {
+            let is_growing = track.run.kind != RunKind::Sound && track.run.ticks < QUIET_TICKS_MAX;
+            if is_over || !is_growing {
+                track.put(&mut self.journal);
+            }
+        }
+        if is_over {
+            self.put_ending();
+        }
+        if let Err(error) = self.journal.write() {
+            self.give_up(&error);
+        }
+        is_over || self.trouble.is_some()
+    }
+
+    /// Ends it before its time: the disk is full, or takes no more.
+    pub fn give_up(&mut self, error: &WriteError) {
+        self.is_disk_full |= matches!(error, WriteError::Full(_));
+        self.trouble.get_or_insert_with(|| match error {
+            WriteError::Full(_) => "the disk was full".to_owned(),
+            error => format!("the disk failed: {error}"),
+        });
+    }
+
+    /// Puts the reason of a premature end into the journal, where the disk takes it.
+    pub fn write_ending(&mut self) {
+        self.put_ending();
+        if let Err(error) = self.journal.write() {
+            tracing::warn!(
+                recording_id = self.recording_id,
+                %error,
+                "the end of a recording could not be journaled"
+            );
         }
     }
 
-    /// What the file and this recording's history say; size and hash are the finisher's.
-    pub fn receipt(&self) -> Receipt {
-        let samples = self.wav.samples();
-        let start = self.first.map_or(self.beginning.anchor.at, |first| {
-            self.beginning.anchor.wall_clock(first)
-        });
-        let inside = |stretch: Stretch| {
-            let until = (stretch.from_sample + stretch.samples).min(samples);
-            let inside = Stretch {
-                samples: until.saturating_sub(stretch.from_sample),
-                ..stretch
-            };
-            (inside.samples > 0).then_some(inside)
-        };
-        let pause = |pause: &Pause| inside(self.stretch(pause.from, pause.to.unwrap_or(self.next)));
-        let gaps: Vec<_> = self.gaps.iter().copied().filter_map(inside).collect();
-        let are_all_listed = self.gaps.len() < GAPS_MAX;
-        Receipt {
-            samples,
-            start: rfc3339(start),
-            gap_samples: if are_all_listed {
-                gaps.iter().map(|gap| gap.samples).sum()
-            } else {
-                self.gap_ticks * self.samples_per_tick()
-            },
-            gaps,
-            pauses: self.pauses.iter().filter_map(pause).collect(),
-            truncated: self.trouble.is_some(),
-            truncated_because: self.trouble.clone(),
-            attendance: self
-                .lock_orders()
-                .attendance
-                .by_wall_clock(&self.beginning.anchor),
-            ..self.beginning.receipt()
-        }
+    /// Whether it ended because the disk was full.
+    pub fn is_disk_full(&self) -> bool {
+        self.is_disk_full
     }
 
     pub fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
     }
 
-    fn end_after(&mut self, last: Tick) {
-        let Some(first) = self.first else { return };
-        if self.next > last {
-            let ticks = last.next().0.saturating_sub(first.0);
-            self.next = Tick(first.0 + ticks);
-            let cut = self.wav.cut(ticks * self.samples_per_tick());
-            self.note_trouble(cut);
-        } else {
-            self.fill(last.next());
-            let written = self.flush();
-            self.note_trouble(written);
+    /// Samples of the main track up to now.
+    #[cfg(test)]
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    fn put_ending(&mut self) {
+        let ending = Ending {
+            truncated_because: self.trouble.clone(),
+            late_frames: self.late_frames,
+        };
+        let json = serde_json::to_vec(&ending).unwrap_or_default();
+        self.journal.add(&Entry::Ended(&json));
+    }
+
+    /// What waits is not waited for any longer.
+    fn accept_holes(&mut self) {
+        let mut frames = std::mem::take(&mut self.waited);
+        frames.append(&mut self.waiting);
+        frames.sort_by_key(|frame| (frame.track, frame.tick));
+        for frame in frames {
+            self.take_in_after_hole(&frame);
         }
     }
 
-    /// Silence for every tick from `next` to before `until`.
-    fn fill(&mut self, until: Tick) {
-        let missing = until.0.saturating_sub(self.next.0);
-        if missing > GAP_TICKS_MAX {
+    fn take_in_after_hole(&mut self, frame: &RecordedFrame) {
+        match self.next_of(frame.track) {
+            Some(next) if frame.tick < next => self.late_frames += 1,
+            _ => {
+                self.fill(frame.track, frame.tick);
+                self.take_in(frame);
+            }
+        }
+    }
+
+    /// The next frame of its track.
+    fn take_in(&mut self, frame: &RecordedFrame) {
+        if self.trouble.is_some() {
+            return;
+        }
+        let is_main = frame.track == TrackNumber::MAIN;
+        if is_main && !self.has_room_for(1) {
+            return;
+        }
+        let (kind, samples): (RunKind, &[i16]) = match frame.content() {
+            Content::Sound(samples) => (RunKind::Sound, samples),
+            Content::Quiet => (RunKind::Silence(Why::Quiet), &[]),
+            Content::Paused => (RunKind::Silence(Why::Paused), &[]),
+        };
+        if is_main {
+            self.samples += self.rate.samples_per_tick() as u64;
+            if kind == RunKind::Silence(Why::Paused) {
+                self.note_pause(frame.tick);
+            }
+        }
+        if self.away.get(&frame.track).is_some_and(|left| frame.tick > *left) {
+            self.away.remove(&frame.track);
+        }
+        let track = match is_main {
+            true => &mut self.main,
+            false => match self.legs.get_mut(&frame.track) {
+                Some(track) => track,
+                None => return,
+            },
+        };
+        track.next.get_or_insert(frame.tick);
+        track.push(&mut self.journal, kind, 1, samples);
+    }
+
+    /// Silence for every tick of a track from its next to before `until`, and why there is nothing else.
+    fn fill(&mut self, number: TrackNumber, until: Tick) {
+        let Some(next) = self.next_of(number) else {
+            return;
+        };
+        let missing = until.0.saturating_sub(next.0);
+        if missing == 0 || self.trouble.is_some() {
+            return;
+        }
+        let is_main = number == TrackNumber::MAIN;
+        if is_main && missing > GAP_TICKS_MAX {
             self.trouble
                 .get_or_insert(format!("a gap of {} s, which is more than an hour", missing / 50));
+            return;
         }
-        while self.next < until && self.trouble.is_none() && self.has_room_for_a_tick() {
-            if !self.is_paused(self.next) {
-                self.note_gap(self.next);
+        let why = match self.is_absence(number, next, until) {
+            true => Why::Quiet,
+            false => Why::Lost,
+        };
+        let ticks = u32::try_from(missing).unwrap_or(u32::MAX);
+        if is_main {
+            if !self.has_room_for(missing) {
+                return;
             }
-            self.add_silence();
-            self.next = self.next.next();
-            self.flush_if_full();
+            self.samples += missing * self.rate.samples_per_tick() as u64;
+            self.main.push(&mut self.journal, RunKind::Silence(why), ticks, &[]);
+        } else if let Some(track) = self.legs.get_mut(&number) {
+            track.push(&mut self.journal, RunKind::Silence(why), ticks, &[]);
         }
     }
 
-    fn note_gap(&mut self, tick: Tick) {
-        let gap = self.stretch(tick, tick.next());
-        self.gap_ticks += 1;
-        if let Some(last) = self.gaps.last_mut()
-            && last.from_sample + last.samples == gap.from_sample
-        {
-            last.samples += gap.samples;
-        } else if self.gaps.len() < GAPS_MAX {
-            self.gaps.push(gap);
+    /// Whether a leg's track has nothing there because the leg was away, or the recording paused.
+    fn is_absence(&self, number: TrackNumber, from: Tick, until: Tick) -> bool {
+        let in_a_pause = |&(start, end): &(Tick, Tick)| start <= from && until <= end;
+        let is_away = self.away.get(&number).is_some_and(|left| *left <= until);
+        number != TrackNumber::MAIN && (is_away || self.pauses.iter().any(in_a_pause))
+    }
+
+    fn note_pause(&mut self, tick: Tick) {
+        match self.pauses.last_mut() {
+            Some((_, end)) if *end == tick => *end = tick.next(),
+            _ => {
+                if self.pauses.len() == PAUSES_MAX {
+                    self.pauses.remove(0);
+                }
+                self.pauses.push((tick, tick.next()));
+            }
         }
     }
 
-    fn add_silence(&mut self) {
-        self.buffer
-            .resize(self.buffer.len() + self.samples_per_tick() as usize * 2, 0);
-    }
-
-    fn has_room_for_a_tick(&mut self) -> bool {
-        let bytes = (self.wav.samples() + self.samples_per_tick()) * 2 + self.buffer.len() as u64;
-        if bytes > self.data_bytes_max {
+    fn has_room_for(&mut self, ticks: u64) -> bool {
+        let samples = self.samples + ticks * self.rate.samples_per_tick() as u64;
+        if samples > self.samples_max {
             self.trouble
                 .get_or_insert("the file has reached the 4 GiB a WAV file can have".to_owned());
         }
-        bytes <= self.data_bytes_max
+        samples <= self.samples_max
     }
 
-    fn is_paused(&self, tick: Tick) -> bool {
-        let last_begun = self.pauses.iter().rev().find(|pause| pause.from <= tick);
-        last_begun.is_some_and(|pause| pause.to.is_none_or(|to| tick < to))
-    }
-
-    /// Where the ticks from `from` to before `to` are in the file.
-    fn stretch(&self, from: Tick, to: Tick) -> Stretch {
-        let first = self.first.unwrap_or(self.next);
-        let (from, to) = (
-            from.max(first).min(self.next.next()),
-            to.max(first).min(self.next.next()),
-        );
-        Stretch {
-            from_sample: (from.0 - first.0) * self.samples_per_tick(),
-            samples: to.0.saturating_sub(from.0) * self.samples_per_tick(),
-        }
-    }
-
-    fn samples_per_tick(&self) -> u64 {
-        self.beginning.rate.samples_per_tick() as u64
-    }
-
-    fn flush_if_full(&mut self) {
-        if self.buffer.len() >= BUFFER_BYTES {
-            let written = self.flush();
-            self.note_trouble(written);
-        }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let written = self.wav.append(&self.buffer);
-        self.buffer.clear();
-        written
-    }
-
-    fn note_trouble(&mut self, outcome: std::io::Result<()>) {
-        if let Err(error) = outcome {
-            self.trouble.get_or_insert(error.to_string());
+    fn next_of(&self, number: TrackNumber) -> Option<Tick> {
+        match number {
+            TrackNumber::MAIN => self.main.next,
+            number => self.legs.get(&number)?.next,
         }
     }
 

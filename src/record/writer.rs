@@ -1,71 +1,84 @@
-//! The thread between the queues and the files. Each round takes what came, writes it, and hands on what is over.
+//! The thread between the rings and the journals. Each round takes what came, writes it, and lets go of what is over.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::SyncSender;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::disk::Ballast;
+use super::journal::WriteError;
 use super::shelf::Shelf;
 use super::take::Take;
-use super::tap::{RecordedFrame, RecordingSlot, TapQueue};
+use super::tap::{RecordedFrame, TapReceiver};
+use crate::id::RecordingSlot;
 
-/// Between two rounds: what a killed daemon can lose of a recording, beside what the disk has not yet.
-pub const ROUND: Duration = Duration::from_millis(50);
+/// Between two rounds: the most of a recording that lies in memory only.
+pub const ROUND: Duration = Duration::from_millis(40);
 
-/// Takes that were begun and not yet seen by the writer.
-pub type Begun = Arc<Mutex<Vec<Take>>>;
+/// Frames taken from one ring in one round: more than a ring holds, so that a flood cannot keep the round from its end.
+const FRAMES_PER_ROUND_MAX: usize = 65_536;
+
+/// A take that was begun and not yet seen by the writer, and the flag by which whoever reads its journal learns that
+/// nothing more comes.
+pub type Begun = Arc<Mutex<Vec<(Take, Arc<AtomicBool>)>>>;
 
 pub struct Writer {
-    queues: Vec<Arc<TapQueue>>,
+    rings: Vec<TapReceiver>,
     begun: Begun,
-    takes: BTreeMap<RecordingSlot, Take>,
+    takes: BTreeMap<RecordingSlot, (Take, Arc<AtomicBool>)>,
     shelf: Arc<Shelf>,
-    /// Has room for every recording that can be active at once: handing on never waits.
-    finisher: SyncSender<Take>,
+    ballast: Arc<Ballast>,
 }
 
 impl Writer {
-    pub fn new(
-        queues: Vec<Arc<TapQueue>>,
-        begun: Begun,
-        shelf: Arc<Shelf>,
-        finisher: SyncSender<Take>,
-    ) -> Writer {
+    pub fn new(rings: Vec<TapReceiver>, begun: Begun, shelf: Arc<Shelf>, ballast: Arc<Ballast>) -> Writer {
         Writer {
-            queues,
+            rings,
             begun,
             takes: BTreeMap::new(),
             shelf,
-            finisher,
+            ballast,
         }
     }
 
     pub fn round(&mut self) {
         self.admit();
-        self.takes.values_mut().for_each(Take::obey);
-        for queue in 0..self.queues.len() {
-            // No more than a queue holds: a flood cannot keep the round from its end.
-            for _ in 0..self.queues[queue].capacity() {
-                let Some(frame) = self.queues[queue].pop() else {
-                    break;
-                };
-                self.write(&frame);
+        self.takes.values_mut().for_each(|(take, _)| take.obey());
+        for ring in 0..self.rings.len() {
+            for _ in 0..FRAMES_PER_ROUND_MAX {
+                let Some(frame) = self.rings[ring].pop() else { break };
+                self.hear(frame);
             }
         }
-        let over: Vec<_> = self.takes.extract_if(.., |_, take| take.settle()).collect();
-        for (slot, take) in over {
+        let mut over: Vec<_> = self
+            .takes
+            .extract_if(.., |_, (take, _)| take.settle())
+            .map(|(_, over)| over)
+            .collect();
+        if over.iter().any(|(take, _)| take.is_disk_full()) {
+            self.ballast.release();
+            // What runs ends here as well: it would only use up what the others need to end well.
+            for (_, (mut take, written)) in std::mem::take(&mut self.takes) {
+                take.give_up(&WriteError::Full(std::io::ErrorKind::StorageFull.into()));
+                over.push((take, written));
+            }
+        }
+        for (mut take, written) in over {
             if let Some(trouble) = take.trouble() {
-                let recording_id = &take.beginning.recording_id;
-                tracing::warn!(recording_id, trouble, "recording ends before its time");
+                tracing::error!(
+                    recording_id = take.recording_id,
+                    trouble,
+                    "recording ends before its time"
+                );
+                take.write_ending();
             }
             // Not running any more when the end was ordered: then that was told already.
-            let _ = self.shelf.finishing(slot);
-            let handed_on = self.finisher.send(take);
-            debug_assert!(handed_on.is_ok(), "the finisher outlives the writer");
+            let _ = self.shelf.finishing(take.slot);
+            written.store(true, Ordering::Release);
         }
     }
 
-    /// Whether a recording runs that has not been handed on.
+    /// Whether a recording runs.
     pub fn is_busy(&self) -> bool {
         !self.takes.is_empty()
             || !self
@@ -75,71 +88,21 @@ impl Writer {
                 .is_empty()
     }
 
-    fn write(&mut self, frame: &RecordedFrame) {
+    fn hear(&mut self, frame: RecordedFrame) {
         if !self.takes.contains_key(&frame.slot) {
             // Begun after this round was: its first frame may be here before its take was seen.
             self.admit();
         }
-        if let Some(take) = self.takes.get_mut(&frame.slot) {
-            take.write(frame);
+        if let Some((take, _)) = self.takes.get_mut(&frame.slot) {
+            take.hear(frame);
         }
     }
 
     fn admit(&mut self) {
         let begun = std::mem::take(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner));
-        self.takes
-            .extend(begun.into_iter().map(|take| (take.beginning.slot, take)));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use super::*;
-    use crate::frame::Rate;
-    use crate::record::receipt::{Anchor, Paths};
-    use crate::record::scratch::Scratch;
-    use crate::record::take::Beginning;
-    use crate::record::wav::WavFile;
-    use crate::time::Tick;
-
-    #[test]
-    fn the_first_frame_of_a_recording_begun_during_a_round_is_not_lost() {
-        let scratch = Scratch::new();
-        let begun = Begun::default();
-        let shelf = Arc::new(Shelf::new(Box::new(|_| {})));
-        let mut writer = Writer::new(Vec::new(), begun.clone(), shelf, mpsc::sync_channel(1).0);
-        writer.round();
-
-        let paths = Paths::new(scratch.dir(), "a", ".wav");
-        let file = std::fs::File::create_new(&paths.sound).expect("a fresh directory");
-        let beginning = Beginning {
-            slot: RecordingSlot(3),
-            recording_id: "r".to_owned(),
-            conference_id: "room".to_owned(),
-            key: "a.wav".to_owned(),
-            requested_key: None,
-            paths,
-            rate: Rate::Hz8000,
-            anchor: Anchor {
-                tick: Tick(0),
-                at: jiff::Timestamp::UNIX_EPOCH,
-            },
-        };
-        let wav = WavFile::create(file, 8_000).expect("a writable disk");
-        begun
-            .lock()
-            .unwrap()
-            .push(Take::new(beginning, wav, Arc::default()));
-        writer.write(&RecordedFrame::from_mix(
-            RecordingSlot(3),
-            Tick(1),
-            Rate::Hz8000,
-            &[0.5; 160],
-        ));
-        writer.round();
-        assert_eq!(writer.takes[&RecordingSlot(3)].wav.samples(), 160);
-        assert!(writer.is_busy());
+        for (mut take, written) in begun {
+            take.obey();
+            self.takes.insert(take.slot, (take, written));
+        }
     }
 }

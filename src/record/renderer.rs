@@ -1,0 +1,391 @@
+//! The two threads between journals and delivery: one brings the files of all recordings up to their journals, again and
+//! again; the other ends those that are over, which takes as long as reading them.
+//!
+//! ```text
+//! begin, leftovers ─▶ render (every 500 ms) ─▶ finish ─┬─▶ in its place, receipt ─▶ available
+//!                          ▲                           └─▶ consignment ─▶ store ─▶ receipt ─▶ available
+//!                          └── again, after an error ──┘
+//! ```
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::consignment::Consignment;
+use super::disk::{Ballast, is_full};
+use super::image::FinishError;
+use super::note::Opening;
+use super::receipt::{self, Receipt};
+use super::rendering::{Pass, Rendering};
+use super::shelf::{RecordingState, RecordingStatus, Shelf};
+use super::spool::{Leftover, Spool, destination};
+use super::store::Store;
+use crate::id::RecordingSlot;
+
+/// Between two passes: how old the files are that grow.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// After an error, before the next attempt.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Leftovers are taken up while fewer recordings than this are at work: each holds files open.
+const JOBS_BEFORE_LEFTOVERS: usize = 16;
+
+/// Attempts to end a recording on a disk that fails, beyond those on one that is full, which may take as long as it is.
+const ATTEMPTS_MAX: u32 = 5;
+
+/// One recording on its way from its journal to its place.
+pub struct Job {
+    pub slot: RecordingSlot,
+    pub rendering: Rendering,
+    /// The way to the object store; `None` for a file below `recording.dir`.
+    pub consignment: Option<Consignment>,
+    attempts: u32,
+    not_before: Option<Instant>,
+}
+
+impl Job {
+    pub fn new(slot: RecordingSlot, rendering: Rendering, consignment: Option<Consignment>) -> Job {
+        Job {
+            slot,
+            rendering,
+            consignment,
+            attempts: 0,
+            not_before: None,
+        }
+    }
+
+    fn later(mut self) -> Job {
+        self.not_before = Some(Instant::now() + RETRY);
+        self
+    }
+}
+
+/// What both threads work with.
+pub struct Workshop {
+    pub spool: Arc<Spool>,
+    pub shelf: Arc<Shelf>,
+    pub ballast: Arc<Ballast>,
+    /// The way to the object store, where there is one.
+    pub store: Option<Store>,
+    /// Recordings that were begun.
+    pub arriving: Mutex<Vec<Job>>,
+    /// Recordings that a crash or a shutdown has interrupted.
+    pub leftovers: Mutex<VecDeque<(RecordingSlot, Leftover)>>,
+    pub is_closing: AtomicBool,
+}
+
+impl Workshop {
+    pub fn take_up(&self, job: Job) {
+        self.arriving
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(job);
+    }
+
+    /// Takes up a recording that a crash or a shutdown has interrupted, unless it turns out to be delivered.
+    pub fn take_up_leftover(&self, leftover: Leftover) {
+        let Leftover { folder, opening } = &leftover;
+        if self.shelf.status(&opening.recording_id).is_some() {
+            if let Err(error) = self.spool.forget(folder) {
+                tracing::warn!(%error, folder = %folder.display(), "a delivered recording stays in the spool");
+            }
+            return;
+        }
+        let slot = self.shelf.new_slot();
+        let status = RecordingStatus::of(opening, RecordingState::Recording);
+        self.shelf
+            .add(slot, status, None, Some(self.path_of(opening, folder)));
+        let _ = self.shelf.finishing(slot);
+        self.leftovers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back((slot, leftover));
+    }
+
+    /// Where the main track's file lies while it grows.
+    pub fn path_of(&self, opening: &Opening, folder: &Path) -> PathBuf {
+        match &opening.bucket {
+            None => self.spool.dir().join(opening.key()),
+            Some(_) => folder.join(format!("mix{}", opening.ending)),
+        }
+    }
+
+    /// The way of a recording to the object store; `None` for a local one.
+    pub fn consignment(&self, opening: &Opening, folder: &Path) -> io::Result<Option<Consignment>> {
+        match (&opening.bucket, &self.store) {
+            (None, _) => Ok(None),
+            (Some(_), None) => Err(io::Error::new(
+                io::ErrorKind::NotConnected,
+                "there is no object store on this daemon: s3.endpoint is empty",
+            )),
+            (Some(bucket), Some(store)) => {
+                let (shelf, id) = (self.shelf.clone(), opening.recording_id.clone());
+                let tell = move |error| shelf.hindered_by_id(&id, error);
+                Consignment::new(store.clone(), opening.clone(), bucket.clone(), folder, tell).map(Some)
+            }
+        }
+    }
+
+    fn has_leftovers(&self) -> bool {
+        !self
+            .leftovers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
+    }
+
+    /// Begins with the next leftover.
+    fn next_leftover(&self) -> Option<Job> {
+        let (slot, leftover) = self
+            .leftovers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()?;
+        let Leftover { folder, opening } = leftover;
+        let rendering = Rendering::new(
+            opening.clone(),
+            &folder,
+            self.path_of(&opening, &folder),
+            Arc::new(AtomicBool::new(true)),
+        );
+        match rendering.and_then(|rendering| Ok((rendering, self.consignment(&opening, &folder)?))) {
+            Ok((rendering, consignment)) => {
+                tracing::info!(recording_id = opening.recording_id, "a recording that was interrupted is finished");
+                Some(Job::new(slot, rendering, consignment))
+            }
+            Err(error) => {
+                tracing::error!(
+                    recording_id = opening.recording_id, folder = %folder.display(), %error,
+                    "a recording that was interrupted cannot be finished: it stays in the spool"
+                );
+                self.shelf.given_up(slot, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// The thread of the growing files. It ends when the workshop closes; what is not in its place then is in the spool.
+    pub fn render(&self, finisher: &mpsc::Sender<Job>) {
+        let mut jobs: Vec<Job> = Vec::new();
+        while !self.is_closing.load(Ordering::Acquire) {
+            jobs.append(&mut self.arriving.lock().unwrap_or_else(PoisonError::into_inner));
+            while jobs.len() < JOBS_BEFORE_LEFTOVERS && self.has_leftovers() {
+                jobs.extend(self.next_leftover());
+            }
+            let mut is_behind = self.has_leftovers();
+            for mut job in std::mem::take(&mut jobs) {
+                if job.not_before.is_some_and(|time| Instant::now() < time) {
+                    jobs.push(job);
+                    continue;
+                }
+                match job.rendering.pass() {
+                    Ok(Pass::Complete) => {
+                        // Nobody listens any more: then what is not finished stays in the spool.
+                        let _ = finisher.send(job);
+                    }
+                    Ok(pass) => {
+                        is_behind |= pass == Pass::More;
+                        let published = job.rendering.publish();
+                        self.shelf.grown(job.slot, job.rendering.bytes());
+                        if let Some(consignment) = &mut job.consignment {
+                            consignment.grow(&job.rendering);
+                        }
+                        self.note(&job, published.as_ref().err());
+                        jobs.push(job);
+                    }
+                    Err(error) => {
+                        self.note(&job, Some(&error));
+                        jobs.push(job.later());
+                    }
+                }
+            }
+            // With many running recordings leftovers wait for them.
+            if !is_behind || jobs.len() >= JOBS_BEFORE_LEFTOVERS {
+                thread::sleep(INTERVAL);
+            }
+        }
+    }
+
+    /// The thread that ends recordings, until nobody sends any more.
+    pub fn finish(self: &Arc<Workshop>, jobs: mpsc::Receiver<Job>) {
+        for mut job in jobs {
+            if self.is_closing.load(Ordering::Acquire) {
+                continue;
+            }
+            match job.rendering.finish() {
+                Ok(()) => self.deliver(job),
+                Err(FinishError::Damaged(what)) => {
+                    let recording_id = &job.rendering.opening.recording_id;
+                    tracing::error!(recording_id, what, "a recording's file was damaged and is made anew");
+                    self.try_again(job, &io::Error::new(io::ErrorKind::InvalidData, what), true);
+                }
+                Err(FinishError::Io(error)) => self.try_again(job, &error, false),
+            }
+        }
+    }
+
+    fn try_again(&self, mut job: Job, error: &io::Error, anew: bool) {
+        self.note(&job, Some(error));
+        if is_full(error) {
+            self.ballast.release();
+        } else {
+            job.attempts += 1;
+        }
+        if job.attempts >= ATTEMPTS_MAX {
+            return self.fail(&job, error);
+        }
+        let Job {
+            slot,
+            rendering,
+            consignment,
+            attempts,
+            ..
+        } = job;
+        let rendering = match anew {
+            true => rendering.again(),
+            false => Ok(rendering),
+        };
+        match rendering {
+            Ok(rendering) => self.take_up(
+                Job {
+                    slot,
+                    rendering,
+                    consignment,
+                    attempts,
+                    not_before: None,
+                }
+                .later(),
+            ),
+            Err(error) => {
+                tracing::error!(%error, "a recording cannot be read from its journal: it stays in the spool");
+                self.shelf.hindered(slot, Some(error.to_string()));
+            }
+        }
+    }
+
+    /// A finished recording goes to its place, or on its way there.
+    fn deliver(self: &Arc<Workshop>, mut job: Job) {
+        let Some(consignment) = job.consignment.take() else {
+            return match self.put_in_place(&job.rendering) {
+                Ok(receipt) => {
+                    let path = job.rendering.main().path.clone();
+                    self.shelf.settled(job.slot, receipt, Some(path), None);
+                }
+                Err(error) => self.try_again(job, &error, false),
+            };
+        };
+        let receipt = job
+            .rendering
+            .receipt(&consignment.key(), consignment.destination());
+        self.shelf.uploading(job.slot, &receipt);
+        let (workshop, slot) = (Arc::clone(self), job.slot);
+        consignment.finish(job.rendering, move |receipt, folder| {
+            workshop.available(slot, receipt, &folder, None);
+        });
+    }
+
+    /// It lies where it belongs: the spool can forget it.
+    pub fn available(&self, slot: RecordingSlot, receipt: Receipt, folder: &Path, path: Option<PathBuf>) {
+        let kept = self
+            .spool
+            .keep_receipt(&receipt)
+            .and_then(|()| self.spool.forget(folder));
+        if let Err(error) = kept {
+            // The next start finds out that it was delivered.
+            tracing::warn!(recording_id = receipt.recording_id, %error, "a delivered recording stays in the spool");
+        }
+        self.shelf.settled(slot, receipt, path, None);
+    }
+
+    /// The tracks beside the mix, then the receipt; then the spool can forget the recording.
+    fn put_in_place(&self, rendering: &Rendering) -> io::Result<Receipt> {
+        let opening = &rendering.opening;
+        let mut receipt = rendering.receipt(&opening.key(), destination(None, &opening.key()));
+        for (number, piece) in rendering.legs() {
+            let stem = track_stem(&opening.stem, &rendering.call_of(number));
+            let key = self.link_beside(&piece.path, &stem, opening)?;
+            receipt.tracks.extend(rendering.track_receipt(number, key));
+        }
+        for stem in [
+            opening.stem.clone(),
+            format!("{}~{}", opening.stem, opening.recording_id),
+        ] {
+            let path = self.spool.dir().join(format!("{stem}.json"));
+            match receipt::write_new(&path, &receipt) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    let there = receipt::read(&path);
+                    if there.is_some_and(|there| there.recording_id == opening.recording_id) {
+                        break;
+                    }
+                }
+                written => {
+                    written?;
+                    break;
+                }
+            }
+        }
+        self.spool.keep_receipt(&receipt)?;
+        self.spool.forget(&rendering.folder)?;
+        Ok(receipt)
+    }
+
+    /// Gives a file of the spool its name below `recording.dir`, or the one made from it where that is taken.
+    fn link_beside(&self, file: &Path, stem: &str, opening: &Opening) -> io::Result<String> {
+        let ending = &opening.ending;
+        for key in [
+            format!("{stem}{ending}"),
+            format!("{stem}~{}{ending}", opening.recording_id),
+        ] {
+            let path = self.spool.dir().join(&key);
+            match fs::hard_link(file, &path) {
+                Ok(()) => return Ok(key),
+                // From before a crash, the same file already, or what is left of one.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    let (there, ours) = (fs::metadata(&path)?, fs::metadata(file)?);
+                    if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) {
+                        return Ok(key);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            format!("{stem}{ending} is taken, and so is the name made from it"),
+        ))
+    }
+
+    fn fail(&self, job: &Job, error: &io::Error) {
+        let opening = &job.rendering.opening;
+        let key = opening.key();
+        let receipt = job
+            .rendering
+            .receipt(&key, destination(opening.bucket.as_deref(), &key));
+        tracing::error!(
+            recording_id = opening.recording_id, folder = %job.rendering.folder.display(), %error,
+            "recording failed: what there is of it stays in the spool"
+        );
+        self.shelf
+            .settled(job.slot, receipt, None, Some(error.to_string()));
+    }
+
+    fn note(&self, job: &Job, error: Option<&io::Error>) {
+        if let Some(error) = error {
+            tracing::warn!(recording_id = job.rendering.opening.recording_id, %error, "a recording's file has to wait");
+        }
+        self.shelf
+            .hindered(job.slot, error.map(|error| format!("the file has to wait: {error}")));
+    }
+}
+
+/// The key, without its ending, of a leg's track beside the mix.
+pub fn track_stem(stem: &str, call_id: &str) -> String {
+    format!("{stem}.{}", super::destination::file_name_safe(call_id))
+}
