@@ -29,6 +29,7 @@ mod attendance;
 mod destination;
 mod disk;
 mod finisher;
+pub mod image;
 mod journal;
 mod orders;
 mod receipt;
