@@ -503,6 +503,14 @@ impl Encoder {
         }
     }
 
+    /// Samples by which the sound is late when it has been encoded and decoded; only Opus tells.
+    pub fn lookahead(&mut self) -> Option<usize> {
+        match self {
+            Encoder::Opus(encoder) => Some(encoder.lookahead()),
+            _ => None,
+        }
+    }
+
     /// Encodes `frame_samples()` of sound into the front of `payload`. Opus never makes more than `payload.len()`; the
     /// others need room for a byte (L16: two) for each sample, at most `PAYLOAD_BYTES_MAX`. `Nothing` stands also for
     /// lengths that do not fit and for an error within the codec.

@@ -241,6 +241,21 @@ impl Encoder {
         usize::try_from(bytes).unwrap_or(0)
     }
 
+    /// Samples by which the decoded sound is late.
+    pub(super) fn lookahead(&mut self) -> usize {
+        let mut samples: c_int = 0;
+        // SAFETY: the state was initialised, and this request writes one integer.
+        let error = unsafe {
+            ffi::opus_encoder_ctl(
+                self.state.as_mut_ptr(),
+                ffi::OPUS_GET_LOOKAHEAD_REQUEST,
+                &raw mut samples,
+            )
+        };
+        debug_assert_eq!(error, ffi::OPUS_OK, "every encoder knows its delay");
+        usize::try_from(samples).unwrap_or(0)
+    }
+
     pub(super) fn copy_from(&mut self, other: &Encoder) {
         if self.encoding.shape() == other.encoding.shape() {
             self.encoding = other.encoding;
