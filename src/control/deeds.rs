@@ -25,6 +25,11 @@ impl Actor {
         }
     }
 
+    /// The key it showed; `None` where the daemon has no keys.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
     fn deed(&self) -> Deed {
         Deed {
             key: self.key.clone(),

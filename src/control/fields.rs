@@ -11,6 +11,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::control::refusal::{INVALID_REQUEST, Refusal};
 
+#[derive(Default)]
 pub struct Fields {
     /// `recordingOptions.` inside that object, empty at the top.
     prefix: String,

@@ -16,7 +16,7 @@ use crate::dsp::Music;
 use crate::frame::Rate;
 use crate::jitter::{DELAY_MAX, DELAY_MIN};
 use crate::leg::DigitSettings;
-use crate::record::Destination;
+use crate::record::{Destination, Rules};
 use crate::sdp::{Codecs, SdpText, SrtpOffer};
 
 const CLI_CHARS_MAX: usize = 256;
@@ -63,7 +63,7 @@ pub struct CreateLeg {
 }
 
 impl CreateLeg {
-    pub fn parse(mut fields: Fields) -> Result<CreateLeg, Refusal> {
+    pub fn parse(mut fields: Fields, rules: &Rules) -> Result<CreateLeg, Refusal> {
         let f = &mut fields;
         let conference = conference_id(f)?.ok_or_else(|| Refusal::missing("conferenceId"))?;
         let call = f
@@ -75,10 +75,11 @@ impl CreateLeg {
         }
         let recording_options = f
             .object("recordingOptions")?
-            .map(RecordingOptions::parse)
+            .map(|fields| RecordingOptions::parse(fields, rules))
             .transpose()?;
-        let record = match f.flag("record")? {
-            Some(true) => Some(recording_options.unwrap_or_default()),
+        let record = match (f.flag("record")?, recording_options) {
+            (Some(true), None) => Some(RecordingOptions::parse(Fields::default(), rules)?),
+            (Some(true), options) => options,
             _ => None,
         };
         let advertise = f.text("advertise", 64)?.map(|text| address(&text)).transpose()?;
@@ -226,50 +227,49 @@ impl ChangeConference {
     }
 }
 
+/// `RecordingOptions` of the contract.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordingOptions {
     pub destination: Destination,
     pub rate: Rate,
+    /// A track of each leg beside the mix.
+    pub legs: bool,
+    /// Whether the end is to be told.
+    pub notifies: bool,
     /// What was accepted and has no effect.
     pub notes: Vec<String>,
 }
 
 impl RecordingOptions {
-    pub fn parse(mut fields: Fields) -> Result<RecordingOptions, Refusal> {
+    pub fn parse(mut fields: Fields, rules: &Rules) -> Result<RecordingOptions, Refusal> {
         let f = &mut fields;
         let url = f.text("destinationUrl", 4096)?.or(f.text("destination", 4096)?);
         let format = f.text("format", 16)?;
-        f.word("tracks", "mix (mix+legs is not available yet)", |word| {
-            (word == "mix").then_some(())
+        let legs = f.word("tracks", "mix or mix+legs", |word| match word {
+            "mix" => Some(false),
+            "mix+legs" => Some(true),
+            _ => None,
         })?;
-        f.flag("notificationEvents")?;
+        let notifies = f.flag("notificationEvents")?.unwrap_or(true);
         let mut notes = Vec::new();
         if f.object("transcriptionOptions")?.is_some() {
             notes.push("`transcriptionOptions` is accepted and ignored.".to_owned());
         }
-        if f.text("credentials", 4096)?.is_some() {
+        let credentials = f.text("credentials", 4096)?;
+        let rate = sample_rate(f)?.unwrap_or(Rate::Hz16000);
+        let destination = Destination::parse(url.as_deref(), credentials.as_deref(), format.as_deref(), rules)
+            .map_err(|error| Refusal::bad(format!("`{}`: {error}.", f.path(error.field()))))?;
+        if credentials.is_some() && destination.credentials.is_none() {
             notes.push("`credentials` are ignored: the destination needs none.".to_owned());
         }
-        let rate = sample_rate(f)?.unwrap_or(Rate::Hz16000);
-        let destination = Destination::parse(url.as_deref(), format.as_deref())
-            .map_err(|error| Refusal::bad(format!("`{}`: {error}.", f.path(error.field()))))?;
         fields.finish()?;
         Ok(RecordingOptions {
             destination,
             rate,
+            legs: legs.unwrap_or(false),
+            notifies,
             notes,
         })
-    }
-}
-
-impl Default for RecordingOptions {
-    fn default() -> RecordingOptions {
-        let destination = Destination::parse(None, None).expect("the daemon's own destination is valid");
-        RecordingOptions {
-            destination,
-            rate: Rate::Hz16000,
-            notes: Vec::new(),
-        }
     }
 }
 
@@ -366,7 +366,7 @@ mod tests {
     }
 
     fn create(body: &str) -> Result<CreateLeg, Refusal> {
-        CreateLeg::parse(fields(body))
+        CreateLeg::parse(fields(body), &Rules::default())
     }
 
     #[test]

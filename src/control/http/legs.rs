@@ -21,7 +21,7 @@ pub async fn create(
     Extension(identity): Extension<Identity>,
     BodyFields(fields): BodyFields,
 ) -> Result<Response, Failure> {
-    let request = CreateLeg::parse(fields)?;
+    let request = CreateLeg::parse(fields, app.service.recording_rules())?;
     let actor = Actor::new(identity, "POST /v1/legs");
     let service = app.service;
     let created = done(async move { service.create_leg(request, actor).await }).await?;

@@ -63,6 +63,9 @@ impl App {
 }
 
 pub fn router(app: App) -> Router {
+    let recording_of_leg = post(recordings::start_of_leg)
+        .patch(recordings::command_of_leg)
+        .delete(recordings::stop_of_leg);
     let ours = Router::new()
         .route("/legs", get(legs::list).post(legs::create))
         .route(
@@ -70,6 +73,7 @@ pub fn router(app: App) -> Router {
             get(legs::one).patch(legs::change).delete(legs::end),
         )
         .route("/legs/{callId}/dtmf", post(legs::send_digits))
+        .route("/legs/{callId}/recording", recording_of_leg)
         .route("/conferences", get(conferences::list))
         .route("/recordings", get(recordings::list))
         .route("/recordings/{recordingId}", get(recordings::one))

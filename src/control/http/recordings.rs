@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,9 +16,12 @@ use super::App;
 use super::body::BodyFields;
 use super::errors::Failure;
 use super::legs::done;
-use super::paths::{Conference, RecordingId};
+use super::paths::{Call, Conference, RecordingId};
+use crate::control::auth::Identity;
+use crate::control::deeds::Actor;
 use crate::control::refusal::{RANGE_NOT_SATISFIABLE, Refusal};
 use crate::control::requests::{RecordingCommand, RecordingOptions};
+use crate::control::service::Started;
 use crate::control::views::Page;
 use crate::record::Audio;
 
@@ -29,10 +32,30 @@ const CHUNKS_AHEAD: usize = 4;
 pub async fn start(
     State(app): State<App>,
     Conference(id): Conference,
+    Extension(identity): Extension<Identity>,
     BodyFields(fields): BodyFields,
 ) -> Result<Response, Failure> {
-    let options = RecordingOptions::parse(fields)?;
-    let started = done(async move { app.service.start_recording(&id, options).await }).await?;
+    let options = RecordingOptions::parse(fields, app.service.recording_rules())?;
+    let actor = Actor::new(identity, "POST /v1/conferences/id/{conferenceId}/recording");
+    let service = app.service;
+    let started = done(async move { service.start_recording(&id, options, &actor).await }).await?;
+    Ok(answer(started))
+}
+
+pub async fn start_of_leg(
+    State(app): State<App>,
+    Call(call): Call,
+    Extension(identity): Extension<Identity>,
+    BodyFields(fields): BodyFields,
+) -> Result<Response, Failure> {
+    let options = RecordingOptions::parse(fields, app.service.recording_rules())?;
+    let actor = Actor::new(identity, "POST /v1/legs/{callId}/recording");
+    let service = app.service;
+    let started = done(async move { service.start_leg_recording(&call, options, &actor).await }).await?;
+    Ok(answer(started))
+}
+
+fn answer(started: Started) -> Response {
     let status = if started.is_new {
         StatusCode::CREATED
     } else {
@@ -42,7 +65,7 @@ pub async fn start(
     if !started.notes.is_empty() {
         body["notes"] = started.notes.into();
     }
-    Ok((status, Json(body)).into_response())
+    (status, Json(body)).into_response()
 }
 
 pub async fn command(
@@ -55,8 +78,23 @@ pub async fn command(
     Ok(Json(status).into_response())
 }
 
+pub async fn command_of_leg(
+    State(app): State<App>,
+    Call(call): Call,
+    BodyFields(fields): BodyFields,
+) -> Result<Response, Failure> {
+    let command = RecordingCommand::parse(fields)?;
+    let status = done(async move { app.service.change_leg_recording(&call, command).await }).await?;
+    Ok(Json(status).into_response())
+}
+
 pub async fn stop(State(app): State<App>, Conference(id): Conference) -> Result<Response, Failure> {
     let status = done(async move { app.service.stop_recording(&id).await }).await?;
+    Ok(Json(status).into_response())
+}
+
+pub async fn stop_of_leg(State(app): State<App>, Call(call): Call) -> Result<Response, Failure> {
+    let status = done(async move { app.service.stop_leg_recording(&call).await }).await?;
     Ok(Json(status).into_response())
 }
 
