@@ -27,9 +27,9 @@
 
 mod attendance;
 mod destination;
-mod disk;
+pub mod disk;
 mod finisher;
-mod journal;
+pub mod journal;
 mod orders;
 mod receipt;
 mod recorder;
@@ -42,6 +42,8 @@ mod writer;
 
 #[cfg(test)]
 mod scratch;
+#[cfg(test)]
+mod test_disk;
 
 pub use destination::{Destination, DestinationError, FORMATS};
 pub use receipt::Anchor;

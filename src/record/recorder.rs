@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::destination::Destination;
-use super::disk::{Disk, LocalDisk};
+use super::disk::{LocalDisk, TakeDisk as Disk};
 use super::finisher;
 use super::orders::{End, Orders};
 use super::receipt::{Anchor, Paths};
