@@ -11,3 +11,12 @@ pub struct RoomId(pub u32);
 /// A recording's slot, unique in the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordingSlot(pub u32);
+
+/// A track of a recording: [`TrackNumber::MAIN`], or one leg's. A leg's number is unique in the daemon's run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TrackNumber(pub u32);
+
+impl TrackNumber {
+    /// The mix of a room, or what one leg was sent.
+    pub const MAIN: TrackNumber = TrackNumber(0);
+}

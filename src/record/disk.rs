@@ -1,24 +1,81 @@
-//! The file system as a recording meets it: how much room there is, and the making of a file nobody had before.
-//! Behind a trait because a full or failing disk has to be shown in tests with files that really fail.
+//! The file system as a recording meets it. Behind a trait because full, failing and powerless disks have to be
+//! shown in tests.
 
-use std::ffi::CString;
-use std::fs::{File, OpenOptions};
+mod ballast;
+mod local;
+
+use std::fs::File;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+pub use ballast::Ballast;
+pub use local::LocalDisk;
+
+/// Permissions of what only the daemon may read.
+pub const PRIVATE: u32 = 0o600;
+
+/// What recordings ask of a file system. Paths are whole ones.
 pub trait Disk: Send + Sync {
     /// Room on the file system that holds `dir`.
     fn space(&self, dir: &Path) -> io::Result<Space>;
 
-    /// Makes a file that was not there; readable and writable, for the daemon's user and group only.
-    fn create(&self, path: &Path) -> io::Result<File>;
+    /// Makes a file that was not there, with these permissions (less the daemon's umask).
+    fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Opens a file that is there, to read it.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Opens a file that is there, to write it too.
+    fn open_to_write(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Makes a folder, for the daemon's user only, and those above it. It may be there already.
+    fn create_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// Names of what is in `folder`, in no order; such as are not Unicode are left out.
+    fn names(&self, folder: &Path) -> io::Result<Vec<String>>;
+
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Gives a file another name on the same file system; a file of that name is replaced.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Returns when the names in `folder` would outlive a loss of power.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// Writes out everything on the file system that holds `dir`. It says nothing of any one file.
+    fn sync_everything(&self, dir: &Path) -> io::Result<()>;
 }
 
-/// The file system below `recording.dir`.
-pub struct LocalDisk;
+/// An open file.
+pub trait DiskFile: Send + Sync {
+    /// Reads from `offset` on as much as there is and fits: less than `bytes` only at the end of the file.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes all of `bytes`. When that fails, any part of them may be there.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    fn size(&self) -> io::Result<u64>;
+
+    /// Cuts the file, or lengthens it with zeros.
+    fn set_size(&self, size: u64) -> io::Result<()>;
+
+    /// Gives the file `size` bytes whose blocks are its own.
+    fn allocate(&self, size: u64) -> io::Result<()>;
+
+    /// Returns when what was written would outlive a loss of power. After an error nobody knows what of it would,
+    /// and a later success says nothing of it either.
+    fn sync_data(&self) -> io::Result<()>;
+}
+
+/// Of a disk this full an operator should hear, in percent.
+const ALARM_PERCENT: u8 = 80;
+
+/// From here on no recording begins, so that those which run can end well, in percent.
+const ADMISSION_PERCENT: u8 = 90;
+
+/// Room that is plenty whatever part of the disk it is: 16 GiB are six days of 16 kHz.
+const PLENTY_BYTES: u64 = 16 << 30;
 
 /// In bytes, as an unprivileged user has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,56 +85,58 @@ pub struct Space {
 }
 
 impl Space {
-    /// No new recording on a file system more than 90 % full, so that those which run can end well; unless what is
-    /// left is plenty in itself: 2 GiB are 18 hours of 16 kHz.
+    /// How much of it is in use, in whole percent: 100 only when nothing is left.
+    pub fn fullness(&self) -> u8 {
+        if self.available == 0 || self.total == 0 {
+            return 100;
+        }
+        let used = self.total.saturating_sub(self.available);
+        (u128::from(used) * 100 / u128::from(self.total)) as u8
+    }
+
+    /// Whether an operator should see to it that there is room again.
+    pub fn alarms(&self) -> bool {
+        self.fullness() >= ALARM_PERCENT
+    }
+
     pub fn admits_recording(&self) -> bool {
-        self.available >= 2 << 30 || self.available > self.total / 10
+        self.fullness() < ADMISSION_PERCENT || self.available >= PLENTY_BYTES
     }
 }
 
-impl Disk for LocalDisk {
-    fn space(&self, dir: &Path) -> io::Result<Space> {
-        let path = CString::new(dir.as_os_str().as_bytes())?;
-        let mut stat = MaybeUninit::<libc::statvfs>::uninit();
-        // SAFETY: `path` ends with a NUL and lives through the call; `stat` has room for what is written.
-        if unsafe { libc::statvfs(path.as_ptr(), stat.as_mut_ptr()) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the call succeeded, so it has filled `stat`.
-        let stat = unsafe { stat.assume_init() };
-        let block = stat.f_frsize;
-        Ok(Space {
-            available: stat.f_bavail.saturating_mul(block),
-            total: stat.f_blocks.saturating_mul(block),
-        })
-    }
+/// Whether an error says that there is no room: none on the disk, or none within the user's quota.
+pub fn says_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
 
-    fn create(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o640)
-            .open(path)
-    }
+/// The disk of recordings that go straight to the file they end in.
+pub trait TakeDisk: Send + Sync {
+    /// Room on the file system that holds `dir`.
+    fn space(&self, dir: &Path) -> io::Result<Space>;
+
+    /// Makes a file that was not there; readable and writable, for the daemon's user and group only.
+    fn create(&self, path: &Path) -> io::Result<File>;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::scratch::Scratch;
+
+    const MIB: u64 = 1 << 20;
 
     #[test]
-    fn a_disk_more_than_nine_tenths_full_takes_no_new_recording_unless_plenty_is_left() {
-        const MIB: u64 = 1 << 20;
+    fn a_disk_nine_tenths_full_takes_no_new_recording_unless_plenty_is_left() {
         for (available, total, admits) in [
             (4 * MIB, 4 * MIB, true),
             (MIB, 4 * MIB, true),
             (4 * MIB / 10, 4 * MIB, false),
             (0, 4 * MIB, false),
             (0, 0, false),
-            (2_047 * MIB, 1_000_000 * MIB, false),
-            (2_048 * MIB, 1_000_000 * MIB, true),
+            (16_383 * MIB, 1_000_000 * MIB, false),
+            (16_384 * MIB, 1_000_000 * MIB, true),
         ] {
             assert_eq!(
                 Space { available, total }.admits_recording(),
@@ -88,13 +147,23 @@ mod tests {
     }
 
     #[test]
-    fn the_local_disk_says_how_much_room_there_is_and_makes_no_file_twice() {
-        let scratch = Scratch::new();
-        let space = LocalDisk.space(scratch.dir()).expect("the directory is there");
-        assert!(space.total > 0 && space.available <= space.total);
-        assert!(LocalDisk.space(&scratch.path("nowhere")).is_err());
-        assert!(LocalDisk.create(&scratch.path("a")).is_ok());
-        let second = LocalDisk.create(&scratch.path("a")).unwrap_err();
-        assert_eq!(second.kind(), io::ErrorKind::AlreadyExists);
+    fn fullness_is_whole_percent_and_a_hundred_only_when_nothing_is_left() {
+        for (available, total, fullness, alarms) in [
+            (1_000, 1_000, 0, false),
+            (201, 1_000, 79, false),
+            (200, 1_000, 80, true),
+            (1, 1_000, 99, true),
+            (0, 1_000, 100, true),
+            (0, 0, 100, true),
+            (u64::MAX, u64::MAX, 0, false),
+            (2, 1, 0, false),
+        ] {
+            let space = Space { available, total };
+            assert_eq!(
+                (space.fullness(), space.alarms()),
+                (fullness, alarms),
+                "{space:?}"
+            );
+        }
     }
 }
