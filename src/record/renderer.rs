@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::consignment::Consignment;
-use super::disk::{Ballast, is_full};
+use super::disk::{Ballast, Disk, says_full};
 use super::image::FinishError;
 use super::note::Opening;
 use super::receipt::{self, Receipt};
@@ -71,7 +71,8 @@ impl Job {
 pub struct Workshop {
     pub spool: Arc<Spool>,
     pub shelf: Arc<Shelf>,
-    pub ballast: Arc<Ballast>,
+    pub disk: Arc<dyn Disk>,
+    pub ballast: Arc<Mutex<Ballast>>,
     /// The way to the object store, where there is one.
     pub store: Option<Store>,
     /// Recordings that were begun.
@@ -150,6 +151,7 @@ impl Workshop {
             .pop_front()?;
         let Leftover { folder, opening } = leftover;
         let rendering = Rendering::new(
+            self.disk.clone(),
             opening.clone(),
             &folder,
             self.path_of(&opening, &folder),
@@ -221,20 +223,20 @@ impl Workshop {
             }
             match job.rendering.finish() {
                 Ok(()) => self.deliver(job),
-                Err(FinishError::Damaged(what)) => {
+                Err(error @ FinishError::Damaged { .. }) => {
                     let recording_id = &job.rendering.opening.recording_id;
-                    tracing::error!(recording_id, what, "a recording's file was damaged and is made anew");
-                    self.try_again(job, &io::Error::new(io::ErrorKind::InvalidData, what), true);
+                    tracing::error!(recording_id, %error, "a recording's file was damaged and is made anew");
+                    self.try_again(job, &io::Error::new(io::ErrorKind::InvalidData, error), true);
                 }
-                Err(FinishError::Io(error)) => self.try_again(job, &error, false),
+                Err(FinishError::Io { error, .. }) => self.try_again(job, &error, false),
             }
         }
     }
 
     fn try_again(&self, mut job: Job, error: &io::Error, anew: bool) {
         self.note(&job, Some(error));
-        if is_full(error) {
-            self.ballast.release();
+        if says_full(error) {
+            self.ballast.lock().unwrap_or_else(PoisonError::into_inner).release();
         } else {
             job.attempts += 1;
         }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::attendance::Attendance;
+use super::disk::Disk;
 use super::image::{Finished, FinishError, Format, Image};
 use super::journal::{Entry, Reader, Why};
 use super::note::{Ending, Note, Opening};
@@ -45,6 +46,7 @@ pub enum Pass {
 }
 
 pub struct Rendering {
+    disk: Arc<dyn Disk>,
     pub opening: Opening,
     pub format: Format,
     pub rate: Rate,
@@ -87,7 +89,7 @@ impl Piece {
             .mode(0o640)
             .open(&path)?;
         Ok(Piece {
-            image: Image::create(file, format, rate, serial)?,
+            image: Image::create(&path, file, format, rate, serial)?,
             path,
             gaps: Vec::new(),
             gap_samples: 0,
@@ -110,16 +112,18 @@ impl Rendering {
     /// Makes the main track's file at `path` anew and starts with the journal's first entry. `written`: whether the
     /// journal is over.
     pub fn new(
+        disk: Arc<dyn Disk>,
         opening: Opening,
         folder: &Path,
         path: PathBuf,
         written: Arc<AtomicBool>,
     ) -> io::Result<Rendering> {
         let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-        let format = Format::parse(&opening.format).ok_or_else(|| invalid("a format of another version"))?;
+        let format: Format = opening.format.parse().map_err(|_| invalid("a format of another version"))?;
         let rate = opening.rate().ok_or_else(|| invalid("a rate of another version"))?;
         Ok(Rendering {
-            reader: Reader::open(folder)?,
+            reader: Reader::open(disk.clone(), folder),
+            disk,
             main: Piece::create(path, format, rate, 0)?,
             opening,
             format,
@@ -141,7 +145,7 @@ impl Rendering {
 
     /// Begins again with nothing but the journal.
     pub fn again(self) -> io::Result<Rendering> {
-        Rendering::new(self.opening, &self.folder, self.main.path, self.written)
+        Rendering::new(self.disk, self.opening, &self.folder, self.main.path, self.written)
     }
 
     /// Brings the files up to what the journal holds now. After an error it can be called again.
@@ -184,7 +188,10 @@ impl Rendering {
                 piece
                     .image
                     .append_silence((samples - piece.image.samples()).min(second));
-                piece.image.write()?;
+                piece.image.write().map_err(|error| FinishError::Io {
+                    path: piece.path.clone(),
+                    error,
+                })?;
             }
             piece.finished = Some(piece.image.finish()?);
         }
@@ -247,6 +254,11 @@ impl Rendering {
     /// The tracks of the legs by their numbers.
     pub fn legs(&self) -> impl Iterator<Item = (u32, &Piece)> {
         self.legs.iter().map(|(&number, piece)| (number, piece))
+    }
+
+    /// Set when the writer has written its last.
+    pub fn written(&self) -> Arc<AtomicBool> {
+        self.written.clone()
     }
 
     pub fn bytes(&self) -> u64 {
@@ -367,7 +379,7 @@ impl Rendering {
                     None => return Ok(()),
                 },
             };
-            if piece.image.pending() >= PENDING_BYTES
+            if piece.image.waiting_bytes() >= PENDING_BYTES
                 && let Err(error) = piece.image.write()
             {
                 self.work.push_front(work);

@@ -15,8 +15,10 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::credentials;
+use super::credentials::Credentials;
+use super::disk::{Disk, LocalDisk};
 use super::journal::Reader;
 use super::note::Opening;
 use super::receipt::{self, Receipt};
@@ -25,8 +27,8 @@ use super::shelf::SETTLED_MAX;
 const SPOOL: &str = ".spool";
 
 /// The spool below `recording.dir`, held for this process alone.
-#[derive(Debug)]
 pub struct Spool {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
     root: PathBuf,
     /// Released when it is closed.
@@ -42,7 +44,7 @@ pub struct Leftover {
 
 impl Spool {
     /// Makes what is missing. `WouldBlock` where another process works in the same directory.
-    pub fn open(dir: &Path) -> io::Result<Spool> {
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> io::Result<Spool> {
         fs::create_dir_all(dir)?;
         let root = dir.join(SPOOL);
         make_folder(&root)?;
@@ -60,6 +62,7 @@ impl Spool {
             )),
             // A file system without locks has to do without.
             _ => Ok(Spool {
+                disk,
                 dir: dir.to_owned(),
                 root,
                 _lock: lock,
@@ -99,7 +102,7 @@ impl Spool {
 
     /// Takes a recording out of the spool, credentials first.
     pub fn forget(&self, folder: &Path) -> io::Result<()> {
-        credentials::erase(folder)?;
+        Credentials::erase(folder)?;
         fs::remove_dir_all(folder)
     }
 
@@ -117,7 +120,7 @@ impl Spool {
     pub fn leftovers(&self) -> io::Result<Vec<Leftover>> {
         let mut leftovers: Vec<_> = folders(&self.root)?
             .into_iter()
-            .filter_map(|folder| match opening_of(&folder) {
+            .filter_map(|folder| match opening_of(self.disk.as_ref(), &folder) {
                 Ok(opening) => Some(Leftover { folder, opening }),
                 Err(error) => {
                     tracing::error!(folder = %folder.display(), %error, "a recording in the spool cannot be read");
@@ -149,8 +152,16 @@ fn folders(root: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-fn opening_of(folder: &Path) -> io::Result<Opening> {
-    let opening: Opening = serde_json::from_slice(&Reader::opened_of(folder)?)?;
+fn opening_of(disk: &dyn Disk, folder: &Path) -> io::Result<Opening> {
+    let opening: Opening = match Reader::opened_of(disk, folder)? {
+        Some(json) => serde_json::from_slice(&json)?,
+        None => {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "its journal does not say what it is of",
+            ));
+        }
+    };
     // Names of folders and of what is in them have to agree: nothing is made or removed by the word of a damaged file.
     match folder.file_name().is_some_and(|name| name == opening.recording_id.as_str()) {
         true => Ok(opening),
@@ -248,7 +259,7 @@ pub fn list_spool(dir: &Path) -> io::Result<Vec<SpoolEntry>> {
     let mut folders = folders(&root)?;
     folders.sort();
     for folder in folders {
-        entries.push(match opening_of(&folder) {
+        entries.push(match opening_of(&LocalDisk, &folder) {
             Ok(opening) => SpoolEntry::Waiting(Box::new(opening), bytes_of(&folder)),
             Err(error) => SpoolEntry::Damaged(folder, error),
         });

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::journal::{Entry, Journal, Why, WriteError};
+use super::journal::{AddError, Entry, Journal, Why, WriteError};
 use super::note::{Ending, Note};
 use super::orders::{End, Orders};
 use super::tap::{Content, RecordedFrame};
@@ -95,10 +95,16 @@ impl Track {
         }
     }
 
-    fn push(&mut self, journal: &mut Journal, kind: RunKind, ticks: u32, samples: &[i16]) {
+    fn push(
+        &mut self,
+        journal: &mut Journal,
+        kind: RunKind,
+        ticks: u32,
+        samples: &[i16],
+    ) -> Result<(), WriteError> {
         let from = self.next.unwrap_or(Tick(0));
         if self.run.kind != kind || self.run.ticks == 0 {
-            self.put(journal);
+            self.put(journal)?;
             self.run.from = from;
             self.run.kind = kind;
         }
@@ -107,29 +113,46 @@ impl Track {
             .sound
             .extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
         self.next = Some(Tick(from.0 + u64::from(ticks)));
+        Ok(())
     }
 
     /// Puts what has come together into the journal.
-    fn put(&mut self, journal: &mut Journal) {
+    fn put(&mut self, journal: &mut Journal) -> Result<(), WriteError> {
         let run = &mut self.run;
         if run.ticks == 0 {
-            return;
+            return Ok(());
         }
-        match run.kind {
-            RunKind::Sound => journal.add(&Entry::Sound {
+        let entry = match run.kind {
+            RunKind::Sound => Entry::Sound {
                 track: self.number,
                 tick: run.from,
                 samples: &run.sound,
-            }),
-            RunKind::Silence(why) => journal.add(&Entry::Silence {
+            },
+            RunKind::Silence(why) => Entry::Silence {
                 track: self.number,
                 tick: run.from,
                 ticks: run.ticks,
                 why,
-            }),
-        }
+            },
+        };
+        put(journal, &entry)?;
         run.ticks = 0;
         run.sound.clear();
+        Ok(())
+    }
+}
+
+/// Adds an entry; where what waits to be written leaves no room for it, that is written first.
+fn put(journal: &mut Journal, entry: &Entry) -> Result<(), WriteError> {
+    match journal.add(entry) {
+        Err(AddError::Crowded) => {
+            journal.write()?;
+            journal
+                .add(entry)
+                .map_err(|error| WriteError::Failed(std::io::Error::other(error)))
+        }
+        Err(error @ AddError::TooLong) => Err(WriteError::Failed(std::io::Error::other(error))),
+        Ok(()) => Ok(()),
     }
 }
 
@@ -188,7 +211,8 @@ impl Take {
                 _ => {}
             }
             let json = serde_json::to_vec(&note).unwrap_or_default();
-            self.journal.add(&Entry::Note(&json));
+            let put = put(&mut self.journal, &Entry::Note(&json));
+            self.heed(put);
         }
     }
 
@@ -248,35 +272,45 @@ impl Take {
                 self.fill(TrackNumber::MAIN, last.next());
             }
         }
-        self.main.put(&mut self.journal);
+        let written = self.write_runs(is_over);
+        self.heed(written);
+        is_over || self.trouble.is_some()
+    }
+
+    /// Writes what this round added to the tracks, and the end where it is one in good order.
+    fn write_runs(&mut self, is_over: bool) -> Result<(), WriteError> {
+        self.main.put(&mut self.journal)?;
         for track in self.legs.values_mut() {
             let is_growing = track.run.kind != RunKind::Sound && track.run.ticks < QUIET_TICKS_MAX;
             if is_over || !is_growing {
-                track.put(&mut self.journal);
+                track.put(&mut self.journal)?;
             }
         }
-        if is_over {
-            self.put_ending();
+        if is_over && self.trouble.is_none() {
+            self.put_ending()?;
         }
-        if let Err(error) = self.journal.write() {
+        self.journal.write()
+    }
+
+    fn heed(&mut self, outcome: Result<(), WriteError>) {
+        if let Err(error) = outcome {
             self.give_up(&error);
         }
-        is_over || self.trouble.is_some()
     }
 
     /// Ends it before its time: the disk is full, or takes no more.
     pub fn give_up(&mut self, error: &WriteError) {
-        self.is_disk_full |= matches!(error, WriteError::Full(_));
+        self.is_disk_full |= matches!(error, WriteError::Full);
         self.trouble.get_or_insert_with(|| match error {
-            WriteError::Full(_) => "the disk was full".to_owned(),
-            error => format!("the disk failed: {error}"),
+            WriteError::Full => "the disk was full".to_owned(),
+            WriteError::Failed(error) => format!("the disk failed: {error}"),
         });
     }
 
     /// Puts the reason of a premature end into the journal, where the disk takes it.
     pub fn write_ending(&mut self) {
-        self.put_ending();
-        if let Err(error) = self.journal.write() {
+        let written = self.put_ending().and_then(|()| self.journal.write());
+        if let Err(error) = written {
             tracing::warn!(
                 recording_id = self.recording_id,
                 %error,
@@ -300,13 +334,13 @@ impl Take {
         self.samples
     }
 
-    fn put_ending(&mut self) {
+    fn put_ending(&mut self) -> Result<(), WriteError> {
         let ending = Ending {
             truncated_because: self.trouble.clone(),
             late_frames: self.late_frames,
         };
         let json = serde_json::to_vec(&ending).unwrap_or_default();
-        self.journal.add(&Entry::Ended(&json));
+        put(&mut self.journal, &Entry::Ended(&json))
     }
 
     /// What waits is not waited for any longer.
@@ -360,7 +394,8 @@ impl Take {
             },
         };
         track.next.get_or_insert(frame.tick);
-        track.push(&mut self.journal, kind, 1, samples);
+        let put = track.push(&mut self.journal, kind, 1, samples);
+        self.heed(put);
     }
 
     /// Silence for every tick of a track from its next to before `until`, and why there is nothing else.
@@ -388,9 +423,14 @@ impl Take {
                 return;
             }
             self.samples += missing * self.rate.samples_per_tick() as u64;
-            self.main.push(&mut self.journal, RunKind::Silence(why), ticks, &[]);
-        } else if let Some(track) = self.legs.get_mut(&number) {
-            track.push(&mut self.journal, RunKind::Silence(why), ticks, &[]);
+        }
+        let track = match is_main {
+            true => Some(&mut self.main),
+            false => self.legs.get_mut(&number),
+        };
+        if let Some(track) = track {
+            let put = track.push(&mut self.journal, RunKind::Silence(why), ticks, &[]);
+            self.heed(put);
         }
     }
 
@@ -434,5 +474,3 @@ impl Take {
     }
 }
 
-#[cfg(test)]
-mod tests;

@@ -27,11 +27,11 @@ pub struct Writer {
     begun: Begun,
     takes: BTreeMap<RecordingSlot, (Take, Arc<AtomicBool>)>,
     shelf: Arc<Shelf>,
-    ballast: Arc<Ballast>,
+    ballast: Arc<Mutex<Ballast>>,
 }
 
 impl Writer {
-    pub fn new(rings: Vec<TapReceiver>, begun: Begun, shelf: Arc<Shelf>, ballast: Arc<Ballast>) -> Writer {
+    pub fn new(rings: Vec<TapReceiver>, begun: Begun, shelf: Arc<Shelf>, ballast: Arc<Mutex<Ballast>>) -> Writer {
         Writer {
             rings,
             begun,
@@ -56,10 +56,13 @@ impl Writer {
             .map(|(_, over)| over)
             .collect();
         if over.iter().any(|(take, _)| take.is_disk_full()) {
-            self.ballast.release();
+            self.ballast
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .release();
             // What runs ends here as well: it would only use up what the others need to end well.
             for (_, (mut take, written)) in std::mem::take(&mut self.takes) {
-                take.give_up(&WriteError::Full(std::io::ErrorKind::StorageFull.into()));
+                take.give_up(&WriteError::Full);
                 over.push((take, written));
             }
         }

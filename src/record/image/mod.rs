@@ -28,6 +28,7 @@ use sums::{PartSums, read_back};
 use wav::WavWriter;
 
 pub use format::{Format, UnknownFormat};
+pub use wav::DATA_BYTES_MAX;
 pub use sums::Finished;
 
 /// The size of the parts in which an image is uploaded; only the last may be shorter. S3 takes none below 5 MiB.
@@ -141,6 +142,11 @@ impl Image {
             Writer::Wav(_) => self.write_header(),
             Writer::Ogg(_) | Writer::Flac(_) => Ok(()),
         }
+    }
+
+    /// Bytes that are encoded and wait to be written.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting.len()
     }
 
     fn write_header(&self) -> io::Result<()> {
