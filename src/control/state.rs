@@ -18,7 +18,7 @@ use crate::control::requests::CreateLeg;
 use crate::driver;
 use crate::dsp::Music;
 use crate::frame::Rate;
-use crate::id::{LegId, RecordingSlot, RoomId};
+use crate::id::{LegId, RecordingSlot, RoomId, TrackNumber};
 use crate::leg::LegSettings;
 use crate::time::PHASES;
 
@@ -42,6 +42,8 @@ pub struct LegEntry {
     pub negotiation: Negotiation,
     /// The bound address of its RTP socket.
     pub local: SocketAddr,
+    /// Of what it says, in the recordings of rooms.
+    pub track: TrackNumber,
     pub created: SystemTime,
     /// Since when it is in its room.
     pub since: Instant,

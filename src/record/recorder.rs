@@ -17,7 +17,7 @@ use super::receipt::{Anchor, Paths};
 use super::shelf::{ACTIVE_MAX, RecordingState, RecordingStatus, SETTLED_MAX, Shelf};
 use super::spool::receipts;
 use super::take::{Beginning, Take};
-use super::tap::{RecordingSlot, TapQueue};
+use super::tap::{RecordingSlot, TapReceiver};
 use super::wav::WavFile;
 use super::writer::{self, Writer};
 use crate::frame::Rate;
@@ -117,16 +117,16 @@ impl Recorder {
     /// hand on (`try_send`): it must not wait, nor call the recorder.
     pub fn start(
         dir: PathBuf,
-        queues: Vec<Arc<TapQueue>>,
+        rings: Vec<TapReceiver>,
         tell: impl Fn(&RecordingStatus) + Send + Sync + 'static,
     ) -> io::Result<Recorder> {
-        Recorder::start_on(Box::new(LocalDisk), dir, queues, Box::new(tell))
+        Recorder::start_on(Box::new(LocalDisk), dir, rings, Box::new(tell))
     }
 
     pub(super) fn start_on(
         disk: Box<dyn Disk>,
         dir: PathBuf,
-        queues: Vec<Arc<TapQueue>>,
+        rings: Vec<TapReceiver>,
         tell: Box<dyn Fn(&RecordingStatus) + Send + Sync>,
     ) -> io::Result<Recorder> {
         fs::create_dir_all(&dir)?;
@@ -149,7 +149,7 @@ impl Recorder {
             })?;
         let begun = writer::Begun::default();
         let no_more = Arc::new(AtomicBool::new(false));
-        let mut writer = Writer::new(queues, begun.clone(), shelf.clone(), to_finisher);
+        let mut writer = Writer::new(rings, begun.clone(), shelf.clone(), to_finisher);
         let is_last = no_more.clone();
         let writer = thread::Builder::new()
             .name("record-write".to_owned())

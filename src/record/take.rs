@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::orders::{End, Orders, Pause};
 use super::receipt::{Anchor, Paths, Receipt, Stretch, rfc3339};
-use super::tap::{RecordedFrame, RecordingSlot};
+use super::tap::{Content, RecordedFrame, RecordingSlot};
 use super::wav::{DATA_BYTES_MAX, WavFile};
 use crate::frame::Rate;
 use crate::time::Tick;
@@ -145,11 +145,11 @@ impl Take {
         }
         self.fill(frame.tick);
         if self.trouble.is_none() && self.has_room_for_a_tick() {
-            if self.is_paused(frame.tick) {
-                self.add_silence();
-            } else {
-                self.buffer
-                    .extend(frame.samples().iter().flat_map(|sample| sample.to_le_bytes()));
+            match frame.content() {
+                Content::Sound(samples) if !self.is_paused(frame.tick) => self
+                    .buffer
+                    .extend(samples.iter().flat_map(|sample| sample.to_le_bytes())),
+                Content::Sound(_) | Content::Quiet | Content::Paused => self.add_silence(),
             }
             self.next = frame.tick.next();
             self.flush_if_full();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::shelf::Shelf;
 use super::take::Take;
-use super::tap::{RecordedFrame, RecordingSlot, TapQueue};
+use super::tap::{RecordedFrame, RecordingSlot, TapReceiver, TrackNumber};
 
 /// Between two rounds: what a killed daemon can lose of a recording, beside what the disk has not yet.
 pub const ROUND: Duration = Duration::from_millis(50);
@@ -16,7 +16,7 @@ pub const ROUND: Duration = Duration::from_millis(50);
 pub type Begun = Arc<Mutex<Vec<Take>>>;
 
 pub struct Writer {
-    queues: Vec<Arc<TapQueue>>,
+    rings: Vec<TapReceiver>,
     begun: Begun,
     takes: BTreeMap<RecordingSlot, Take>,
     shelf: Arc<Shelf>,
@@ -26,13 +26,13 @@ pub struct Writer {
 
 impl Writer {
     pub fn new(
-        queues: Vec<Arc<TapQueue>>,
+        rings: Vec<TapReceiver>,
         begun: Begun,
         shelf: Arc<Shelf>,
         finisher: SyncSender<Take>,
     ) -> Writer {
         Writer {
-            queues,
+            rings,
             begun,
             takes: BTreeMap::new(),
             shelf,
@@ -43,12 +43,13 @@ impl Writer {
     pub fn round(&mut self) {
         self.admit();
         self.takes.values_mut().for_each(Take::obey);
-        for queue in 0..self.queues.len() {
-            // No more than a queue holds: a flood cannot keep the round from its end.
-            for _ in 0..self.queues[queue].capacity() {
-                let Some(frame) = self.queues[queue].pop() else {
-                    break;
-                };
+        for ring in 0..self.rings.len() {
+            // No more than waits now: a flood cannot keep the round from its end.
+            let mut waiting = self.rings[ring].bytes();
+            while waiting > 0
+                && let Some(frame) = self.rings[ring].pop()
+            {
+                waiting = waiting.saturating_sub(frame.bytes());
                 self.write(&frame);
             }
         }
@@ -80,7 +81,9 @@ impl Writer {
             // Begun after this round was: its first frame may be here before its take was seen.
             self.admit();
         }
-        if let Some(take) = self.takes.get_mut(&frame.slot) {
+        if let Some(take) = self.takes.get_mut(&frame.slot)
+            && frame.track == TrackNumber::MAIN
+        {
             take.write(frame);
         }
     }
@@ -132,8 +135,9 @@ mod tests {
             .lock()
             .unwrap()
             .push(Take::new(beginning, wav, Arc::default()));
-        writer.write(&RecordedFrame::from_mix(
+        writer.write(&RecordedFrame::sound(
             RecordingSlot(3),
+            TrackNumber::MAIN,
             Tick(1),
             Rate::Hz8000,
             &[0.5; 160],

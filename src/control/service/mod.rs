@@ -21,7 +21,7 @@ mod tests;
 mod watch;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -41,8 +41,9 @@ use crate::control::turns::{PATIENCE, Turns};
 use crate::driver::ports::Ports;
 use crate::driver::{self, Driver, DriverConfig, DriverError};
 use crate::engine::EngineStats;
+use crate::id::TrackNumber;
 use crate::leg::LegReport;
-use crate::record::{Recorder, RecordingStatus};
+use crate::record::{RecordError, Recorder, RecordingStatus};
 
 /// Changes of a leg that wait to be told until it has joined, some milliseconds as a rule; those beyond are told at
 /// once.
@@ -66,6 +67,8 @@ struct Inner {
     legs_in_turn: Turns<CallId>,
     recordings_in_turn: Turns<ConferenceId>,
     answers: Answers,
+    /// The track of the next leg: none has ever that of another.
+    next_track: AtomicU32,
     /// What engines said last, for when one is too busy to answer.
     last_figures: Mutex<Vec<EngineStats>>,
     /// Descriptors from this number on are kept for connections and recordings.
@@ -81,6 +84,8 @@ struct Answers {
     legs: Mutex<HashMap<u64, oneshot::Sender<Box<LegReport>>>>,
     engines: Mutex<HashMap<u64, oneshot::Sender<Box<EngineStats>>>>,
     recordings_off: Mutex<HashMap<u32, oneshot::Sender<()>>>,
+    /// `None`: it ended instead.
+    recordings_paused: Mutex<HashMap<u32, oneshot::Sender<Option<Result<(), RecordError>>>>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +105,9 @@ impl Service {
             legs_per_engine: config.engine.legs,
             rooms_per_engine: config.engine.rooms,
         })?;
-        let taps = (0..engines).map(|engine| driver.tap(engine)).collect();
+        let taps = (0..engines)
+            .filter_map(|engine| driver.take_tap(engine))
+            .collect();
         let (news, recording_news) = mpsc::channel(RECORDING_NEWS_MAX);
         let recorder = Recorder::start(config.recording.dir.clone(), taps, move |status| {
             if news.try_send(status.clone()).is_err() {
@@ -128,6 +135,7 @@ impl Service {
             legs_in_turn: Turns::new(),
             recordings_in_turn: Turns::new(),
             answers: Answers::default(),
+            next_track: AtomicU32::new(TrackNumber::MAIN.0 + 1),
             last_figures: Mutex::new(vec![EngineStats::default(); engines]),
             fds_for_legs: fds_for_legs(process::fd_limit(), config.http.connections),
             awaited: Notify::new(),

@@ -114,6 +114,7 @@ impl Inner {
                     self.recording_off(slot, tick);
                 }
             }
+            engine::Event::RecordingPaused { slot, on, tick } => self.recording_paused(slot, on, tick),
             engine::Event::Changed { leg, tick } => self.changed(state, engine, leg, tick),
             engine::Event::LegReported { request, report, .. } => {
                 if let Some(waiting) = locked(&self.answers.legs).remove(&request) {

@@ -14,7 +14,7 @@ use crate::control::state::RoomRecording;
 use crate::control::views::{Listed, Page};
 use crate::driver::Command;
 use crate::engine;
-use crate::id::RecordingSlot;
+use crate::id::{RecordingSlot, RoomId};
 use crate::record::{Anchor, Audio, BeginRecording, RecordError, RecordingStatus};
 use crate::room::{Recording, RoomChange};
 use crate::time::{TICK, Tick};
@@ -82,6 +82,7 @@ impl Service {
         let recording = Recording {
             slot: begun.slot,
             rate: options.rate,
+            legs: false,
         };
         let change = RoomChange::Record(Some(recording));
         inner.send_surely(
@@ -107,14 +108,11 @@ impl Service {
         let _turn = inner.recordings_in_turn.take(conference).await?;
         let running = inner.running(conference)?.ok_or_else(no_recording)?;
         let was_paused = inner.status(&running.id)?.paused;
-        let tick = inner.tick_now();
-        match command {
-            RecordingCommand::Pause => inner.recorder.pause(running.slot, tick),
-            RecordingCommand::Resume => inner.recorder.resume(running.slot, tick),
-        }
-        .map_err(refused)?;
-        let status = inner.status(&running.id)?;
         let is_pause = command == RecordingCommand::Pause;
+        if was_paused != is_pause {
+            inner.pause_room(conference, running.slot, is_pause).await?;
+        }
+        let status = inner.status(&running.id)?;
         if was_paused != is_pause {
             let kind = if is_pause {
                 "recording.paused"
@@ -192,6 +190,51 @@ impl Inner {
         self.recorder.status(id).ok_or_else(no_such_recording)
     }
 
+    /// Tells the engine to send no more sound of the room, or to send it again; returns when that is so, and the recorder
+    /// knows since which tick.
+    async fn pause_room(
+        &self,
+        conference: &ConferenceId,
+        recording: RecordingSlot,
+        on: bool,
+    ) -> Result<(), Refusal> {
+        let paused = {
+            let mut state = self.state();
+            let room = state.rooms.get(conference).ok_or_else(no_such_conference)?;
+            if room.recording.as_ref().map(|running| running.slot) != Some(recording) {
+                return Err(no_recording());
+            }
+            let (engine, slot) = (room.engine, room.slot);
+            let (waiting, paused) = oneshot::channel();
+            locked(&self.answers.recordings_paused).insert(recording.0, waiting);
+            self.send_surely(&mut state, engine, pause(slot, on));
+            paused
+        };
+        let answer = self.answer(paused).await.inspect_err(|_| {
+            locked(&self.answers.recordings_paused).remove(&recording.0);
+        })?;
+        answer.ok_or_else(no_recording)?.map_err(|error| {
+            // A pause that the recorder has no place for is none.
+            let mut state = self.state();
+            if let Some(room) = state.rooms.get(conference) {
+                let (engine, slot) = (room.engine, room.slot);
+                self.send_surely(&mut state, engine, pause(slot, !on));
+            }
+            refused(error)
+        })
+    }
+
+    /// Since this tick the engine sends no sound of the recording, or does again.
+    pub(super) fn recording_paused(&self, slot: RecordingSlot, on: bool, tick: Tick) {
+        let noted = match on {
+            true => self.recorder.pause(slot, tick),
+            false => self.recorder.resume(slot, tick),
+        };
+        if let Some(waiting) = locked(&self.answers.recordings_paused).remove(&slot.0) {
+            let _ = waiting.send(Some(noted));
+        }
+    }
+
     /// The engine no longer taps the room: `tick` is the first that is not in the recording, 0 if none was.
     pub(super) fn recording_off(&self, slot: RecordingSlot, tick: Tick) {
         let last = tick.0.checked_sub(1).map(Tick);
@@ -199,6 +242,9 @@ impl Inner {
         let _ = self.recorder.finish(slot, last);
         if let Some(waiting) = locked(&self.answers.recordings_off).remove(&slot.0) {
             let _ = waiting.send(());
+        }
+        if let Some(waiting) = locked(&self.answers.recordings_paused).remove(&slot.0) {
+            let _ = waiting.send(None);
         }
     }
 
@@ -209,6 +255,11 @@ impl Inner {
         ]);
         self.tell(conference, None, kind, fields);
     }
+}
+
+fn pause(room: RoomId, on: bool) -> Command {
+    let change = RoomChange::PauseRecording(on);
+    Command::Engine(engine::Command::ChangeRoom { room, change })
 }
 
 fn refused(error: RecordError) -> Refusal {

@@ -4,7 +4,7 @@ use super::*;
 use crate::record::disk::Space;
 use crate::record::receipt::Receipt;
 use crate::record::scratch::Scratch;
-use crate::record::tap::{RecordedFrame, TAP_QUEUE_FRAMES};
+use crate::record::tap::{RecordedFrame, TAP_RING_BYTES, TapSender, TrackNumber, tap_ring};
 use crate::record::{SpoolState, list_spool, recover};
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A recorder on a directory of its own, and what it told.
 struct Studio {
     recorder: Recorder,
-    queue: Arc<TapQueue>,
+    tap: Mutex<TapSender>,
     told: mpsc::Receiver<(String, RecordingState)>,
     scratch: Scratch,
 }
@@ -27,15 +27,15 @@ impl Studio {
 
     fn on(disk: Box<dyn Disk>) -> Studio {
         let scratch = Scratch::new();
-        let queue = Arc::new(TapQueue::new(TAP_QUEUE_FRAMES));
+        let (tap, frames) = tap_ring(TAP_RING_BYTES);
         let (tell, told) = mpsc::channel();
         let tell = Box::new(move |status: &RecordingStatus| {
             let _ = tell.send((status.recording_id.clone(), status.state));
         });
-        let recorder = Recorder::start_on(disk, scratch.path("recordings"), vec![queue.clone()], tell);
+        let recorder = Recorder::start_on(disk, scratch.path("recordings"), vec![frames], tell);
         Studio {
             recorder: recorder.expect("a writable directory"),
-            queue,
+            tap: Mutex::new(tap),
             told,
             scratch,
         }
@@ -53,8 +53,9 @@ impl Studio {
     fn push(&self, slot: RecordingSlot, ticks: std::ops::Range<u64>) {
         for tick in ticks {
             let mix = [tick as f32 / 32_768.0; 320];
-            let frame = RecordedFrame::from_mix(slot, Tick(tick), Rate::Hz16000, &mix);
-            self.queue.push(frame).expect("the writer keeps up");
+            let frame = RecordedFrame::sound(slot, TrackNumber::MAIN, Tick(tick), Rate::Hz16000, &mix);
+            let mut tap = self.tap.lock().unwrap();
+            tap.push(&frame).expect("the writer keeps up");
         }
     }
 

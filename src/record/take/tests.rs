@@ -1,6 +1,7 @@
 //! Rounds of the writer, one at a time: what is pushed, ordered, and then in the file and in the receipt.
 
 use super::*;
+use crate::record::TrackNumber;
 use crate::record::scratch::Scratch;
 use std::fs;
 
@@ -83,7 +84,7 @@ fn frame(tick: u64, rate: Rate) -> RecordedFrame {
         .iter()
         .map(|&sample| f32::from(sample) / 32_768.0)
         .collect();
-    RecordedFrame::from_mix(RecordingSlot(7), Tick(tick), rate, &mix)
+    RecordedFrame::sound(RecordingSlot(7), TrackNumber::MAIN, Tick(tick), rate, &mix)
 }
 
 fn stretch(from_tick: u64, ticks: u64) -> Stretch {
