@@ -8,7 +8,7 @@ use mixminus::codec::{Codec, Encoder, Encoding};
 use mixminus::engine::outbox::Outbox;
 use mixminus::engine::{Command, Engine, EngineLimits};
 use mixminus::frame::Rate;
-use mixminus::id::{LegId, RoomId};
+use mixminus::id::{LegId, RoomId, TrackNumber};
 use mixminus::leg::{Format, Identity, Leg, LegMedia, LegSettings, MediaTerms};
 use mixminus::room::{Room, RoomSettings};
 use mixminus::rtp::packet::{HEADER_BYTES, Header};
@@ -72,7 +72,12 @@ impl Bench {
                 timestamp: 0,
             };
             let media = LegMedia::new(terms).expect("the encoding is one of ours");
-            let state = Leg::new(identity, LegSettings::default(), media);
+            let state = Leg::new(
+                identity,
+                TrackNumber(index as u32 + 1),
+                LegSettings::default(),
+                media,
+            );
             engine.apply(
                 Command::Join {
                     leg: LegId(index as u32),

@@ -1,4 +1,4 @@
-//! Slots: how the control plane and the engines name legs, rooms and recordings to each other.
+//! How the control plane, the engines and the recorder name legs, rooms, recordings and their tracks to each other.
 
 /// A leg's slot in its engine: below the engine's `legs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,11 +12,11 @@ pub struct RoomId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordingSlot(pub u32);
 
-/// A track of a recording: [`TrackNumber::MAIN`], or one leg's. A leg's number is unique in the daemon's run.
+/// A track of a recording: the main one, or that of a leg, whose number is unique in the daemon's run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrackNumber(pub u32);
 
 impl TrackNumber {
-    /// The mix of a room, or what one leg was sent.
+    /// The mix of a room, or what one leg is sent.
     pub const MAIN: TrackNumber = TrackNumber(0);
 }

@@ -24,6 +24,8 @@ pub mod dtmf;
 pub mod jitter;
 pub mod stream;
 
+pub mod capture;
+
 pub mod leg;
 pub mod room;
 

@@ -10,7 +10,7 @@ use mixminus::codec::{Codec, Decoder, Encoder, Encoding, PAYLOAD_BYTES_MAX, PAYL
 use mixminus::engine::outbox::Outbox;
 use mixminus::engine::{Command, Engine, EngineLimits};
 use mixminus::frame::{FRAME_SAMPLES_MAX, Rate};
-use mixminus::id::{LegId, RecordingSlot, RoomId};
+use mixminus::id::{LegId, RecordingSlot, RoomId, TrackNumber};
 use mixminus::leg::{
     Companion, Format, Hold, Identity, Leg, LegChange, LegMedia, LegSettings, MediaTerms, Timeline,
 };
@@ -203,7 +203,12 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
             timestamp: u32::MAX - 10_000,
         };
         let leg = LegId(index as u32);
-        let state = Leg::new(identity, LegSettings::default(), media);
+        let state = Leg::new(
+            identity,
+            TrackNumber(index as u32 + 1),
+            LegSettings::default(),
+            media,
+        );
         engine.apply(
             Command::Join {
                 leg,
@@ -226,6 +231,7 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
     let recording = Recording {
         slot: RecordingSlot(0),
         rate: Rate::Hz16000,
+        legs: false,
     };
     let mut chance = fastrand::Rng::with_seed(1);
     let mut reports = 0;

@@ -18,7 +18,7 @@ use crate::control::requests::CreateLeg;
 use crate::driver;
 use crate::dsp::Music;
 use crate::frame::Rate;
-use crate::id::{LegId, RecordingSlot, RoomId};
+use crate::id::{LegId, RecordingSlot, RoomId, TrackNumber};
 use crate::leg::LegSettings;
 use crate::time::PHASES;
 
@@ -42,6 +42,8 @@ pub struct LegEntry {
     pub negotiation: Negotiation,
     /// The bound address of its RTP socket.
     pub local: SocketAddr,
+    /// Of what it says, in the recordings of rooms.
+    pub track: TrackNumber,
     pub created: SystemTime,
     /// Since when it is in its room.
     pub since: Instant,
@@ -55,6 +57,8 @@ pub struct LegEntry {
     pub motion: Option<Motion>,
     /// Woken when the motion is over.
     pub waiting: Vec<oneshot::Sender<()>>,
+    /// Of what it is sent.
+    pub recording: Option<RunningRecording>,
     /// What the recording of its room was told last.
     pub is_muted_in_recording: bool,
     /// Those that it was to be sent.
@@ -98,14 +102,16 @@ pub struct RoomEntry {
     pub sample_rate: Option<Rate>,
     pub activity_detection: bool,
     pub talkers_max: Option<u16>,
-    pub recording: Option<RoomRecording>,
+    pub recording: Option<RunningRecording>,
 }
 
-/// The recording that runs in a room.
+/// A recording that runs: of a room, or of what a leg is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoomRecording {
+pub struct RunningRecording {
     pub id: String,
     pub slot: RecordingSlot,
+    /// With a track of each leg.
+    pub legs: bool,
 }
 
 pub struct EngineEntry {

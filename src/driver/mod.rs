@@ -12,8 +12,8 @@ pub mod socket;
 mod worker;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
@@ -27,7 +27,7 @@ use crate::engine::outbox::Outbox;
 use crate::engine::{self, Engine, EngineLimits};
 use crate::id::{LegId, RoomId};
 use crate::leg::Leg;
-use crate::record::{TAP_QUEUE_FRAMES, TapQueue};
+use crate::record::{TAP_RING_BYTES, TapReceiver, tap_ring};
 use crate::time::Tick;
 
 /// Commands that may wait for an engine.
@@ -92,7 +92,8 @@ pub struct Driver {
 struct EngineHandle {
     commands: Arc<ArrayQueue<Command>>,
     events: Arc<ArrayQueue<Event>>,
-    tap: Arc<TapQueue>,
+    /// Until somebody takes it.
+    tap: Mutex<Option<TapReceiver>>,
     realtime: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -118,11 +119,11 @@ impl Driver {
             rooms: config.rooms_per_engine,
         };
         let commands = Arc::new(ArrayQueue::new(COMMANDS_MAX));
-        // A leg can join, time out and leave, a room close, and each command that waits be answered, before anybody
-        // listens.
-        let reserved = 3 * config.legs_per_engine + 2 * config.rooms_per_engine + COMMANDS_MAX;
+        // A leg can join, time out and leave, a room close, the recording of each begin, pause and end, and each command
+        // that waits be answered, before anybody listens.
+        let reserved = 6 * config.legs_per_engine + 4 * config.rooms_per_engine + COMMANDS_MAX;
         let events = Arc::new(ArrayQueue::new(EVENTS_MIN + reserved));
-        let tap = Arc::new(TapQueue::new(TAP_QUEUE_FRAMES));
+        let (tapped, tap) = tap_ring(TAP_RING_BYTES);
         let realtime = Arc::new(AtomicBool::new(false));
         let mut engine = Engine::new(limits);
         engine.set_wall_clock(self.clock.ntp());
@@ -135,7 +136,7 @@ impl Driver {
             commands: Arc::clone(&commands),
             events: Arc::clone(&events),
             reserved,
-            tap: Arc::clone(&tap),
+            tap: tapped,
             stopping: Arc::clone(&self.stopping),
             buffer: Box::new([0; socket::DATAGRAM_BYTES_MAX]),
         };
@@ -151,7 +152,7 @@ impl Driver {
         Ok(EngineHandle {
             commands,
             events,
-            tap,
+            tap: Mutex::new(Some(tap)),
             realtime,
             thread: Some(thread),
         })
@@ -172,9 +173,10 @@ impl Driver {
         self.handles[engine].events.pop()
     }
 
-    /// Where the engine puts the frames of its recordings.
-    pub fn tap(&self, engine: usize) -> Arc<TapQueue> {
-        Arc::clone(&self.handles[engine].tap)
+    /// Where the frames of the engine's recordings come out; `None` once it was taken.
+    pub fn take_tap(&self, engine: usize) -> Option<TapReceiver> {
+        let tap = &self.handles[engine].tap;
+        tap.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The wall clock when a tick began.

@@ -16,11 +16,11 @@ use crate::driver::ports::Sockets;
 use crate::driver::rtcp_poll::RtcpPoll;
 use crate::driver::socket::{self, DATAGRAM_BYTES_MAX, Received};
 use crate::driver::{Command, Event};
-use crate::engine::outbox::Outbox;
+use crate::engine::outbox::{Content, Outbox};
 use crate::engine::{self, Engine};
 use crate::id::{LegId, RoomId};
 use crate::leg::{Dropped, Port};
-use crate::record::{RecordedFrame, TapQueue};
+use crate::record::{RecordedFrame, TapSender};
 use crate::time::{PHASES, TICK, Tick, Time};
 
 /// Datagrams taken from one socket in one tick, whatever becomes of them: two packets of 10 ms, an event and a report.
@@ -54,7 +54,7 @@ pub(super) struct Worker {
     pub events: Arc<ArrayQueue<Event>>,
     /// Places among the events that are kept for what must not be lost.
     pub reserved: usize,
-    pub tap: Arc<TapQueue>,
+    pub tap: TapSender,
     pub stopping: Arc<AtomicBool>,
     pub buffer: Box<[u8; DATAGRAM_BYTES_MAX]>,
 }
@@ -200,11 +200,14 @@ impl Worker {
             }
         }
         let mut unrecorded = 0;
-        for mix in self.outbox.recorded() {
-            let frame = RecordedFrame::from_mix(mix.recording, mix.tick, mix.rate, mix.samples());
-            if self.tap.push(frame).is_err() {
-                unrecorded += 1;
-            }
+        for tapped in self.outbox.tapped() {
+            let (slot, track, tick, rate) = (tapped.recording, tapped.track, tapped.tick, tapped.rate);
+            let frame = match tapped.content {
+                Content::Sound(samples) => RecordedFrame::sound(slot, track, tick, rate, samples),
+                Content::Quiet => RecordedFrame::quiet(slot, track, tick, rate),
+                Content::Paused => RecordedFrame::paused(slot, track, tick, rate),
+            };
+            unrecorded += u64::from(self.tap.push(&frame).is_err());
         }
         let mut untold = 0;
         for event in self.outbox.events() {

@@ -4,9 +4,10 @@
 //! the media thread. Ids are slots that the sender chooses and owns until the event that gives them back
 //! (`Event::Left`, `Event::Closed`), so a command can neither miss nor hit a stranger.
 
+pub use crate::capture::Recording;
 pub use crate::id::{LegId, RecordingSlot, RoomId};
 pub use crate::leg::{Hold, LegChange};
-pub use crate::room::{Recording, RoomChange};
+pub use crate::room::RoomChange;
 
 use crate::dtmf::Digits;
 use crate::engine::stats::EngineStats;
@@ -38,6 +39,14 @@ pub enum Command {
     },
     /// New remote address, formats or direction; answered by `Event::Renegotiated` with what was before.
     Renegotiate { leg: LegId, media: Box<LegMedia> },
+    /// Starts sending what the leg is given to hear to this recording, wherever it goes; `None` stops, and so does its
+    /// end. Answered by `Event::Recording`.
+    RecordLeg {
+        leg: LegId,
+        recording: Option<Recording>,
+    },
+    /// No sound goes to that recording until it is resumed; answered by `Event::RecordingPaused`.
+    PauseLegRecording { leg: LegId, on: bool },
     /// Changes a room.
     ChangeRoom { room: RoomId, change: RoomChange },
     /// Asks for a leg's figures; answered by `Event::LegReported` with the same box.

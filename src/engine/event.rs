@@ -7,6 +7,14 @@ use crate::leg::{Leg, LegMedia, LegReport, OneWay};
 use crate::room::Room;
 use crate::time::{Tick, Time};
 
+/// What a recording is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    Room(RoomId),
+    /// What this leg is sent.
+    Leg(LegId),
+}
+
 pub enum Event {
     /// The leg was mixed for the first time at this tick.
     Joined {
@@ -56,7 +64,14 @@ pub enum Event {
     },
     /// The recording's first (`on`) tick, or the first tick that is no longer in it (0: it never had one).
     Recording {
-        room: RoomId,
+        of: Recorded,
+        slot: RecordingSlot,
+        on: bool,
+        tick: Tick,
+    },
+    /// Since this tick the recording is paused, or is no longer. What was asked for twice before a tick is answered
+    /// once, as it was asked last.
+    RecordingPaused {
         slot: RecordingSlot,
         on: bool,
         tick: Tick,

@@ -6,6 +6,7 @@
 use crate::dsp::{self, Music};
 use crate::engine::EngineStats;
 use crate::engine::outbox::Outbox;
+use crate::engine::record::record_leg;
 use crate::engine::send::send;
 use crate::engine::tick::{Scratch, Step, voice_at};
 use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
@@ -169,8 +170,23 @@ pub(super) fn feed_all(
             scratch.leaving.push(seat.leg);
         }
         match seat.place {
-            Place::None => {}
+            Place::None => record_leg(seat.leg, leg, None, step, false, out),
             Place::Shared(group) => {
+                if leg.tap.is_some() {
+                    let Scratch {
+                        mix,
+                        music,
+                        music_ready,
+                        ..
+                    } = &mut *scratch;
+                    let signal = match seat.heard {
+                        Heard::Mix => Some(&*mix),
+                        Heard::Music(piece) => Some(&*render(piece, rate, tick, music, music_ready)),
+                        Heard::Silence => None,
+                    };
+                    let signal = signal.map(|signal| &signal[..samples]);
+                    record_leg(seat.leg, leg, signal, step, seat.seam, out);
+                }
                 if let Some(stream) = shared.stream(group) {
                     send(seat.leg, leg, stream, tick, stats, out);
                 }
@@ -212,6 +228,7 @@ pub(super) fn feed_all(
                 if seat.progress == Progress::Leaving {
                     dsp::ramp(own, 1.0, 0.0);
                 }
+                record_leg(seat.leg, leg, Some(own), step, seat.seam || seat.owed > 0, out);
                 let Some(mut stream) = leg.media.stream.take() else {
                     continue;
                 };

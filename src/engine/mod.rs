@@ -11,6 +11,7 @@ pub mod command;
 pub mod event;
 mod feed;
 pub mod outbox;
+mod record;
 mod report;
 mod send;
 pub mod stats;
@@ -22,18 +23,19 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use command::Command;
-pub use event::Event;
+pub use event::{Event, Recorded};
 pub use outbox::Outbox;
 pub use stats::EngineStats;
 
-use crate::dsp::Resampler;
+use crate::capture::{Recording, Tap};
 use crate::frame::Rate;
 use crate::id::{LegId, RoomId};
 use crate::leg::{Dropped, Leg, LegMedia};
-use crate::room::{Heard, Place, Progress, Room, RoomChange, Seat, Tap, Turn};
+use crate::room::{Heard, Place, Progress, Room, RoomChange, Seat, Turn};
 use crate::rtp::is_rtcp;
 use crate::rtp::ntp::WallClock;
-use crate::time::{PHASES, Tick, Time};
+use crate::time::{PHASES, Time};
+use record::end_recording;
 use tick::Scratch;
 
 /// How many legs and rooms an engine has slots for.
@@ -173,6 +175,7 @@ impl Engine {
                 }
                 if let Some(seat) = self.seat_mut(leg) {
                     seat.progress = Progress::Leaving;
+                    seat.ends |= for_good;
                 }
             }
             Command::Change { leg, change } => {
@@ -194,6 +197,13 @@ impl Engine {
                         let sent = state.digits.sender.push(*digit, tone_ms, gap_ms);
                         self.stats.digits_lost += u64::from(sent.is_err());
                     }
+                }
+            }
+            Command::RecordLeg { leg, recording } => self.record_leg(leg, recording, out),
+            Command::PauseLegRecording { leg, on } => {
+                let leg = self.legs[leg.0 as usize].as_deref_mut();
+                if let Some(tap) = leg.and_then(|leg| leg.tap.as_mut()) {
+                    tap.asked = Some(on);
                 }
             }
             Command::Renegotiate { leg, media } => self.renegotiate(leg, media, out),
@@ -238,7 +248,7 @@ impl Engine {
         let Some(mut state) = self.rooms[id.0 as usize].take() else {
             return;
         };
-        end_recording(id, &mut state, out);
+        end_recording(Recorded::Room(id), &mut state.tap, out);
         assert!(
             state.seats.is_empty(),
             "a room is closed after its last leg has left"
@@ -261,6 +271,7 @@ impl Engine {
         if state.rate_in_use() > room.rate.current() {
             room.rate.need(state.rate_in_use());
         }
+        state.track_line.restart();
         // A leg that was in another room goes on with its own stream until it hears the same as others.
         let travelled = state.next_tick.is_some() && state.media.stream.is_some();
         room.seats.push(Seat {
@@ -272,6 +283,7 @@ impl Engine {
             turn: Turn::default(),
             voice: None,
             progress: Progress::Joining,
+            ends: false,
             early: false,
             owed: 0,
             changed: false,
@@ -333,16 +345,28 @@ impl Engine {
             }
             RoomChange::MusicWhileAlone(music) => room.settings.music_while_alone = music,
             RoomChange::Record(recording) => {
-                end_recording(id, room, out);
-                let rate = room.rate.current();
-                room.tap = recording.map(|recording| Tap {
-                    recording,
-                    resampler: Resampler::new(rate, recording.rate),
-                    last: 0.0,
-                    next: None,
-                });
+                end_recording(Recorded::Room(id), &mut room.tap, out);
+                room.tap = recording.map(Tap::new);
+                for seat in &room.seats {
+                    if let Some(leg) = self.legs[seat.leg.0 as usize].as_deref_mut() {
+                        leg.track_line.restart();
+                    }
+                }
+            }
+            RoomChange::PauseRecording(on) => {
+                if let Some(tap) = &mut room.tap {
+                    tap.asked = Some(on);
+                }
             }
         }
+    }
+
+    fn record_leg(&mut self, id: LegId, recording: Option<Recording>, out: &mut Outbox) {
+        let Some(leg) = self.legs[id.0 as usize].as_deref_mut() else {
+            return;
+        };
+        end_recording(Recorded::Leg(id), &mut leg.tap, out);
+        leg.tap = recording.map(Tap::new);
     }
 
     fn leg(&self, id: LegId) -> Option<&Leg> {
@@ -358,17 +382,5 @@ impl Engine {
         let room = self.rooms[room.0 as usize].as_deref_mut()?;
         let seat = room.seat_of(leg)?;
         Some(&mut room.seats[seat])
-    }
-}
-
-fn end_recording(id: RoomId, room: &mut Room, out: &mut Outbox) {
-    if let Some(tap) = room.tap.take() {
-        let tick = tap.next.unwrap_or(Tick(0));
-        out.events.push(Event::Recording {
-            room: id,
-            slot: tap.recording.slot,
-            on: false,
-            tick,
-        });
     }
 }

@@ -5,9 +5,10 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use crate::capture::Recording;
 use crate::engine::event::Event;
-use crate::frame::{FrameBuffer, Rate};
-use crate::id::{LegId, RecordingSlot};
+use crate::frame::{FRAME_SAMPLES_MAX, Rate};
+use crate::id::{LegId, RecordingSlot, TrackNumber};
 use crate::leg::{Dropped, Port};
 use crate::rtp::packet::{HEADER_BYTES, Header};
 use crate::srtp;
@@ -18,10 +19,14 @@ use crate::time::Tick;
 const BYTES_PER_LEG: usize = 3_072;
 
 /// Events that one room's tick or one command can cause, for each leg.
-const EVENTS_PER_LEG: usize = 7;
+const EVENTS_PER_LEG: usize = 10;
 
 /// Datagrams that one room's tick can cause, for each leg: two packets of sound or a digit's, and a report.
 const DATAGRAMS_PER_LEG: usize = 4;
+
+/// Frames for recordings that one room's tick can cause, for each leg: of what it says, with the rest of that when it
+/// leaves, and of what it is sent.
+const TAPPED_PER_LEG: usize = 3;
 
 /// Room for one of our reports, as its writer sees it: one block and a short name.
 const REPORT_BYTES_MAX: usize = 128;
@@ -35,19 +40,38 @@ pub struct Outgoing {
     bytes: Range<usize>,
 }
 
-/// One 20 ms frame of a room's mix for the recorder.
-pub struct RecordedMix {
+/// A tick of one track for the recorder.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tapped<'a> {
     pub recording: RecordingSlot,
+    pub track: TrackNumber,
     pub tick: Tick,
     pub rate: Rate,
-    pub(crate) samples: FrameBuffer,
+    pub content: Content<'a>,
 }
 
-impl RecordedMix {
-    /// One tick at `rate`, within ±1.
-    pub fn samples(&self) -> &[f32] {
-        &self.samples[..self.rate.samples_per_tick()]
-    }
+/// What a tick of a track is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Content<'a> {
+    /// One tick at the track's rate.
+    Sound(&'a [f32]),
+    Quiet,
+    Paused,
+}
+
+/// The same, as the outbox keeps it.
+struct Kept {
+    recording: Recording,
+    track: TrackNumber,
+    tick: Tick,
+    content: KeptContent,
+}
+
+enum KeptContent {
+    /// Where its samples begin.
+    Sound(usize),
+    Quiet,
+    Paused,
 }
 
 pub struct Outbox {
@@ -55,7 +79,10 @@ pub struct Outbox {
     used: usize,
     outgoing: Vec<Outgoing>,
     outgoing_max: usize,
-    pub(crate) recorded: Vec<RecordedMix>,
+    tapped: Vec<Kept>,
+    /// One stretch of memory, of which no more is ever touched than there was sound at once.
+    tapped_samples: Box<[f32]>,
+    tapped_used: usize,
     pub(crate) events: Vec<Event>,
 }
 
@@ -68,7 +95,9 @@ impl Outbox {
             used: 0,
             outgoing: Vec::with_capacity(legs * DATAGRAMS_PER_LEG),
             outgoing_max: legs * DATAGRAMS_PER_LEG,
-            recorded: Vec::with_capacity(1),
+            tapped: Vec::with_capacity(legs * TAPPED_PER_LEG + 1),
+            tapped_samples: vec![0.0; (legs * TAPPED_PER_LEG + 1) * FRAME_SAMPLES_MAX].into_boxed_slice(),
+            tapped_used: 0,
             events: Vec::with_capacity(legs * EVENTS_PER_LEG + 8),
         }
     }
@@ -139,8 +168,59 @@ impl Outbox {
             .map(|outgoing| (outgoing, &self.bytes[outgoing.bytes.clone()]))
     }
 
-    pub fn recorded(&self) -> &[RecordedMix] {
-        &self.recorded
+    /// What recordings are to get, in order.
+    pub fn tapped(&self) -> impl Iterator<Item = Tapped<'_>> {
+        self.tapped.iter().map(|kept| {
+            let Recording { slot, rate, .. } = kept.recording;
+            Tapped {
+                recording: slot,
+                track: kept.track,
+                tick: kept.tick,
+                rate,
+                content: match kept.content {
+                    KeptContent::Sound(at) => {
+                        Content::Sound(&self.tapped_samples[at..at + rate.samples_per_tick()])
+                    }
+                    KeptContent::Quiet => Content::Quiet,
+                    KeptContent::Paused => Content::Paused,
+                },
+            }
+        })
+    }
+
+    /// Adds a tick of a track: `fill` is given room for its samples, and returns false where it is silence.
+    pub(crate) fn tap(
+        &mut self,
+        recording: Recording,
+        track: TrackNumber,
+        tick: Tick,
+        fill: impl FnOnce(&mut [f32]) -> bool,
+    ) {
+        let at = self.tapped_used;
+        let samples = &mut self.tapped_samples[at..at + recording.rate.samples_per_tick()];
+        let content = match fill(samples) {
+            true => {
+                self.tapped_used += samples.len();
+                KeptContent::Sound(at)
+            }
+            false => KeptContent::Quiet,
+        };
+        self.tapped.push(Kept {
+            recording,
+            track,
+            tick,
+            content,
+        });
+    }
+
+    /// Adds a tick in which the recording is paused.
+    pub(crate) fn tap_pause(&mut self, recording: Recording, tick: Tick) {
+        self.tapped.push(Kept {
+            recording,
+            track: TrackNumber::MAIN,
+            tick,
+            content: KeptContent::Paused,
+        });
     }
 
     /// Takes the events out, in order.
@@ -152,6 +232,7 @@ impl Outbox {
     pub fn clear(&mut self) {
         self.used = 0;
         self.outgoing.clear();
-        self.recorded.clear();
+        self.tapped.clear();
+        self.tapped_used = 0;
     }
 }

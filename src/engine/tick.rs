@@ -14,11 +14,12 @@ use std::time::Duration;
 use crate::dsp::{self, Limiter, Music};
 use crate::dtmf::{self, Digit};
 use crate::engine::feed::{SETTLE_TICKS, choose_streams, feed_all, run_shared_streams};
-use crate::engine::outbox::{Outbox, RecordedMix};
+use crate::engine::outbox::Outbox;
+use crate::engine::record::{end_recording, record_room};
 use crate::engine::report::report_all;
 use crate::engine::talkers::{Said, enters_at, mix_all, tell_whether_heard};
 use crate::engine::watch::{stop_watching, watch_all};
-use crate::engine::{Engine, EngineStats, Event};
+use crate::engine::{Engine, EngineStats, Event, Recorded};
 use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
 use crate::id::{LegId, RoomId};
 use crate::jitter::PlayedKind;
@@ -104,7 +105,8 @@ impl Engine {
         room.shared = SharedStreams::default();
         for seat in room.seats.drain(..) {
             room_of[seat.leg.0 as usize] = None;
-            if let Some(leg) = legs[seat.leg.0 as usize].take() {
+            if let Some(mut leg) = legs[seat.leg.0 as usize].take() {
+                end_recording(Recorded::Leg(seat.leg), &mut leg.tap, out);
                 take_leave(seat.leg, leg, tick, out);
             }
         }
@@ -139,7 +141,7 @@ impl Engine {
         run_shared_streams(room, step, scratch, stats);
         feed_all(room, legs, step, scratch, stats, out);
         report_all(room, legs, step.now, *wall_clock, stats, out);
-        record(id, room, step, scratch, out);
+        record_room(id, room, legs, step, scratch, out);
         watch_all(room, legs, step, stats, out);
 
         room.rate.need(needed);
@@ -337,39 +339,6 @@ fn limit_mix(room: &mut Room, step: Step, scratch: &mut Scratch) {
     room.limiter.process(&mut scratch.mix[..samples], rate);
 }
 
-/// Hands the mix that listeners hear to the recorder, at the file's rate.
-fn record(id: RoomId, room: &mut Room, step: Step, scratch: &Scratch, out: &mut Outbox) {
-    let Step { tick, rate, .. } = step;
-    let Some(tap) = &mut room.tap else { return };
-    if tap.next.is_none() {
-        out.events.push(Event::Recording {
-            room: id,
-            slot: tap.recording.slot,
-            on: true,
-            tick,
-        });
-    }
-    tap.next = Some(tick.next());
-    let changes_rate = tap.resampler.from() != rate;
-    if changes_rate {
-        tap.resampler = dsp::Resampler::resting_at(rate, tap.recording.rate, scratch.mix[0]);
-    }
-    let mut samples = [0.0; FRAME_SAMPLES_MAX];
-    let frame = &mut samples[..tap.recording.rate.samples_per_tick()];
-    tap.resampler
-        .process(&scratch.mix[..rate.samples_per_tick()], frame);
-    if changes_rate {
-        dsp::declick(frame, tap.last, tap.recording.rate);
-    }
-    tap.last = frame[frame.len() - 1];
-    out.recorded.push(RecordedMix {
-        recording: tap.recording.slot,
-        tick,
-        rate: tap.recording.rate,
-        samples,
-    });
-}
-
 /// Takes a leg out of its room with all it brought.
 fn unseat(
     room: &mut Room,
@@ -388,6 +357,9 @@ fn unseat(
         return;
     };
     stats.add(&leg.settle());
+    if seat.ends {
+        end_recording(Recorded::Leg(id), &mut leg.tap, out);
+    }
     if let Some(format) = leg.media.sent_format() {
         leg.media.seat = room.shared.take(format.encoding.shape());
     }
@@ -419,6 +391,7 @@ mod tests {
     use super::*;
     use crate::codec::{Codec, Encoding};
     use crate::engine::{Command, EngineLimits};
+    use crate::id::TrackNumber;
     use crate::leg::{Format, Identity, LegMedia, LegSettings, MediaTerms};
     use crate::room::RoomSettings;
 
@@ -452,7 +425,7 @@ mod tests {
             sequence: 0,
             timestamp: 0,
         };
-        let state = Leg::new(identity, LegSettings::default(), media);
+        let state = Leg::new(identity, TrackNumber(leg + 1), LegSettings::default(), media);
         engine.apply(
             Command::Join {
                 leg: LegId(leg),

@@ -33,9 +33,11 @@ pub use timeline::{Identity, Timeline};
 pub(crate) use watch::Noticed;
 pub use watch::{DEFAULT_MEDIA_TIMEOUT, Direction, OneWay};
 
+use crate::capture::{Line, Tap};
 use crate::codec::{Codec, Encoding};
 use crate::dsp::{Activity, Limiter, Music, Resampler};
 use crate::frame::Rate;
+use crate::id::TrackNumber;
 use crate::jitter::{Operation, PlayoutStats};
 use crate::time::{Tick, Time};
 use collision::Collisions;
@@ -122,6 +124,11 @@ pub struct Leg {
     pub(crate) crowded_out: bool,
     /// The tick that the leg's outbound sound goes on with; `None` before it was ever sent any.
     pub(crate) next_tick: Option<Tick>,
+    /// What it adds to the mix, on its way to the track of this number.
+    pub(crate) track: TrackNumber,
+    pub(crate) track_line: Line,
+    /// The recording of what it is sent.
+    pub(crate) tap: Option<Tap>,
 }
 
 /// Counters of a leg, written by the media thread alone.
@@ -160,7 +167,13 @@ pub(crate) struct LegDelay {
 }
 
 impl Leg {
-    pub fn new(identity: Identity, settings: LegSettings, media: Box<LegMedia>) -> Box<Leg> {
+    /// `track`: of what it says, in recordings of the rooms it comes to; of all legs there are, its alone.
+    pub fn new(
+        identity: Identity,
+        track: TrackNumber,
+        settings: LegSettings,
+        media: Box<LegMedia>,
+    ) -> Box<Leg> {
         let mut leg = Box::new(Leg {
             settings,
             source: Source::new(media.terms().remote, media.terms().symmetric),
@@ -185,6 +198,9 @@ impl Leg {
             contributing: false,
             crowded_out: false,
             next_tick: None,
+            track,
+            track_line: Line::new(),
+            tap: None,
             media,
         });
         leg.media.playout.set_max_delay(settings.max_delay);

@@ -10,6 +10,7 @@ use std::net::Ipv4Addr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::image::Format;
 use super::credentials::{Credentials, CredentialsError};
 
 /// Folders and file below `recording.dir`.
@@ -29,16 +30,6 @@ const ID_CHARACTERS_MAX: usize = 64;
 
 /// Characters of the application's key in a name we make.
 const APPLICATION_CHARACTERS_MAX: usize = 48;
-
-/// What a recording's file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    #[default]
-    Wav,
-    Ogg,
-    Flac,
-}
 
 /// What the daemon's configuration says about destinations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,26 +120,12 @@ impl DestinationError {
     }
 }
 
-impl Format {
-    /// As `RecordingOptions` names it, in any case.
-    pub fn parse(name: &str) -> Result<Format, DestinationError> {
-        match name.to_ascii_lowercase().as_str() {
-            "wav" => Ok(Format::Wav),
-            "ogg" => Ok(Format::Ogg),
-            "flac" => Ok(Format::Flac),
-            "mp3" => Err(DestinationError::Mp3),
-            _ => Err(DestinationError::Format),
-        }
-    }
-
-    /// Without the dot.
-    pub fn extension(self) -> &'static str {
-        match self {
-            Format::Wav => "wav",
-            Format::Ogg => "ogg",
-            Format::Flac => "flac",
-        }
-    }
+/// As `RecordingOptions` names it, in any case.
+fn format_named(name: &str) -> Result<Format, DestinationError> {
+    name.parse().map_err(|_| match name.eq_ignore_ascii_case("mp3") {
+        true => DestinationError::Mp3,
+        false => DestinationError::Format,
+    })
 }
 
 impl Default for Rules {
@@ -172,7 +149,7 @@ impl Destination {
         format: Option<&str>,
         rules: &Rules,
     ) -> Result<Destination, DestinationError> {
-        let format = format.map_or(Ok(Format::default()), Format::parse)?;
+        let format = format.map_or(Ok(Format::Wav), format_named)?;
         let url = url.unwrap_or(&rules.default);
         let (scheme, rest) = url.split_once("://").ok_or(DestinationError::Scheme)?;
         match scheme.to_ascii_lowercase().as_str() {
@@ -247,6 +224,10 @@ pub struct Names {
 }
 
 impl Names {
+    pub(super) fn new(base: String, ending: String) -> Names {
+        Names { base, ending }
+    }
+
     /// Folder and name, without the ending.
     pub(super) fn base(&self) -> &str {
         &self.base

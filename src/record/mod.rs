@@ -55,4 +55,4 @@ pub use recorder::{Audio, BeginRecording, Begun, RecordError, Recorder, Recorder
 pub use shelf::{RecordingState, RecordingStatus};
 pub use spool::{Length, SpoolEntry, list_spool};
 pub use store::Store;
-pub use tap::{RecordedFrame, RecordingSlot, TapReceiver, TapSender, tap_ring};
+pub use tap::{RecordedFrame, RecordingSlot, TAP_RING_BYTES, TapReceiver, TapSender, tap_ring};

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::destination::Names;
 use super::receipt::Anchor;
 use crate::frame::Rate;
 use crate::time::Tick;
@@ -43,6 +44,11 @@ pub struct Opening {
 impl Opening {
     pub fn key(&self) -> String {
         format!("{}{}", self.stem, self.ending)
+    }
+
+    /// What lies beside the main file is called after it.
+    pub fn names(&self) -> Names {
+        Names::new(self.stem.clone(), self.ending.clone())
     }
 
     pub fn anchor(&self) -> Anchor {

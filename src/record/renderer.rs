@@ -18,6 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::consignment::Consignment;
+use super::destination::Names;
 use super::disk::{Ballast, Disk, says_full};
 use super::image::FinishError;
 use super::note::Opening;
@@ -311,8 +312,7 @@ impl Workshop {
         let opening = &rendering.opening;
         let mut receipt = rendering.receipt(&opening.key(), destination(None, &opening.key()));
         for (number, piece) in rendering.legs() {
-            let stem = track_stem(&opening.stem, &rendering.call_of(number));
-            let key = self.link_beside(&piece.path, &stem, opening)?;
+            let key = self.link_beside(&piece.path, &opening.names(), &rendering.call_of(number))?;
             receipt.tracks.extend(rendering.track_receipt(number, key));
         }
         for stem in [
@@ -338,30 +338,28 @@ impl Workshop {
         Ok(receipt)
     }
 
-    /// Gives a file of the spool its name below `recording.dir`, or the one made from it where that is taken.
-    fn link_beside(&self, file: &Path, stem: &str, opening: &Opening) -> io::Result<String> {
-        let ending = &opening.ending;
-        for key in [
-            format!("{stem}{ending}"),
-            format!("{stem}~{}{ending}", opening.recording_id),
-        ] {
+    /// Gives a leg's file in the spool its name beside the mix: the first of those it may have that is free.
+    fn link_beside(&self, file: &Path, names: &Names, call_id: &str) -> io::Result<String> {
+        let ours = fs::metadata(file)?;
+        // From before a crash it may be there already, the same file.
+        let is_ours = |path: &Path| {
+            fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))
+        };
+        loop {
+            let key = names.track(call_id, |key| {
+                let path = self.spool.dir().join(key);
+                path.exists() && !is_ours(&path)
+            });
             let path = self.spool.dir().join(&key);
             match fs::hard_link(file, &path) {
-                Ok(()) => return Ok(key),
-                // From before a crash, the same file already, or what is left of one.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    let (there, ours) = (fs::metadata(&path)?, fs::metadata(file)?);
-                    if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) {
+                    if is_ours(&path) {
                         return Ok(key);
                     }
                 }
-                Err(error) => return Err(error),
+                linked => return linked.map(|()| key),
             }
         }
-        Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            format!("{stem}{ending} is taken, and so is the name made from it"),
-        ))
     }
 
     fn fail(&self, job: &Job, error: &io::Error) {
@@ -385,9 +383,4 @@ impl Workshop {
         self.shelf
             .hindered(job.slot, error.map(|error| format!("the file has to wait: {error}")));
     }
-}
-
-/// The key, without its ending, of a leg's track beside the mix.
-pub fn track_stem(stem: &str, call_id: &str) -> String {
-    format!("{stem}.{}", super::destination::file_name_safe(call_id))
 }

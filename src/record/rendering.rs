@@ -470,9 +470,11 @@ const PENDING_BYTES: usize = 64 * 1_024;
 
 /// Adds a stretch to a list, to the last one where it goes on from it.
 fn add_stretch(stretches: &mut Vec<Stretch>, most: usize, from_sample: u64, samples: u64) {
-    match stretches.last_mut() {
-        Some(last) if last.from_sample + last.samples == from_sample => last.samples += samples,
-        _ if stretches.len() < most => stretches.push(Stretch { from_sample, samples }),
-        _ => {}
+    if let Some(last) = stretches.last_mut()
+        && last.from_sample + last.samples == from_sample
+    {
+        last.samples += samples;
+    } else if stretches.len() < most {
+        stretches.push(Stretch { from_sample, samples });
     }
 }

@@ -232,42 +232,38 @@ impl Take {
         };
         match track.next {
             Some(next) if frame.tick < next => self.late_frames += 1,
-            Some(next) if frame.tick > next => {
-                if self.waiting.len() >= WAITING_MAX {
-                    self.accept_holes();
-                }
-                self.waiting.push(frame);
-            }
+            Some(next) if frame.tick > next => self.let_wait(frame),
+            _ if self.is_ahead(&frame) => self.let_wait(frame),
             _ => self.take_in(&frame),
         }
     }
 
     /// Ends a round: what came is in the journal. True when the recording is over, in good order or not.
     pub fn settle(&mut self) -> bool {
-        self.waited.sort_by_key(|frame| (frame.track, frame.tick));
-        for frame in std::mem::take(&mut self.waited) {
-            self.take_in_after_hole(&frame);
-        }
+        let waited = std::mem::take(&mut self.waited);
+        self.accept_holes(waited);
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.sort_by_key(|frame| (frame.track, frame.tick));
         for frame in waiting {
             match self.next_of(frame.track) {
                 Some(next) if frame.tick > next => self.waited.push(frame),
+                _ if self.is_ahead(&frame) => self.waited.push(frame),
                 _ => self.take_in_after_hole(&frame),
             }
         }
         let is_over = match self.end {
             _ if self.trouble.is_some() => true,
             None => false,
-            Some(End::WithWhatCame) => self.waited.is_empty(),
+            Some(End::WithWhatCame) => true,
             Some(End::After(last)) => {
                 self.rounds_since_end += 1;
-                let is_complete = self.main.next.is_some_and(|next| next > last) && self.waited.is_empty();
+                let is_complete = self.main.next.is_some_and(|next| next > last);
                 is_complete || self.rounds_since_end >= GRACE_ROUNDS
             }
         };
         if is_over {
-            self.accept_holes();
+            let waited = std::mem::take(&mut self.waited);
+            self.accept_holes(waited);
             if let (Some(End::After(last)), Some(_)) = (self.end, self.main.next) {
                 self.fill(TrackNumber::MAIN, last.next());
             }
@@ -343,13 +339,27 @@ impl Take {
         put(&mut self.journal, &Entry::Ended(&json))
     }
 
-    /// What waits is not waited for any longer.
-    fn accept_holes(&mut self) {
-        let mut frames = std::mem::take(&mut self.waited);
-        frames.append(&mut self.waiting);
+    /// Whether it is of a tick that the main track does not have yet. A leg that has left sends one such, with what the
+    /// filters held back; without that tick of the main track there is no place for it.
+    fn is_ahead(&self, frame: &RecordedFrame) -> bool {
+        frame.track != TrackNumber::MAIN && self.main.next.is_none_or(|next| frame.tick >= next)
+    }
+
+    fn let_wait(&mut self, frame: RecordedFrame) {
+        if self.waiting.len() >= WAITING_MAX {
+            let waiting = std::mem::take(&mut self.waiting);
+            self.accept_holes(waiting);
+        }
+        self.waiting.push(frame);
+    }
+
+    /// These are waited for no longer, nor is what lacks before them. The main track comes first.
+    fn accept_holes(&mut self, mut frames: Vec<RecordedFrame>) {
         frames.sort_by_key(|frame| (frame.track, frame.tick));
         for frame in frames {
-            self.take_in_after_hole(&frame);
+            if !self.is_ahead(&frame) {
+                self.take_in_after_hole(&frame);
+            }
         }
     }
 

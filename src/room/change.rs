@@ -1,8 +1,8 @@
 //! What the control plane can change about a room.
 
+use crate::capture::Recording;
 use crate::dsp::Music;
 use crate::frame::Rate;
-use crate::id::RecordingSlot;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RoomChange {
@@ -14,12 +14,9 @@ pub enum RoomChange {
     TalkersMax(Option<u16>),
     /// What whoever is alone hears, when the leg has no music of its own.
     MusicWhileAlone(Option<Music>),
-    /// Starts sending the mix to this recording at this rate, `None` stops; answered by `Event::Recording`.
+    /// Starts sending the mix to this recording, and where it says so what each leg adds to it; `None` stops. Both are
+    /// answered by `Event::Recording`.
     Record(Option<Recording>),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Recording {
-    pub slot: RecordingSlot,
-    pub rate: Rate,
+    /// No sound goes to the recording that runs until it is resumed; answered by `Event::RecordingPaused`.
+    PauseRecording(bool),
 }

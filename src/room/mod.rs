@@ -7,15 +7,17 @@ mod rate;
 mod shared;
 mod talkers;
 
-pub use change::{Recording, RoomChange};
+pub use crate::capture::Recording;
+pub use change::RoomChange;
 pub use rate::RoomRate;
 pub use shared::{GroupId, Heard, SharedStreams};
 pub use talkers::{Candidate, Talkers, Turn};
 
-use crate::dsp::{Limiter, Music, Resampler};
+use crate::capture::Tap;
+use crate::dsp::{Limiter, Music};
 use crate::frame::Rate;
 use crate::id::LegId;
-use crate::time::{PHASES, Tick};
+use crate::time::PHASES;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoomSettings {
@@ -51,6 +53,7 @@ pub struct Room {
     pub(crate) limiter: Limiter,
     pub(crate) talkers: Talkers,
     pub(crate) shared: SharedStreams,
+    /// The recording of its mix.
     pub(crate) tap: Option<Tap>,
 }
 
@@ -70,6 +73,8 @@ pub(crate) struct Seat {
     /// Which of the tick's voices is its own.
     pub voice: Option<u32>,
     pub progress: Progress,
+    /// It leaves for good, not for another room.
+    pub ends: bool,
     /// The leg has had this tick in the room it came from.
     pub early: bool,
     /// Packets it is owed for ticks that it missed on the way from another room.
@@ -96,17 +101,6 @@ pub(crate) enum Progress {
     Seated,
     /// The next tick is its last.
     Leaving,
-}
-
-/// The room's mix on its way to a recording, at the file's own rate.
-#[derive(Clone)]
-pub(crate) struct Tap {
-    pub recording: Recording,
-    pub resampler: Resampler,
-    /// The last sample recorded.
-    pub last: f32,
-    /// The tick after the last one that was recorded; `None` before the first.
-    pub next: Option<Tick>,
 }
 
 impl Room {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use mixminus::codec::{Codec, Encoding};
 use mixminus::engine::{Command, Engine, EngineLimits, Event, Outbox};
-use mixminus::id::{LegId, RoomId};
+use mixminus::id::{LegId, RoomId, TrackNumber};
 use mixminus::leg::{Format, Identity, Leg, LegMedia, LegSettings, MediaTerms};
 use mixminus::room::{Room, RoomSettings};
 use mixminus::rtp::is_rtcp;
@@ -110,7 +110,7 @@ fn leg_under_attack() -> Box<Leg> {
         sequence: 0,
         timestamp: 0,
     };
-    Leg::new(identity, LegSettings::default(), media)
+    Leg::new(identity, TrackNumber(1), LegSettings::default(), media)
 }
 
 /// Whatever came, what we send is well formed and goes to the remote.

@@ -228,6 +228,7 @@ fn a_change_of_the_rooms_rate_is_free_of_clicks() {
     let recording = Recording {
         slot: mixminus::id::RecordingSlot(3),
         rate: Rate::Hz16000,
+        legs: false,
     };
     let change = RoomChange::Record(Some(recording));
     world.apply(
@@ -612,6 +613,7 @@ fn the_recording_is_the_mix_of_all_who_speak_at_the_files_own_rate() {
     let recording = Recording {
         slot: mixminus::id::RecordingSlot(3),
         rate: Rate::Hz16000,
+        legs: false,
     };
     world.apply(
         0,

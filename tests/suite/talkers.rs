@@ -228,6 +228,7 @@ fn the_recording_is_the_mix_of_those_who_are_chosen() {
     let recording = Recording {
         slot: RecordingSlot(0),
         rate: Rate::Hz8000,
+        legs: false,
     };
     set(&mut world, RoomChange::Record(Some(recording)));
     world.run(50);

@@ -25,17 +25,22 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dtmf", &["time", "frame", "dsp"]),
     ("jitter", &["time", "frame", "rtp", "codec", "dsp"]),
     ("stream", &["time", "frame", "codec", "dsp"]),
+    ("capture", &["time", "id", "frame", "dsp"]),
     (
         "leg",
         &[
-            "time", "id", "frame", "rtp", "srtp", "codec", "dsp", "dtmf", "jitter", "stream",
+            "time", "id", "frame", "rtp", "srtp", "codec", "dsp", "dtmf", "jitter", "stream", "capture",
         ],
     ),
-    ("room", &["time", "id", "frame", "codec", "dsp", "stream"]),
+    (
+        "room",
+        &["time", "id", "frame", "codec", "dsp", "stream", "capture"],
+    ),
     (
         "engine",
         &[
-            "time", "id", "frame", "rtp", "srtp", "codec", "dsp", "dtmf", "jitter", "stream", "leg", "room",
+            "time", "id", "frame", "rtp", "srtp", "codec", "dsp", "dtmf", "jitter", "stream", "capture",
+            "leg", "room",
         ],
     ),
     // The shell may use all of the core; what it may use of itself:

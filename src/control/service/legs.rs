@@ -1,6 +1,7 @@
 //! Legs: create, change, move, end. Each request about a leg waits for its turn, and then for the leg to sit still.
 
 use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Map;
@@ -20,7 +21,7 @@ use crate::control::views::{LegView, Listed, Page};
 use crate::driver::Command;
 use crate::driver::ports::{PortsError, Sockets};
 use crate::engine;
-use crate::id::{LegId, RoomId};
+use crate::id::{LegId, RoomId, TrackNumber};
 use crate::leg::{DEFAULT_MAX_DELAY, Identity, Leg, LegChange, LegMedia, LegReport, LegSettings};
 use crate::room::{Room, RoomSettings};
 
@@ -56,7 +57,7 @@ impl Service {
         let (entry, leg, sockets) = inner.make(request, &actor)?;
         let view = inner.seat(&call, entry, leg, sockets)?;
         if let Some(options) = record
-            && let Err(refusal) = self.start_recording(&conference, options).await
+            && let Err(refusal) = self.start_recording(&conference, options, &actor).await
         {
             // The caller asked for a recorded leg and gets none at all.
             let _ = inner.end(&call, "failed").await;
@@ -253,12 +254,14 @@ impl Inner {
             sequence: fastrand::u16(..1 << 15),
             timestamp: fastrand::u32(..),
         };
-        let leg = Leg::new(identity, settings, media);
+        let track = TrackNumber(self.next_track.fetch_add(1, Ordering::Relaxed));
+        let leg = Leg::new(identity, track, settings, media);
         let entry = LegEntry {
             gain_db: request.gain_db,
             settings,
             negotiation,
             local,
+            track,
             // Known once it is seated.
             place: Place {
                 conference: request.conference.clone(),
@@ -273,6 +276,7 @@ impl Inner {
             untold: Vec::new(),
             motion: None,
             waiting: Vec::new(),
+            recording: None,
             is_muted_in_recording: false,
             pending_digits: PendingDigits::default(),
             deeds,
@@ -311,6 +315,7 @@ impl Inner {
             commands.push(change(slot, LegChange::MaxDelayMs(millis(max_delay))));
         }
         let engine = reserved.place.engine;
+        self.name_track(state, call, entry.track, &conference);
         if let Err(refusal) = self.send(state, engine, commands) {
             self.unreserve(state, reserved);
             return Err(refusal);

@@ -21,7 +21,7 @@ mod tests;
 mod watch;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -30,6 +30,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use figures::Figures;
 pub use pump::pump;
+pub use recordings::Started;
 
 use crate::config::Config;
 use crate::control::events::{EventLog, Happening};
@@ -41,8 +42,9 @@ use crate::control::turns::{PATIENCE, Turns};
 use crate::driver::ports::Ports;
 use crate::driver::{self, Driver, DriverConfig, DriverError};
 use crate::engine::EngineStats;
+use crate::id::TrackNumber;
 use crate::leg::LegReport;
-use crate::record::{Recorder, RecordingStatus};
+use crate::record::{Recorder, RecordingStatus, Rules};
 
 /// Changes of a leg that wait to be told until it has joined, some milliseconds as a rule; those beyond are told at
 /// once.
@@ -61,11 +63,14 @@ struct Inner {
     driver: Driver,
     ports: Ports,
     recorder: Recorder,
+    recording_rules: Rules,
     events: EventLog,
     state: Mutex<State>,
     legs_in_turn: Turns<CallId>,
     recordings_in_turn: Turns<ConferenceId>,
     answers: Answers,
+    /// The track of the next leg: none has ever that of another.
+    next_track: AtomicU32,
     /// What engines said last, for when one is too busy to answer.
     last_figures: Mutex<Vec<EngineStats>>,
     /// Descriptors from this number on are kept for connections and recordings.
@@ -81,6 +86,8 @@ struct Answers {
     legs: Mutex<HashMap<u64, oneshot::Sender<Box<LegReport>>>>,
     engines: Mutex<HashMap<u64, oneshot::Sender<Box<EngineStats>>>>,
     recordings_off: Mutex<HashMap<u32, oneshot::Sender<()>>>,
+    /// `None`: it ended instead.
+    recordings_paused: Mutex<HashMap<u32, oneshot::Sender<Option<()>>>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -100,20 +107,25 @@ impl Service {
             legs_per_engine: config.engine.legs,
             rooms_per_engine: config.engine.rooms,
         })?;
-        let taps = (0..engines).map(|engine| driver.tap(engine)).collect();
+        let taps = (0..engines)
+            .filter_map(|engine| driver.take_tap(engine))
+            .collect();
         let (news, recording_news) = mpsc::channel(RECORDING_NEWS_MAX);
-        let recorder = Recorder::start(config.recording.dir.clone(), taps, move |status| {
+        let tell = move |status: &RecordingStatus| {
             if news.try_send(status.clone()).is_err() {
                 tracing::warn!(
                     recording = status.recording_id,
                     "news of a recording found no room"
                 );
             }
-        })
-        .map_err(|error| StartError::Recorder {
-            dir: config.recording.dir.display().to_string(),
-            error,
-        })?;
+        };
+        let recorder =
+            Recorder::start(&config.recording.dir, taps, None, Box::new(tell)).map_err(|error| {
+                StartError::Recorder {
+                    dir: config.recording.dir.display().to_string(),
+                    error,
+                }
+            })?;
         let inner = Inner {
             driver,
             ports: Ports::new(
@@ -123,11 +135,13 @@ impl Service {
                 config.rtp.port_rest,
             ),
             recorder,
+            recording_rules: Rules::default(),
             events: EventLog::new(config.events.ring),
             state: Mutex::new(State::new(engines, config.engine.legs, config.engine.rooms)),
             legs_in_turn: Turns::new(),
             recordings_in_turn: Turns::new(),
             answers: Answers::default(),
+            next_track: AtomicU32::new(TrackNumber::MAIN.0 + 1),
             last_figures: Mutex::new(vec![EngineStats::default(); engines]),
             fds_for_legs: fds_for_legs(process::fd_limit(), config.http.connections),
             awaited: Notify::new(),

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use super::legs::{change, millis};
+use super::recordings::recording_fields;
 use super::{Inner, Service, locked};
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::negotiation::registered_name;
@@ -15,7 +16,7 @@ use crate::control::views::final_report;
 use crate::driver::ports::Sockets;
 use crate::driver::{Command, Event};
 use crate::engine;
-use crate::id::{LegId, RecordingSlot};
+use crate::id::{LegId, RecordingSlot, TrackNumber};
 use crate::leg::{DEFAULT_MAX_DELAY, Leg, LegChange};
 use crate::record::{RecordingState, RecordingStatus};
 use crate::room::RoomChange;
@@ -114,6 +115,7 @@ impl Inner {
                     self.recording_off(slot, tick);
                 }
             }
+            engine::Event::RecordingPaused { slot, on, .. } => self.recording_paused(slot, on),
             engine::Event::Changed { leg, tick } => self.changed(state, engine, leg, tick),
             engine::Event::LegReported { request, report, .. } => {
                 if let Some(waiting) = locked(&self.answers.legs).remove(&request) {
@@ -150,8 +152,24 @@ impl Inner {
         for (kind, fields) in untold {
             self.tell_of_leg(state, &call, kind, fields);
         }
-        if let Some(recording) = state.recording_of(&call) {
+        for recording in state.recordings_of(&call) {
             self.attend(state, &call, recording, tick);
+        }
+    }
+
+    /// Tells the recording of a room whose voice a track will be, before the leg comes into the room.
+    pub(super) fn name_track(
+        &self,
+        state: &State,
+        call: &CallId,
+        track: TrackNumber,
+        conference: &ConferenceId,
+    ) {
+        let room = state.rooms.get(conference);
+        if let Some(recording) = room.and_then(|room| room.recording.as_ref())
+            && recording.legs
+        {
+            let _ = self.recorder.track(recording.slot, track, call.as_str());
         }
     }
 
@@ -174,18 +192,18 @@ impl Inner {
         let Some(call) = state.leg_at(engine, slot) else {
             return;
         };
-        let Some(recording) = state.recording_of(&call) else {
-            return;
-        };
+        let recordings = state.recordings_of(&call);
         let Some(leg) = state.legs.get_mut(&call) else {
             return;
         };
         if leg.is_muted_in_recording != leg.settings.muted {
             leg.is_muted_in_recording = leg.settings.muted;
-            let _ = match leg.settings.muted {
-                true => self.recorder.muted(recording, call.as_str(), tick),
-                false => self.recorder.unmuted(recording, call.as_str(), tick),
-            };
+            for recording in recordings {
+                let _ = match leg.settings.muted {
+                    true => self.recorder.muted(recording, call.as_str(), tick),
+                    false => self.recorder.unmuted(recording, call.as_str(), tick),
+                };
+            }
         }
     }
 
@@ -242,7 +260,7 @@ impl Inner {
         let fields = final_report(leg, reason, &leg_state.report());
         let ends_room = leg.request.end_on_exit;
         tracing::info!(conference = %from.conference, call = %call, reason, "leg left");
-        if let Some(recording) = state.recording_of(&call) {
+        for recording in state.recordings_of(&call) {
             let _ = self.recorder.left(recording, call.as_str(), tick);
         }
         self.tell_of_leg(state, &call, "leg.left", fields);
@@ -302,6 +320,9 @@ impl Inner {
             return;
         };
         let (room_slot, room_max_delay) = (room.slot, room.max_delay);
+        if let Some(leg) = state.legs.get(call) {
+            self.name_track(state, call, leg.track, &to.conference);
+        }
         self.send_surely(
             state,
             engine,
@@ -346,7 +367,7 @@ impl Inner {
 
     fn tell_of_recording(&self, status: &RecordingStatus) {
         let kind = match status.state {
-            RecordingState::Recording => return,
+            RecordingState::Recording | RecordingState::Uploading => return,
             RecordingState::Finishing => "recording.finished",
             RecordingState::Available => "recording.available",
             RecordingState::Failed => "recording.failed",
@@ -355,10 +376,7 @@ impl Inner {
             return;
         };
         tracing::info!(conference = %conference, recording = status.recording_id, kind, "recording");
-        let mut fields = Map::from_iter([
-            ("recordingId".to_owned(), Value::from(status.recording_id.clone())),
-            ("destination".to_owned(), format!("file://{}", status.key).into()),
-        ]);
+        let mut fields = recording_fields(status);
         if let Some(error) = &status.error {
             fields.insert("error".into(), error.clone().into());
         }
@@ -369,7 +387,25 @@ impl Inner {
             );
         }
         let mut state = self.state();
-        self.tell(&conference, None, kind, fields);
+        let call = status.call_id.as_deref().and_then(|call| CallId::parse(call).ok());
+        if status.notifies {
+            self.tell(&conference, call.as_ref(), kind, fields);
+        }
+        // One that ended by itself, at a full disk: what the leg is sent can be recorded anew.
+        let leg = call.and_then(|call| state.legs.get_mut(&call));
+        if let Some(leg) = leg
+            && leg
+                .recording
+                .take_if(|recording| recording.id == status.recording_id)
+                .is_some()
+        {
+            let (engine, slot) = (leg.place.engine, leg.place.slot);
+            let untap = engine::Command::RecordLeg {
+                leg: slot,
+                recording: None,
+            };
+            self.send_surely(&mut state, engine, Command::Engine(untap));
+        }
         // One that ended by itself, at a full disk: the room can be recorded anew.
         let room = state.rooms.get_mut(&conference);
         let ended = room.filter(|room| {
@@ -390,10 +426,17 @@ impl Inner {
 }
 
 impl State {
-    /// The recording that runs where the leg is.
-    fn recording_of(&self, call: &CallId) -> Option<RecordingSlot> {
-        let leg = self.legs.get(call)?;
-        let room = self.rooms.get(&leg.place.conference)?;
-        room.recording.as_ref().map(|recording| recording.slot)
+    /// The recordings that run where the leg is, and of what it is sent.
+    fn recordings_of(&self, call: &CallId) -> Vec<RecordingSlot> {
+        let Some(leg) = self.legs.get(call) else {
+            return Vec::new();
+        };
+        let room = self.rooms.get(&leg.place.conference);
+        let of_room = room.and_then(|room| room.recording.as_ref());
+        of_room
+            .into_iter()
+            .chain(&leg.recording)
+            .map(|recording| recording.slot)
+            .collect()
     }
 }

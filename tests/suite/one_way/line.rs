@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use mixminus::codec::Codec;
 use mixminus::engine::outbox::Outbox;
 use mixminus::engine::{Command, Engine, EngineLimits, Event};
-use mixminus::id::{LegId, RoomId};
+use mixminus::id::{LegId, RoomId, TrackNumber};
 use mixminus::leg::{Direction, Identity, Leg, LegMedia, LegReport, LegSettings, MediaTerms, OneWay};
 use mixminus::room::{Room, RoomSettings};
 use mixminus::rtp::packet::{HEADER_BYTES, Header};
@@ -63,7 +63,7 @@ impl Line {
         engine.apply(
             Command::Join {
                 leg: LEG,
-                state: Leg::new(identity, LegSettings::default(), media),
+                state: Leg::new(identity, TrackNumber(1), LegSettings::default(), media),
                 room: RoomId(0),
             },
             &mut outbox,

@@ -6,10 +6,10 @@ use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 
 use mixminus::codec::{Codec, Decoder, Encoding, PAYLOAD_SAMPLES_MAX};
-use mixminus::engine::outbox::Outbox;
+use mixminus::engine::outbox::{Content as Tapped, Outbox};
 use mixminus::engine::{Command, Engine, EngineLimits, Event};
 use mixminus::frame::Rate;
-use mixminus::id::{LegId, RoomId};
+use mixminus::id::{LegId, RecordingSlot, RoomId, TrackNumber};
 use mixminus::leg::{
     Companion, Dropped, Format, Identity, Leg, LegChange, LegMedia, LegReport, LegSettings, MediaTerms, Port,
     Timeline,
@@ -225,6 +225,17 @@ impl Ord for Flying {
     }
 }
 
+/// A tick of a track of a recording.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Frame {
+    pub slot: RecordingSlot,
+    pub track: TrackNumber,
+    pub tick: Tick,
+    pub rate: Rate,
+    /// `None` where the recording is paused.
+    pub sound: Option<Vec<f32>>,
+}
+
 pub struct World {
     pub seed: u64,
     pub engines: Vec<Engine>,
@@ -238,8 +249,10 @@ pub struct World {
     /// FNV-1a over every datagram the engines sent.
     pub hash: u64,
     pub events: Vec<Event>,
-    /// Frames for the recorder, in order.
+    /// What main tracks of recordings were given, in order.
     pub recorded: Vec<f32>,
+    /// All frames for the recorder, in order.
+    pub tapped: Vec<Frame>,
     /// Of the ways to the engines, for those who join from now on. The ways back are perfect.
     pub conditions: Conditions,
     /// What else befalls them, where all the rest is to stay the same.
@@ -260,6 +273,7 @@ impl World {
             hash: 0xcbf2_9ce4_8422_2325,
             events: Vec::new(),
             recorded: Vec::new(),
+            tapped: Vec::new(),
             conditions: Conditions::PERFECT,
             network_seed: 0,
         }
@@ -332,7 +346,7 @@ impl World {
             engine,
             Command::Join {
                 leg,
-                state: Leg::new(identity, settings, media),
+                state: Leg::new(identity, TrackNumber(index as u32 + 1), settings, media),
                 room: RoomId(room),
             },
         );
@@ -739,8 +753,24 @@ impl World {
                 .push((packet.payload_type, packet.payload.len(), pause));
             party.packets_heard += 1;
         }
-        for frame in self.outbox.recorded() {
-            self.recorded.extend_from_slice(frame.samples());
+        for tapped in self.outbox.tapped() {
+            let samples = tapped.rate.samples_per_tick();
+            let content = match tapped.content {
+                Tapped::Sound(sound) => Some(sound.to_vec()),
+                Tapped::Quiet => Some(vec![0.0; samples]),
+                Tapped::Paused => None,
+            };
+            if tapped.track == TrackNumber::MAIN {
+                self.recorded
+                    .extend(content.clone().unwrap_or(vec![0.0; samples]));
+            }
+            self.tapped.push(Frame {
+                slot: tapped.recording,
+                track: tapped.track,
+                tick: tapped.tick,
+                rate: tapped.rate,
+                sound: content,
+            });
         }
         for event in self.outbox.events() {
             if let Event::Left { leg, .. } = &event {

@@ -109,7 +109,7 @@ fn but_not_an_arrow_up_the_list() {
             "use crate::{leg, room::Room};\nuse crate::engine::event::Event;",
         ),
         ("leg/send.rs", "use super::Leg; // never crate::room"),
-        ("record/tap.rs", "use crate::engine::outbox::RecordedMix;"),
+        ("record/tap.rs", "use crate::engine::outbox::Tapped;"),
         (
             "record/take.rs",
             "#[cfg(test)]\nmod tests { use super::super::wav; use crate::control::Service; }",

@@ -1,3 +1,0 @@
-//! Stub.
-#[derive(Clone)]
-pub struct Store;

@@ -1,0 +1,169 @@
+//! Frames through the ring, and rings that are full.
+
+use super::*;
+
+const SLOT: RecordingSlot = RecordingSlot(7);
+
+fn sound(tick: u64, rate: Rate, value: f32) -> RecordedFrame {
+    RecordedFrame::sound(
+        SLOT,
+        TrackNumber(3),
+        Tick(tick),
+        rate,
+        &[value; FRAME_SAMPLES_MAX],
+    )
+}
+
+fn samples(frame: &RecordedFrame) -> &[i16] {
+    match frame.content() {
+        Content::Sound(samples) => samples,
+        content => panic!("{content:?} is no sound"),
+    }
+}
+
+#[test]
+fn full_scale_clips_and_not_a_number_is_silence() {
+    let mix = [
+        1.0,
+        -1.0,
+        2.0,
+        -2.0,
+        f32::NAN,
+        f32::INFINITY,
+        0.5,
+        -0.25,
+        1.0 / 32_768.0,
+    ];
+    let frame = RecordedFrame::sound(SLOT, TrackNumber::MAIN, Tick(0), Rate::Hz8000, &mix);
+    assert_eq!(
+        samples(&frame)[..9],
+        [32_767, -32_768, 32_767, -32_768, 0, 32_767, 16_384, -8_192, 1]
+    );
+}
+
+#[test]
+fn samples_are_rounded_to_the_nearest_and_ties_to_even() {
+    for whole in -32_768..=32_767 {
+        for part in [-0.5, -0.25, 0.0, 0.25, 0.499, 0.5] {
+            let scaled = whole as f32 + part;
+            assert_eq!(
+                to_i16(scaled / 32_768.0),
+                scaled.round_ties_even() as i16,
+                "{scaled}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_frame_is_one_tick_long_whatever_it_is_made_from() {
+    let frame =
+        |signal: &[f32]| RecordedFrame::sound(SLOT, TrackNumber::MAIN, Tick(0), Rate::Hz16000, signal);
+    assert_eq!(samples(&frame(&[0.5; 10])).len(), 320);
+    assert_eq!(samples(&frame(&[0.5; 10]))[9..11], [16_384, 0]);
+    assert_eq!(samples(&frame(&[0.5; 2_000])).len(), 320);
+}
+
+#[test]
+fn every_frame_comes_out_as_it_went_in_also_round_the_end_of_the_ring() {
+    let (mut sender, mut receiver) = tap_ring(5_000);
+    let mut chance = fastrand::Rng::with_seed(1);
+    for number in 0..2_000 {
+        let slot = RecordingSlot(chance.u32(..));
+        let (track, tick) = (TrackNumber(chance.u32(..)), Tick(chance.u64(..)));
+        let rate = Rate::ALL[chance.usize(..3)];
+        let signal: Vec<f32> = (0..rate.samples_per_tick()).map(|_| chance.f32() - 0.5).collect();
+        let frame = match number % 3 {
+            0 => RecordedFrame::sound(slot, track, tick, rate, &signal),
+            1 => RecordedFrame::quiet(slot, track, tick, rate),
+            _ => RecordedFrame::paused(slot, track, tick, rate),
+        };
+        sender.push(&frame).expect("it is empty");
+        let popped = receiver.pop().expect("one was pushed");
+        assert_eq!(
+            (popped.slot, popped.track, popped.tick, popped.rate()),
+            (slot, track, tick, rate)
+        );
+        assert_eq!(popped.content(), frame.content());
+        assert!(receiver.pop().is_none());
+    }
+}
+
+#[test]
+fn silence_and_pauses_take_24_bytes_and_sound_as_much_as_its_samples_besides() {
+    let (mut sender, receiver) = tap_ring(5_000);
+    let mut before = 0;
+    for (frame, bytes) in [
+        (sound(0, Rate::Hz48000, 0.0), 24),
+        (sound(0, Rate::Hz48000, 0.4 / 32_768.0), 24),
+        (
+            RecordedFrame::quiet(SLOT, TrackNumber(3), Tick(0), Rate::Hz48000),
+            24,
+        ),
+        (
+            RecordedFrame::paused(SLOT, TrackNumber(3), Tick(0), Rate::Hz48000),
+            24,
+        ),
+        (sound(0, Rate::Hz8000, 0.1), 24 + 320),
+        (sound(0, Rate::Hz48000, 0.1), 24 + 1_920),
+    ] {
+        sender.push(&frame).expect("there is room");
+        assert_eq!(receiver.bytes() - before, bytes);
+        before = receiver.bytes();
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_left_out_whole_and_what_comes_later_is_in_its_place() {
+    let (mut sender, mut receiver) = tap_ring(1_500);
+    for tick in 0..4 {
+        assert_eq!(sender.push(&sound(tick, Rate::Hz8000, 0.1)), Ok(()));
+    }
+    // 124 bytes are left: too few for sound, and enough for silence.
+    assert_eq!(sender.push(&sound(4, Rate::Hz8000, 0.1)), Err(Full));
+    assert_eq!(sender.push(&sound(5, Rate::Hz8000, 0.0)), Ok(()));
+    assert_eq!(receiver.pop().map(|frame| frame.tick), Some(Tick(0)));
+    assert_eq!(sender.push(&sound(6, Rate::Hz8000, 0.1)), Ok(()));
+    let ticks: Vec<_> = std::iter::from_fn(|| receiver.pop())
+        .map(|frame| frame.tick.0)
+        .collect();
+    assert_eq!(ticks, [1, 2, 3, 5, 6]);
+}
+
+#[test]
+fn five_hundred_rooms_at_16_khz_get_through_a_second_without_a_reader() {
+    let (mut sender, receiver) = tap_ring(TAP_RING_BYTES);
+    for tick in 0..50 {
+        for _ in 0..500 {
+            assert_eq!(sender.push(&sound(tick, Rate::Hz16000, 0.1)), Ok(()));
+        }
+    }
+    assert!(receiver.bytes() <= receiver.capacity());
+}
+
+#[test]
+fn frames_cross_from_one_thread_to_another_in_order() {
+    let (mut sender, mut receiver) = tap_ring(20_000);
+    let pusher = std::thread::spawn(move || {
+        let mut lost = 0;
+        for tick in 0..20_000 {
+            let value = (tick % 100 + 1) as f32 / 32_768.0;
+            lost += u64::from(sender.push(&sound(tick, Rate::Hz8000, value)).is_err());
+        }
+        lost
+    });
+    let (mut popped, mut next) = (0, 0);
+    loop {
+        let is_last = receiver.is_abandoned();
+        while let Some(frame) = receiver.pop() {
+            assert!(frame.tick.0 >= next);
+            next = frame.tick.0 + 1;
+            assert_eq!(samples(&frame), [(frame.tick.0 % 100 + 1) as i16; 160]);
+            popped += 1;
+        }
+        if is_last {
+            break;
+        }
+    }
+    assert_eq!(popped + pusher.join().expect("it does not fail"), 20_000);
+}
