@@ -16,7 +16,7 @@ use crate::dsp::Music;
 use crate::frame::Rate;
 use crate::jitter::{DELAY_MAX, DELAY_MIN};
 use crate::leg::DigitSettings;
-use crate::record::Destination;
+use crate::record::{Destination, DestinationRules};
 use crate::sdp::{Codecs, SdpText, SrtpOffer};
 
 const CLI_CHARS_MAX: usize = 256;
@@ -251,7 +251,8 @@ impl RecordingOptions {
             notes.push("`credentials` are ignored: the destination needs none.".to_owned());
         }
         let rate = sample_rate(f)?.unwrap_or(Rate::Hz16000);
-        let destination = Destination::parse(url.as_deref(), format.as_deref())
+        let rules = DestinationRules::default();
+        let destination = Destination::parse(url.as_deref(), None, format.as_deref(), &rules)
             .map_err(|error| Refusal::bad(format!("`{}`: {error}.", f.path(error.field()))))?;
         fields.finish()?;
         Ok(RecordingOptions {
@@ -264,7 +265,8 @@ impl RecordingOptions {
 
 impl Default for RecordingOptions {
     fn default() -> RecordingOptions {
-        let destination = Destination::parse(None, None).expect("the daemon's own destination is valid");
+        let destination = Destination::parse(None, None, None, &DestinationRules::default())
+            .expect("the daemon's own destination is valid");
         RecordingOptions {
             destination,
             rate: Rate::Hz16000,

@@ -26,6 +26,7 @@
 //! lost, late or paused on the way; and what is not sound (gaps, pauses, a cut end) stands in the receipt.
 
 mod attendance;
+mod credentials;
 mod destination;
 mod disk;
 mod finisher;
@@ -35,6 +36,7 @@ mod receipt;
 mod recorder;
 mod shelf;
 mod spool;
+mod store;
 mod take;
 mod tap;
 mod wav;
@@ -43,10 +45,17 @@ mod writer;
 #[cfg(test)]
 mod scratch;
 
-pub use destination::{Destination, DestinationError, FORMATS};
+pub use credentials::{Credentials, CredentialsError, CredentialsFileError};
+pub use destination::{
+    BucketRules, Destination, DestinationError, Format, Names, Place, Rules as DestinationRules,
+};
 pub use receipt::Anchor;
 pub use receipt::{Attendee, Receipt, Span, Stretch};
 pub use recorder::{Audio, BeginRecording, Begun, RecordError, Recorder};
 pub use shelf::{RecordingState, RecordingStatus};
 pub use spool::{Recovered, SpoolEntry, SpoolState, list_spool, recover};
+pub use store::{
+    Counts, Delivered, Delivery, DeliveryStatus, Encryption, Endpoint, Finished, OBJECT_BYTES_MAX, Object,
+    PART_BYTES, Progress, Reason, Store, StoreSettings, Tempo,
+};
 pub use tap::{RecordedFrame, RecordingSlot, TAP_QUEUE_FRAMES, TapQueue};

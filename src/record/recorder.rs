@@ -304,8 +304,8 @@ impl Recorder {
             rate,
             now,
         } = request;
-        let asked = destination.stem(now.at, conference_id, recording_id);
-        let ending = destination.ending();
+        let names = destination.names(now.at, "mixminus", conference_id);
+        let (asked, ending) = (names.base().to_owned(), names.ending());
         let slot = self.shelf.new_slot();
         for stem in [asked.clone(), format!("{asked}~{recording_id}")] {
             let beginning = Beginning {

@@ -1,3 +1,3 @@
 //! The journal of a recording: what was heard, on the disk before anything else is done with it.
 
-mod frame;
+pub(in crate::record) mod frame;

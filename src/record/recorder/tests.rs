@@ -1,6 +1,7 @@
 //! The recorder on real files, on files that fail, and on directories that go away.
 
 use super::*;
+use crate::record::destination::Rules;
 use crate::record::disk::Space;
 use crate::record::receipt::Receipt;
 use crate::record::scratch::Scratch;
@@ -96,7 +97,7 @@ fn request(recording_id: &str, url: &str) -> BeginRecording {
     BeginRecording {
         recording_id: recording_id.to_owned(),
         conference_id: "room 1".to_owned(),
-        destination: Destination::parse(Some(url), None).expect("a good name"),
+        destination: Destination::parse(Some(url), None, None, &Rules::default()).expect("a good name"),
         rate: Rate::Hz16000,
         now: Anchor {
             tick: Tick(0),
