@@ -13,6 +13,10 @@ use std::time::Duration;
 
 use toml::Value;
 
+mod s3;
+
+pub use s3::{Encryption, Endpoint, S3};
+
 /// Documentation and defaults of every key.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
 
@@ -75,14 +79,8 @@ pub struct Opus {
 #[derive(Debug, Clone)]
 pub struct Recording {
     pub dir: PathBuf,
-}
-
-#[derive(Debug, Clone)]
-pub struct S3 {
-    pub endpoint: Option<String>,
-    pub region: Option<String>,
-    pub path_style: bool,
-    pub allow_http: bool,
+    /// Of a request that names none.
+    pub destination: String,
 }
 
 #[derive(Debug, Clone)]
@@ -214,13 +212,9 @@ impl Config {
                     .text("recording.dir")?
                     .map(PathBuf::from)
                     .ok_or_else(|| s.refuse("recording.dir", "a directory"))?,
+                destination: s3::destination(s)?,
             },
-            s3: S3 {
-                endpoint: s.endpoint()?,
-                region: s.text("s3.region")?,
-                path_style: s.switch("s3.path_style")?,
-                allow_http: s.switch("s3.allow_http")?,
-            },
+            s3: S3::read(s)?,
             auth: Auth {
                 keys_file: s.text("auth.keys_file")?.map(PathBuf::from),
                 requests_per_s: s.number("auth.requests_per_s", 0..=1_000_000)? as u32,
@@ -496,9 +490,11 @@ impl Settings {
     fn one_of(&self, key: &str, allowed: &[&'static str]) -> Result<&'static str, ConfigError> {
         let text = self.text_as_written(key).unwrap_or_default();
         let found = allowed.iter().find(|allowed| **allowed == text);
-        found
-            .copied()
-            .ok_or_else(|| self.refuse(key, &format!("one of {}", allowed.join(", "))))
+        let named = |word: &&'static str| if word.is_empty() { "\"\"" } else { *word };
+        found.copied().ok_or_else(|| {
+            let named: Vec<_> = allowed.iter().map(named).collect();
+            self.refuse(key, &format!("one of {}", named.join(", ")))
+        })
     }
 
     fn socket_address(&self, key: &str) -> Result<SocketAddr, ConfigError> {
@@ -546,23 +542,6 @@ impl Settings {
                     "a range of UDP ports with at least one even-odd pair, as \"10000-20000\"",
                 )
             })
-    }
-
-    fn endpoint(&self) -> Result<Option<String>, ConfigError> {
-        let Some(endpoint) = self.text("s3.endpoint")? else {
-            return Ok(None);
-        };
-        let plain = endpoint.starts_with("http://");
-        if !plain && !endpoint.starts_with("https://") {
-            return Err(self.refuse(
-                "s3.endpoint",
-                "a URL that begins with https:// (or http:// with s3.allow_http)",
-            ));
-        }
-        if plain && !self.switch("s3.allow_http")? {
-            return Err(self.refuse("s3.endpoint", "an https:// URL as long as s3.allow_http is false"));
-        }
-        Ok(Some(endpoint))
     }
 
     fn describe(&self) -> String {

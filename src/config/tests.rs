@@ -102,6 +102,22 @@ fn a_bad_value_names_key_value_and_what_is_allowed() {
             "s3.endpoint=http://store",
             "an https:// URL as long as s3.allow_http is false",
         ),
+        (
+            "s3.endpoint=store.example",
+            "but must be \"aws\", or https://host[:port]",
+        ),
+        ("s3.endpoint=https://me@store", "without user, path and query"),
+        ("s3.endpoint=https://store/path", "without user, path and query"),
+        ("s3.endpoint=https://store?x", "without user, path and query"),
+        ("s3.region=eu.evil", "at most 32 of a-z, 0-9 and -"),
+        ("s3.sse=rot13", "one of \"\", AES256, aws:kms"),
+        ("s3.sse_kms_key=k", "empty unless s3.sse is aws:kms"),
+        ("s3.buckets=[1]", "a list of strings"),
+        ("recording.destination=s3://b/", "as long as s3.endpoint is empty"),
+        (
+            "recording.destination=here",
+            "file://[folder/] or s3://bucket/[folder/]",
+        ),
         ("engine.legs=\"many\"", "engine.legs is \"many\""),
         ("engine.legs", "must have the form section.key=value"),
     ] {
@@ -135,4 +151,27 @@ fn a_variable_that_is_no_setting_may_hold_any_bytes() {
     assert_eq!(given("MIXMINUS_PORT"), Ok(vec![]));
     assert!(given("MIXMINUS_RTP__PORTS").is_err());
     assert_eq!(environment([(bytes.clone(), bytes.clone())]), Ok(vec![]));
+}
+
+#[test]
+fn an_object_store_is_named_by_its_url_or_is_amazons() {
+    let of = |sets: &[&str]| set(sets).unwrap().s3;
+    assert_eq!(of(&[]).endpoint, None);
+    assert_eq!(of(&["s3.endpoint=aws"]).endpoint, Some(Endpoint::Amazon));
+    let own = of(&[
+        "s3.endpoint=http://127.0.0.1:9000/",
+        "s3.allow_http=true",
+        "s3.buckets=[\"calls\"]",
+        "s3.sse=aws:kms",
+        "s3.region=eu-central-1",
+        "recording.destination=s3://calls/",
+    ]);
+    assert_eq!(
+        own.endpoint,
+        Some(Endpoint::Url("http://127.0.0.1:9000".to_owned()))
+    );
+    assert_eq!(
+        (own.buckets, own.sse),
+        (vec!["calls".to_owned()], Encryption::Kms(None))
+    );
 }

@@ -43,7 +43,9 @@ pub enum CredentialsError {
         "its key (before the first colon) must be 1 to {PART_BYTES_MAX} visible ASCII characters without comma and slash"
     )]
     Key,
-    #[error("its secret (between the first and the last colon) must be 1 to {PART_BYTES_MAX} visible ASCII characters")]
+    #[error(
+        "its secret (between the first and the last colon) must be 1 to {PART_BYTES_MAX} visible ASCII characters"
+    )]
     Secret,
     #[error("its region (after the last colon) must be 1 to {REGION_BYTES_MAX} of a-z, 0-9 and -")]
     Region,

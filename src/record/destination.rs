@@ -84,11 +84,17 @@ pub enum DestinationError {
         "s3:// is not configured on this daemon: its s3.endpoint is empty; allowed: file://[folder/][file]"
     )]
     S3NotConfigured,
-    #[error("unknown scheme; allowed: s3://bucket/[folder/][file], or file://[folder/][file] relative to recording.dir")]
+    #[error(
+        "unknown scheme; allowed: s3://bucket/[folder/][file], or file://[folder/][file] relative to recording.dir"
+    )]
     Scheme,
-    #[error("endpoints come from the configuration; allowed: s3://bucket/[folder/][file], without port, user, ? and #")]
+    #[error(
+        "endpoints come from the configuration; allowed: s3://bucket/[folder/][file], without port, user, ? and #"
+    )]
     Endpoint,
-    #[error("the bucket must be 3 to 63 of a-z, 0-9, . and -, begin and end with a letter or digit, and be no address")]
+    #[error(
+        "the bucket must be 3 to 63 of a-z, 0-9, . and -, begin and end with a letter or digit, and be no address"
+    )]
     Bucket,
     #[error("the bucket is not one of those that s3.buckets allows")]
     BucketNotAllowed,

@@ -43,7 +43,11 @@ fn names_that_stay_below_the_directory_or_in_the_bucket_are_honoured() {
     ];
     for (given, expected) in cases {
         for root in ["file://", "FILE://", "s3://bucket/", "S3://my.bucket-7/"] {
-            assert_eq!(key(&format!("{root}{given}")).as_ref(), Ok(expected), "{root}{given}");
+            assert_eq!(
+                key(&format!("{root}{given}")).as_ref(),
+                Ok(expected),
+                "{root}{given}"
+            );
         }
     }
     assert_eq!(key("s3://bucket").as_deref(), Ok(made));
@@ -93,8 +97,18 @@ fn names_that_lead_elsewhere_are_refused() {
     }
     assert_eq!(key(&format!("file://{deep}x")), Err(TooLong));
     assert_eq!(key(&format!("file://{}/x", "n".repeat(256))), Err(TooLong));
-    assert!(key(&format!("s3://bucket/{deep}x")).is_ok(), "a key has no folders");
-    for url in ["azure://account/x", "talk.wav", "/etc/passwd", "", "://x", "s3:/b/x"] {
+    assert!(
+        key(&format!("s3://bucket/{deep}x")).is_ok(),
+        "a key has no folders"
+    );
+    for url in [
+        "azure://account/x",
+        "talk.wav",
+        "/etc/passwd",
+        "",
+        "://x",
+        "s3:/b/x",
+    ] {
         assert_eq!(key(url), Err(Scheme), "{url:?}");
     }
 }
@@ -135,7 +149,18 @@ fn an_endpoint_is_never_taken_from_a_request() {
 fn a_bucket_is_named_by_the_rules_of_s3_and_of_the_operator() {
     let long = "b".repeat(64);
     for bucket in [
-        "ab", "", "-ab", "ab-", "a_b", "Bucket", "a b", "b\u{fc}cket", "xn--abc", "abc--x-s3", "a\0b", &long,
+        "ab",
+        "",
+        "-ab",
+        "ab-",
+        "a_b",
+        "Bucket",
+        "a b",
+        "b\u{fc}cket",
+        "xn--abc",
+        "abc--x-s3",
+        "a\0b",
+        &long,
     ] {
         let refusal = key(&format!("s3://{bucket}/x")).unwrap_err();
         assert_eq!(refusal, DestinationError::Bucket, "{bucket:?}");
@@ -151,10 +176,7 @@ fn a_bucket_is_named_by_the_rules_of_s3_and_of_the_operator() {
     };
     let parsed = |url| Destination::parse(Some(url), None, None, &chosen);
     assert!(parsed("s3://calls/x").is_ok());
-    assert_eq!(
-        parsed("s3://calls2/x"),
-        Err(DestinationError::BucketNotAllowed)
-    );
+    assert_eq!(parsed("s3://calls2/x"), Err(DestinationError::BucketNotAllowed));
 }
 
 #[test]
@@ -211,7 +233,10 @@ fn the_formats_are_those_that_can_be_made_and_the_refusal_says_so() {
         let refusal = Destination::parse(None, None, Some(format), &rules()).unwrap_err();
         assert_eq!(refusal, expected);
         assert_eq!(refusal.field(), "format");
-        assert!(refusal.to_string().contains("allowed: wav, ogg, flac"), "{refusal}");
+        assert!(
+            refusal.to_string().contains("allowed: wav, ogg, flac"),
+            "{refusal}"
+        );
     }
     assert!(
         DestinationError::Mp3
@@ -252,7 +277,11 @@ fn the_longest_names_fit_into_a_file_system_and_into_s3() {
     let track = names(&destination).track(&"c".repeat(128), |_| false);
     let longest = aside(&track.replace(".wav", "-999.flac"), &id);
     assert!(longest.len() <= 1_024, "{}", longest.len());
-    assert!(longest.len() - folder.len() <= 255, "{}", longest.len() - folder.len());
+    assert!(
+        longest.len() - folder.len() <= 255,
+        "{}",
+        longest.len() - folder.len()
+    );
     let made = names(&parse("file://").unwrap()).sound();
     assert!(made.len() - ".wav".len() <= FILE_BYTES_MAX);
 }
