@@ -16,9 +16,6 @@ use super::syncer::SyncGroup;
 /// A segment this long is followed by another as soon as all in it is synced.
 const SEGMENT_BYTES: u64 = 64 << 20;
 
-/// After a new segment could not be made, the old one grows by this before it is tried again.
-const SEGMENT_BYTES_MORE: u64 = 1 << 20;
-
 /// Bytes of records kept in memory: those not written yet, and those written but not known to be synced.
 const TAIL_BYTES_MAX: usize = 256 << 10;
 
@@ -149,27 +146,20 @@ impl Journal {
 
     /// Writes what was added, in one piece. After an I/O error that is tried once more, in a new segment.
     pub fn write(&mut self) -> Result<(), WriteError> {
-        if self.segment.is_dead() {
+        self.let_go_of_synced();
+        if self.is_to_be_renewed() {
+            // Also where the next one cannot be made: a reader that saw a part of it has left this one for good.
+            self.segment.close();
+        }
+        if self.segment.is_dead() || self.segment.is_closed() {
             self.take_back();
             return match self.tail.is_empty() {
                 true => Ok(()),
                 false => self.renew(),
             };
         }
-        self.let_go_of_synced();
         if self.waiting_bytes() == 0 {
             return Ok(());
-        }
-        if self.is_to_be_renewed() {
-            if self.renew().is_ok() {
-                return Ok(());
-            }
-            // The old one serves still.
-            self.segment_bytes = self.segment.written() + SEGMENT_BYTES_MORE;
-        }
-        if self.segment.is_dead() {
-            self.take_back();
-            return self.renew();
         }
         match self.segment.append(&self.tail[self.written..]) {
             Ok(()) => {
@@ -222,18 +212,18 @@ impl Journal {
     /// failed sync would have to bring again must lie in one segment. If that moment does not come, it is made.
     fn is_to_be_renewed(&self) -> bool {
         let written = self.segment.written();
-        written >= self.segment_bytes
+        !self.segment.is_dead()
+            && self.waiting_bytes() > 0
+            && written >= self.segment_bytes
             && (self.written == 0
                 || (written >= 2 * self.segment_bytes && self.group.sync(&self.segment).is_ok()))
     }
 
-    /// Goes on in a new segment, with all that is in the tail and not known to be safe.
+    /// Goes on in a new segment, with all that is in the tail.
     fn renew(&mut self) -> Result<(), WriteError> {
-        self.let_go_of_synced();
         self.segment_number += 1;
         let (number, folder) = (self.segment_number, &self.folder);
         let segment = begin_segment(&self.group, folder, number, &self.opened, &self.tail)?;
-        self.segment.close();
         self.earlier_bytes += self.segment.written();
         self.segment = Arc::new(segment);
         self.group.watch(self.segment.clone());
@@ -242,7 +232,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Of a dead segment, nothing after its last good sync counts as written.
+    /// Of a segment that is left, nothing after its last good sync counts as written.
     fn take_back(&mut self) {
         self.let_go_of_synced();
         self.written = 0;

@@ -21,6 +21,9 @@ mod reader;
 mod segment;
 mod syncer;
 
+#[cfg(test)]
+mod tests;
+
 pub use append::{AddError, Journal, WriteError};
 pub use entry::{ENTRY_BYTES_MAX, Entry, Why};
 pub use reader::Reader;

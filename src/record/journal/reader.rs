@@ -14,6 +14,9 @@ use super::segment;
 /// Read at once; more only for an entry that is longer.
 const READ_BYTES: usize = 64 << 10;
 
+/// With more records missing than this, what follows is not taken for a part of the journal.
+const RECORDS_LOST_MAX: u64 = 1 << 32;
+
 /// Gives the entries of a journal in order, each once.
 pub struct Reader {
     disk: Arc<dyn Disk>,
@@ -23,6 +26,7 @@ pub struct Reader {
     segment_number: u32,
     /// Of the record read last.
     number: Option<u64>,
+    is_writer_gone: bool,
     holes: u64,
     unknown: u64,
     unreadable: u64,
@@ -47,6 +51,14 @@ struct Record {
     payload: Range<usize>,
 }
 
+/// What there is in a segment behind damage.
+enum PastDamage {
+    More,
+    Nothing,
+    /// The next segment may bring again what is missing, but has nothing yet.
+    NotKnown,
+}
+
 impl Reader {
     /// A reader at the start of the journal in `folder`, which may have no segment yet.
     pub fn open(disk: Arc<dyn Disk>, folder: &Path) -> Reader {
@@ -56,6 +68,7 @@ impl Reader {
             segment: None,
             segment_number: 0,
             number: None,
+            is_writer_gone: false,
             holes: 0,
             unknown: 0,
             unreadable: 0,
@@ -81,6 +94,8 @@ impl Reader {
 
     /// The next entry; `None` when there is nothing whole now. Called again it looks again: whether the journal is over
     /// is known to the one who knows its writer. After an error it can be called again too.
+    ///
+    /// The first is [`Entry::Opened`] unless that is damaged: [`Reader::opened_of`] may find it elsewhere.
     #[expect(clippy::should_implement_trait, reason = "an entry is lent, and can fail")]
     pub fn next(&mut self) -> io::Result<Option<Entry<'_>>> {
         let Some(record) = self.advance()? else {
@@ -88,6 +103,12 @@ impl Reader {
         };
         let segment = self.segment.as_ref().expect("a record was read from it");
         Ok(Entry::of(record.kind, &segment.bytes[record.payload]))
+    }
+
+    /// Nobody writes this journal any more. From now on what is damaged in its last segment is passed over too, and
+    /// `None` is the end.
+    pub fn writer_is_gone(&mut self) {
+        self.is_writer_gone = true;
     }
 
     /// How often records were missing between one and the next.
@@ -129,29 +150,87 @@ impl Reader {
                 Ok(None) => None,
                 Err(error) => Some(error),
             };
-            if segment.is_final {
-                self.unreadable += u64::from(trouble.is_some());
-                self.segment = None;
+            if !segment.is_final {
+                let next = self.next_segment()?;
+                match trouble {
+                    Some(error) if next.is_none() => return Err(error),
+                    None if next.is_none() && !self.is_writer_gone => return Ok(None),
+                    // Since it was looked at more may have come: it is looked at once more.
+                    _ => self.segment.as_mut().expect("just read from").is_final = true,
+                }
                 continue;
             }
-            // Between the look and the next segment's making more may have come: it is looked at once more.
-            let is_final = self.next_segment()?.is_some();
-            match (is_final, trouble) {
-                (true, _) => self.segment.as_mut().expect("just read from").is_final = true,
-                (false, Some(error)) => return Err(error),
-                (false, None) => return Ok(None),
+            let past_damage = match trouble {
+                Some(error) => Err(error),
+                None if segment.is_at_its_end() => Ok(PastDamage::Nothing),
+                None => self.look_past_damage(),
+            };
+            match past_damage {
+                Ok(PastDamage::More) => {}
+                Ok(PastDamage::NotKnown) => return Ok(None),
+                Ok(PastDamage::Nothing) => self.segment = None,
+                Err(error) => {
+                    if self.next_segment()?.is_none() {
+                        return Err(error);
+                    }
+                    self.unreadable += 1;
+                    self.segment = None;
+                }
             }
         }
     }
 
+    /// To the next whole record in a segment that does not change any more, unless the next segment brings again what
+    /// is missing.
+    fn look_past_damage(&mut self) -> io::Result<PastDamage> {
+        let expected = self.expected();
+        let again_from = self.first_number_after()?;
+        match again_from {
+            None if !self.is_writer_gone => return Ok(PastDamage::NotKnown),
+            Some(again_from) if again_from <= expected => return Ok(PastDamage::Nothing),
+            _ => {}
+        }
+        let numbers = expected
+            ..again_from
+                .unwrap_or(u64::MAX)
+                .min(expected.saturating_add(RECORDS_LOST_MAX));
+        let segment = self.segment.as_mut().expect("damage was found in it");
+        Ok(match segment.find(&numbers)? {
+            true => PastDamage::More,
+            false => PastDamage::Nothing,
+        })
+    }
+
+    /// The number of the first record in the segments after this one, but for what each of them begins with.
+    fn first_number_after(&self) -> io::Result<Option<u64>> {
+        for number in segment::numbers(&*self.disk, &self.folder)? {
+            if number <= self.segment_number {
+                continue;
+            }
+            let Ok(file) = self.disk.open(&self.folder.join(segment::name(number))) else {
+                continue;
+            };
+            let mut segment = OpenSegment::new(file);
+            while let Ok(Some(record)) = segment.next() {
+                if record.kind != OPENED {
+                    return Ok(Some(record.number));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The number of the next record if none is missing.
+    fn expected(&self) -> u64 {
+        self.number.map_or(0, |last| last.saturating_add(1))
+    }
+
     /// Whether a record was not read before. Counts what is missing before it.
     fn is_news(&mut self, number: u64) -> bool {
-        let expected = match self.number {
-            Some(last) if number <= last => return false,
-            Some(last) => last + 1,
-            None => 0,
-        };
-        self.holes += u64::from(number != expected);
+        if self.number.is_some_and(|last| number <= last) {
+            return false;
+        }
+        self.holes += u64::from(number != self.expected());
         self.number = Some(number);
         true
     }
@@ -215,6 +294,45 @@ impl OpenSegment {
         Ok(self.take())
     }
 
+    /// Whether nothing is left in it, not even damage, when the last look found no record.
+    fn is_at_its_end(&self) -> bool {
+        self.ahead.is_empty()
+    }
+
+    /// To the next whole record with one of these numbers behind damage; says whether there is one.
+    fn find(&mut self, numbers: &Range<u64>) -> io::Result<bool> {
+        let damage = self.at + self.ahead.start as u64;
+        // Most often the damage is inside a record, and the next one is where it should be.
+        let declared = wanted_bytes(&self.bytes[self.ahead.clone()]);
+        if declared > 0 && self.is_at(damage + declared as u64, numbers)? {
+            return Ok(true);
+        }
+        let mut scanned = vec![0; READ_BYTES];
+        let mut from = damage + 1;
+        loop {
+            let read = self.file.read_at(&mut scanned, from)?;
+            for (at, head) in scanned[..read].windows(HEAD_BYTES).enumerate() {
+                if could_begin(head, numbers) && self.is_at(from + at as u64, numbers)? {
+                    return Ok(true);
+                }
+            }
+            if read < READ_BYTES {
+                return Ok(false);
+            }
+            from += (READ_BYTES - HEAD_BYTES + 1) as u64;
+        }
+    }
+
+    /// Goes to a place in the file; says whether a whole record with one of these numbers is there.
+    fn is_at(&mut self, at: u64, numbers: &Range<u64>) -> io::Result<bool> {
+        self.at = at;
+        self.ahead = 0..0;
+        Ok(self.next()?.is_some_and(|record| {
+            self.ahead.start = record.payload.start - HEAD_BYTES;
+            numbers.contains(&record.number)
+        }))
+    }
+
     fn take(&mut self) -> Option<Record> {
         let frame = frame::take(&self.bytes[self.ahead.clone()])?;
         if frame.payload.len() > ENTRY_BYTES_MAX {
@@ -240,4 +358,10 @@ fn wanted_bytes(bytes: &[u8]) -> usize {
         },
         None => 0,
     }
+}
+
+/// Whether a record with one of these numbers could begin with these bytes.
+fn could_begin(head: &[u8], numbers: &Range<u64>) -> bool {
+    let number = head[8..16].try_into().expect("eight bytes");
+    wanted_bytes(head) > 0 && numbers.contains(&u64::from_le_bytes(number))
 }

@@ -75,9 +75,14 @@ impl Segment {
         !self.is_dead() && self.synced() < self.written()
     }
 
+    /// Nothing more is written.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
     /// Nothing more is to be written or synced.
     pub(super) fn is_over(&self) -> bool {
-        self.is_dead() || (self.is_closed.load(Ordering::Acquire) && !self.is_dirty())
+        self.is_dead() || (self.is_closed() && !self.is_dirty())
     }
 
     /// Adds whole records. After an error it is as it was before, or is so again after the next append.

@@ -17,7 +17,7 @@ pub struct FailingDisk {
 struct Faults {
     /// Bytes that can still be written, at whatever place; more fill the disk.
     room: AtomicU64,
-    /// Calls until one fails, counted down; zero: none does.
+    /// Calls until one fails, counted down; zero: none does, `u64::MAX`: all do.
     writes: AtomicU64,
     syncs: AtomicU64,
     reads: AtomicU64,
@@ -67,6 +67,11 @@ impl FailingDisk {
         self.faults.reads.store(nth, Ordering::Relaxed);
     }
 
+    /// Every read fails (EIO), until told otherwise.
+    pub fn fail_reads(&self) {
+        self.fail_read(u64::MAX);
+    }
+
     /// The nth making of a file from now fails (EIO).
     pub fn fail_creation(&self, nth: u64) {
         self.faults.creations.store(nth, Ordering::Relaxed);
@@ -94,11 +99,12 @@ impl Faults {
 
 /// Counts a call; the one that was told to fails.
 fn count_down(calls: &AtomicU64) -> io::Result<()> {
-    let before = calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |calls| {
-        Some(calls.saturating_sub(1))
+    let before = calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |calls| match calls {
+        u64::MAX => Some(calls),
+        _ => Some(calls.saturating_sub(1)),
     });
     match before {
-        Ok(1) => Err(io::Error::from_raw_os_error(libc::EIO)),
+        Ok(1 | u64::MAX) => Err(io::Error::from_raw_os_error(libc::EIO)),
         _ => Ok(()),
     }
 }
