@@ -123,6 +123,6 @@ impl OpusFile {
         let granules_per_sample = u64::from(48_000 / rate.hz());
         let at = |granules: u64| (granules / granules_per_sample) as usize;
         samples.truncate(at(self.end));
-        samples.split_off(at(self.pre_skip))
+        samples.split_off(at(self.pre_skip).min(samples.len()))
     }
 }
