@@ -3,11 +3,13 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use mixminus::config::{self, Config, ConfigError};
 use mixminus::control::daemon::{READY, ServeError, serve};
-use mixminus::record::{list_spool, recover};
+use mixminus::control::store::object_store;
+use mixminus::record::{Recorder, RecordingState, RecordingStatus, list_spool};
 use mixminus::{demo, load};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
@@ -74,6 +76,9 @@ struct Failed {
 
 /// The caller asked for something that cannot be.
 const MISUSE: u8 = 2;
+
+/// How often `recordings recover` says what it waits for, when that changes.
+const STILL_THERE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
@@ -152,33 +157,51 @@ fn log_to_stderr(config: &Config) {
 }
 
 fn list_recordings(config: &Config) -> Result<(), Failed> {
-    for entry in list_spool(&config.recording.dir).map_err(|error| unreadable(config, &error))? {
-        println!("{entry}");
-    }
+    let entries = list_spool(&config.recording.dir).map_err(|error| unusable(config, &error))?;
+    entries.iter().for_each(|entry| println!("{entry}"));
     Ok(())
 }
 
+/// Finishes what a daemon has left behind, and says what became of it. It takes as long as the object store keeps it
+/// waiting.
 fn recover_recordings(config: &Config) -> Result<(), Failed> {
-    let recovered = recover(&config.recording.dir).map_err(|error| unreadable(config, &error))?;
-    let mut failed = 0;
-    for recording in &recovered {
-        match &recording.outcome {
-            Ok(receipt) => println!(
-                "{}  {} samples at {} Hz",
-                recording.key, receipt.samples, receipt.rate
-            ),
-            Err(error) => {
-                failed += 1;
-                println!("{}  not recovered: {error}", recording.key);
-            }
+    let store = object_store(config).map_err(|error| Failed {
+        status: MISUSE,
+        sentence: error.to_string(),
+    })?;
+    let tell = |status: &RecordingStatus| println!("{status}");
+    let recorder = Recorder::start(&config.recording.dir, Vec::new(), store, Box::new(tell))
+        .map_err(|error| unusable(config, &error))?;
+    let mut waits = Vec::new();
+    while !recorder.wait_until_all_settled(STILL_THERE) {
+        let waiting: Vec<_> = recorder
+            .list()
+            .into_iter()
+            .filter(|status| !status.state.is_settled())
+            .map(|status| status.to_string())
+            .collect();
+        if waiting != waits {
+            waiting.iter().for_each(|line| println!("{line}"));
+            waits = waiting;
         }
     }
-    match failed {
+    let failed = |status: &RecordingStatus| status.state == RecordingState::Failed;
+    match recorder.list().iter().filter(|status| failed(status)).count() {
         0 => Ok(()),
-        _ => Err(Failed {
+        failed => Err(Failed {
             status: 1,
-            sentence: format!("{failed} recordings could not be recovered."),
+            sentence: format!("{failed} of the recordings could not be finished: they stay in the spool."),
         }),
+    }
+}
+
+fn unusable(config: &Config, error: &std::io::Error) -> Failed {
+    Failed {
+        status: 1,
+        sentence: format!(
+            "recording.dir {} cannot be used: {error}.",
+            config.recording.dir.display()
+        ),
     }
 }
 

@@ -20,5 +20,6 @@ pub mod refusal;
 mod requests;
 pub mod service;
 mod state;
+pub mod store;
 mod turns;
 mod views;

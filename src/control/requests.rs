@@ -257,8 +257,9 @@ impl RecordingOptions {
         }
         let credentials = f.text("credentials", 4096)?;
         let rate = sample_rate(f)?.unwrap_or(Rate::Hz16000);
-        let destination = Destination::parse(url.as_deref(), credentials.as_deref(), format.as_deref(), rules)
-            .map_err(|error| Refusal::bad(format!("`{}`: {error}.", f.path(error.field()))))?;
+        let destination =
+            Destination::parse(url.as_deref(), credentials.as_deref(), format.as_deref(), rules)
+                .map_err(|error| Refusal::bad(format!("`{}`: {error}.", f.path(error.field()))))?;
         if credentials.is_some() && destination.credentials.is_none() {
             notes.push("`credentials` are ignored: the destination needs none.".to_owned());
         }

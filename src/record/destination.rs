@@ -10,8 +10,8 @@ use std::net::Ipv4Addr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::image::Format;
 use super::credentials::{Credentials, CredentialsError};
+use super::image::Format;
 
 /// Folders and file below `recording.dir`.
 const PARTS_MAX: usize = 16;

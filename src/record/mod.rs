@@ -48,11 +48,11 @@ mod writer;
 #[cfg(test)]
 mod scratch;
 
-pub use credentials::Credentials;
-pub use destination::{Destination, DestinationError, Rules};
+pub use credentials::{Credentials, CredentialsError, CredentialsFileError};
+pub use destination::{BucketRules, Destination, DestinationError, Rules};
 pub use receipt::{Anchor, Attendee, Receipt, Span, Stretch, TrackReceipt};
 pub use recorder::{Audio, BeginRecording, Begun, RecordError, Recorder, RecorderFigures};
 pub use shelf::{RecordingState, RecordingStatus};
 pub use spool::{Length, SpoolEntry, list_spool};
-pub use store::Store;
+pub use store::{Counts, Encryption, Endpoint, Reason, Store, StoreSettings, Tempo};
 pub use tap::{RecordedFrame, RecordingSlot, TAP_RING_BYTES, TapReceiver, TapSender, tap_ring};

@@ -18,7 +18,7 @@ use super::journal::{Journal, SYNC_INTERVAL, SyncGroup, Syncer};
 use super::note::{Note, Opening};
 use super::orders::{End, Orders};
 use super::receipt::Anchor;
-use super::renderer::{Job, Workshop};
+use super::renderer::{Job, Task, Workshop};
 use super::rendering::Rendering;
 use super::shelf::{RecordingState, RecordingStatus, Shelf};
 use super::spool::{Spool, make_folder};
@@ -164,7 +164,12 @@ impl Recorder {
     ///
     /// `tell` hears each change of state from `finishing` on, in order and on whatever thread it happens. It must only
     /// hand on (`try_send`): it must not wait, nor call the recorder.
-    pub fn start(dir: &Path, rings: Vec<TapReceiver>, store: Option<Store>, tell: Tell) -> io::Result<Recorder> {
+    pub fn start(
+        dir: &Path,
+        rings: Vec<TapReceiver>,
+        store: Option<Store>,
+        tell: Tell,
+    ) -> io::Result<Recorder> {
         Recorder::start_on(Arc::new(LocalDisk), dir, rings, store, tell)
     }
 
@@ -187,12 +192,14 @@ impl Recorder {
         }
         let syncs = SyncGroup::new(disk.clone(), spool.root());
         let ballast = Arc::new(Mutex::new(Ballast::new(disk.clone(), spool.root())));
+        let (to_finisher, tasks) = mpsc::channel();
         let workshop = Arc::new(Workshop {
             spool: spool.clone(),
             shelf: shelf.clone(),
             disk: disk.clone(),
             ballast: ballast.clone(),
-            store,
+            store: store.map(Arc::new),
+            to_finisher,
             arriving: Mutex::default(),
             leftovers: Mutex::default(),
             is_closing: AtomicBool::new(false),
@@ -211,22 +218,26 @@ impl Recorder {
         for leftover in recorder.spool.leftovers()? {
             recorder.workshop.take_up_leftover(leftover);
         }
-        recorder.start_threads(rings, ballast)?;
+        recorder.start_threads(rings, ballast, tasks)?;
         Ok(recorder)
     }
 
-    fn start_threads(&mut self, rings: Vec<TapReceiver>, ballast: Arc<Mutex<Ballast>>) -> io::Result<()> {
+    fn start_threads(
+        &mut self,
+        rings: Vec<TapReceiver>,
+        ballast: Arc<Mutex<Ballast>>,
+        tasks: mpsc::Receiver<Task>,
+    ) -> io::Result<()> {
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let (to_finisher, jobs) = mpsc::channel();
         let workshop = self.workshop.clone();
         threads
             .workers
-            .push(named("record-finish").spawn(move || workshop.finish(jobs))?);
+            .push(named("record-finish").spawn(move || workshop.finish(&tasks))?);
         let workshop = self.workshop.clone();
         threads
             .workers
-            .push(named("record-render").spawn(move || workshop.render(&to_finisher))?);
+            .push(named("record-render").spawn(move || workshop.render())?);
         threads.syncer = Some(Syncer::start(self.syncs.clone(), SYNC_INTERVAL)?);
         let mut writer = Writer::new(rings, self.begun.clone(), self.shelf.clone(), ballast.clone());
         let (no_more, disk, root) = (
@@ -275,7 +286,8 @@ impl Recorder {
             Place::S3 { .. } if self.workshop.store.is_none() => return Err(RecordError::NoStore),
             Place::S3 { .. } => folder.join(format!("mix{}", opening.ending)),
         };
-        let made = self.make(&request, &opening, &folder, &path);
+        let slot = self.shelf.new_slot();
+        let made = self.make(slot, &request, &opening, &folder, &path);
         let (journal, rendering, consignment) = made.map_err(|error| {
             // Nothing half-made stays behind.
             let _ = fs::remove_file(&path);
@@ -283,7 +295,6 @@ impl Recorder {
             RecordError::from(error)
         })?;
 
-        let slot = self.shelf.new_slot();
         let status = RecordingStatus::of(&opening, RecordingState::Recording);
         let orders = Arc::new(Mutex::new(Orders::default()));
         self.shelf
@@ -311,6 +322,7 @@ impl Recorder {
 
     fn make(
         &self,
+        slot: RecordingSlot,
         request: &BeginRecording,
         opening: &Opening,
         folder: &Path,
@@ -324,8 +336,14 @@ impl Recorder {
         let journal = Journal::create(self.syncs.clone(), folder, &serde_json::to_vec(opening)?)?;
         self.disk.sync_folder(self.spool.root())?;
         let written = Arc::new(AtomicBool::new(false));
-        let rendering = Rendering::new(self.disk.clone(), opening.clone(), folder, path.to_owned(), written)?;
-        let consignment = self.workshop.consignment(opening, folder)?;
+        let rendering = Rendering::new(
+            self.disk.clone(),
+            opening.clone(),
+            folder,
+            path.to_owned(),
+            written,
+        )?;
+        let consignment = self.workshop.consignment(slot, opening, folder)?;
         Ok((journal, rendering, consignment))
     }
 
@@ -573,4 +591,3 @@ fn look_at(disk: &dyn Disk, root: &Path, ballast: &Mutex<Ballast>) {
         Err(error) => tracing::warn!(%error, "how full the disk of recordings is cannot be told"),
     }
 }
-

@@ -7,7 +7,7 @@
 //!                          └── again, after an error ──┘
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -68,6 +68,14 @@ impl Job {
     }
 }
 
+/// What the finisher is given to do.
+pub enum Task {
+    /// To end a recording's files and to send them where they belong.
+    Finish(Box<Job>),
+    /// To look how far the store is with a recording.
+    Look(RecordingSlot),
+}
+
 /// What both threads work with.
 pub struct Workshop {
     pub spool: Arc<Spool>,
@@ -75,7 +83,8 @@ pub struct Workshop {
     pub disk: Arc<dyn Disk>,
     pub ballast: Arc<Mutex<Ballast>>,
     /// The way to the object store, where there is one.
-    pub store: Option<Store>,
+    pub store: Option<Arc<Store>>,
+    pub to_finisher: mpsc::Sender<Task>,
     /// Recordings that were begun.
     pub arriving: Mutex<Vec<Job>>,
     /// Recordings that a crash or a shutdown has interrupted.
@@ -120,7 +129,12 @@ impl Workshop {
     }
 
     /// The way of a recording to the object store; `None` for a local one.
-    pub fn consignment(&self, opening: &Opening, folder: &Path) -> io::Result<Option<Consignment>> {
+    pub fn consignment(
+        &self,
+        slot: RecordingSlot,
+        opening: &Opening,
+        folder: &Path,
+    ) -> io::Result<Option<Consignment>> {
         match (&opening.bucket, &self.store) {
             (None, _) => Ok(None),
             (Some(_), None) => Err(io::Error::new(
@@ -128,9 +142,14 @@ impl Workshop {
                 "there is no object store on this daemon: s3.endpoint is empty",
             )),
             (Some(bucket), Some(store)) => {
-                let (shelf, id) = (self.shelf.clone(), opening.recording_id.clone());
-                let tell = move |error| shelf.hindered_by_id(&id, error);
-                Consignment::new(store.clone(), opening.clone(), bucket.clone(), folder, tell).map(Some)
+                let (shelf, finisher) = (self.shelf.clone(), self.to_finisher.clone());
+                let heard = move |hindrance| {
+                    shelf.hindered(slot, hindrance);
+                    // Nobody looks any more: then the next start does.
+                    let _ = finisher.send(Task::Look(slot));
+                };
+                let (opening, bucket) = (opening.clone(), bucket.clone());
+                Consignment::new(store.clone(), opening, bucket, folder, Arc::new(heard)).map(Some)
             }
         }
     }
@@ -158,9 +177,12 @@ impl Workshop {
             self.path_of(&opening, &folder),
             Arc::new(AtomicBool::new(true)),
         );
-        match rendering.and_then(|rendering| Ok((rendering, self.consignment(&opening, &folder)?))) {
+        match rendering.and_then(|rendering| Ok((rendering, self.consignment(slot, &opening, &folder)?))) {
             Ok((rendering, consignment)) => {
-                tracing::info!(recording_id = opening.recording_id, "a recording that was interrupted is finished");
+                tracing::info!(
+                    recording_id = opening.recording_id,
+                    "a recording that was interrupted is finished"
+                );
                 Some(Job::new(slot, rendering, consignment))
             }
             Err(error) => {
@@ -175,7 +197,7 @@ impl Workshop {
     }
 
     /// The thread of the growing files. It ends when the workshop closes; what is not in its place then is in the spool.
-    pub fn render(&self, finisher: &mpsc::Sender<Job>) {
+    pub fn render(&self) {
         let mut jobs: Vec<Job> = Vec::new();
         while !self.is_closing.load(Ordering::Acquire) {
             jobs.append(&mut self.arriving.lock().unwrap_or_else(PoisonError::into_inner));
@@ -191,7 +213,7 @@ impl Workshop {
                 match job.rendering.pass() {
                     Ok(Pass::Complete) => {
                         // Nobody listens any more: then what is not finished stays in the spool.
-                        let _ = finisher.send(job);
+                        let _ = self.to_finisher.send(Task::Finish(Box::new(job)));
                     }
                     Ok(pass) => {
                         is_behind |= pass == Pass::More;
@@ -216,28 +238,95 @@ impl Workshop {
         }
     }
 
-    /// The thread that ends recordings, until nobody sends any more.
-    pub fn finish(self: &Arc<Workshop>, jobs: mpsc::Receiver<Job>) {
-        for mut job in jobs {
-            if self.is_closing.load(Ordering::Acquire) {
-                continue;
-            }
-            match job.rendering.finish() {
-                Ok(()) => self.deliver(job),
-                Err(error @ FinishError::Damaged { .. }) => {
-                    let recording_id = &job.rendering.opening.recording_id;
-                    tracing::error!(recording_id, %error, "a recording's file was damaged and is made anew");
-                    self.try_again(job, &io::Error::new(io::ErrorKind::InvalidData, error), true);
+    /// The thread that ends recordings and sees them off. It ends when the workshop closes; what the store does not have
+    /// then is in the spool.
+    pub fn finish(&self, tasks: &mpsc::Receiver<Task>) {
+        let mut sent: BTreeMap<RecordingSlot, Consignment> = BTreeMap::new();
+        while !self.is_closing.load(Ordering::Acquire) {
+            match tasks.recv_timeout(RETRY) {
+                Ok(Task::Finish(job)) => {
+                    if let Some((slot, consignment)) = self.end(*job) {
+                        sent.insert(slot, consignment);
+                        self.look(slot, &mut sent);
+                    }
                 }
-                Err(FinishError::Io { error, .. }) => self.try_again(job, &error, false),
+                Ok(Task::Look(slot)) => self.look(slot, &mut sent),
+                // What the disk kept from being done is tried again.
+                Err(_) => {
+                    let slots: Vec<_> = sent.keys().copied().collect();
+                    slots.into_iter().for_each(|slot| self.look(slot, &mut sent));
+                }
             }
+        }
+    }
+
+    /// Ends the files of a recording; gives what is left to the store.
+    fn end(&self, mut job: Job) -> Option<(RecordingSlot, Consignment)> {
+        match job.rendering.finish() {
+            Ok(()) => {}
+            Err(error @ FinishError::Damaged { .. }) => {
+                let recording_id = &job.rendering.opening.recording_id;
+                tracing::error!(recording_id, %error, "a recording's file was damaged and is made anew");
+                self.try_again(job, &io::Error::new(io::ErrorKind::InvalidData, error), true);
+                return None;
+            }
+            Err(FinishError::Io { error, .. }) => {
+                self.try_again(job, &error, false);
+                return None;
+            }
+        }
+        if let Some(mut consignment) = job.consignment.take() {
+            consignment.finish(&job.rendering);
+            if let Some(receipt) = consignment.receipt() {
+                self.shelf.uploading(job.slot, receipt);
+            }
+            return Some((job.slot, consignment));
+        }
+        match self.put_in_place(&job.rendering) {
+            Ok(receipt) => {
+                let path = job.rendering.main().path.clone();
+                self.shelf.settled(job.slot, receipt, Some(path), None);
+            }
+            Err(error) => self.try_again(job, &error, false),
+        }
+        None
+    }
+
+    /// Takes the next step with a recording on its way, and takes it out of the spool once it has arrived.
+    fn look(&self, slot: RecordingSlot, sent: &mut BTreeMap<RecordingSlot, Consignment>) {
+        let Some(consignment) = sent.get_mut(&slot) else {
+            return;
+        };
+        match consignment.step() {
+            Ok(None) => {}
+            Ok(Some(receipt)) => {
+                let folder = consignment.folder().to_owned();
+                // Its deliveries hold files of the folder.
+                sent.remove(&slot);
+                let forgotten = self
+                    .spool
+                    .keep_receipt(&receipt)
+                    .and_then(|()| self.spool.forget(&folder));
+                if let Err(error) = forgotten {
+                    // The next start finds out that it was delivered.
+                    let recording_id = &receipt.recording_id;
+                    tracing::warn!(recording_id, %error, "a delivered recording stays in the spool");
+                }
+                self.shelf.settled(slot, receipt, None, None);
+            }
+            Err(error) => self
+                .shelf
+                .hindered(slot, Some(format!("the receipt has to wait: {error}"))),
         }
     }
 
     fn try_again(&self, mut job: Job, error: &io::Error, anew: bool) {
         self.note(&job, Some(error));
         if says_full(error) {
-            self.ballast.lock().unwrap_or_else(PoisonError::into_inner).release();
+            self.ballast
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .release();
         } else {
             job.attempts += 1;
         }
@@ -271,40 +360,6 @@ impl Workshop {
                 self.shelf.hindered(slot, Some(error.to_string()));
             }
         }
-    }
-
-    /// A finished recording goes to its place, or on its way there.
-    fn deliver(self: &Arc<Workshop>, mut job: Job) {
-        let Some(consignment) = job.consignment.take() else {
-            return match self.put_in_place(&job.rendering) {
-                Ok(receipt) => {
-                    let path = job.rendering.main().path.clone();
-                    self.shelf.settled(job.slot, receipt, Some(path), None);
-                }
-                Err(error) => self.try_again(job, &error, false),
-            };
-        };
-        let receipt = job
-            .rendering
-            .receipt(&consignment.key(), consignment.destination());
-        self.shelf.uploading(job.slot, &receipt);
-        let (workshop, slot) = (Arc::clone(self), job.slot);
-        consignment.finish(job.rendering, move |receipt, folder| {
-            workshop.available(slot, receipt, &folder, None);
-        });
-    }
-
-    /// It lies where it belongs: the spool can forget it.
-    pub fn available(&self, slot: RecordingSlot, receipt: Receipt, folder: &Path, path: Option<PathBuf>) {
-        let kept = self
-            .spool
-            .keep_receipt(&receipt)
-            .and_then(|()| self.spool.forget(folder));
-        if let Err(error) = kept {
-            // The next start finds out that it was delivered.
-            tracing::warn!(recording_id = receipt.recording_id, %error, "a delivered recording stays in the spool");
-        }
-        self.shelf.settled(slot, receipt, path, None);
     }
 
     /// The tracks beside the mix, then the receipt; then the spool can forget the recording.
@@ -380,7 +435,9 @@ impl Workshop {
         if let Some(error) = error {
             tracing::warn!(recording_id = job.rendering.opening.recording_id, %error, "a recording's file has to wait");
         }
-        self.shelf
-            .hindered(job.slot, error.map(|error| format!("the file has to wait: {error}")));
+        self.shelf.hindered(
+            job.slot,
+            error.map(|error| format!("the file has to wait: {error}")),
+        );
     }
 }

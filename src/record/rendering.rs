@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::attendance::Attendance;
 use super::disk::Disk;
-use super::image::{Finished, FinishError, Format, Image};
+use super::image::{FinishError, Finished, Format, Image};
 use super::journal::{Entry, Reader, Why};
 use super::note::{Ending, Note, Opening};
 use super::receipt::{Receipt, Stretch, TrackReceipt, rfc3339};
@@ -119,8 +119,13 @@ impl Rendering {
         written: Arc<AtomicBool>,
     ) -> io::Result<Rendering> {
         let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-        let format: Format = opening.format.parse().map_err(|_| invalid("a format of another version"))?;
-        let rate = opening.rate().ok_or_else(|| invalid("a rate of another version"))?;
+        let format: Format = opening
+            .format
+            .parse()
+            .map_err(|_| invalid("a format of another version"))?;
+        let rate = opening
+            .rate()
+            .ok_or_else(|| invalid("a rate of another version"))?;
         Ok(Rendering {
             reader: Reader::open(disk.clone(), folder),
             disk,
@@ -145,7 +150,13 @@ impl Rendering {
 
     /// Begins again with nothing but the journal.
     pub fn again(self) -> io::Result<Rendering> {
-        Rendering::new(self.disk, self.opening, &self.folder, self.main.path, self.written)
+        Rendering::new(
+            self.disk,
+            self.opening,
+            &self.folder,
+            self.main.path,
+            self.written,
+        )
     }
 
     /// Brings the files up to what the journal holds now. After an error it can be called again.
@@ -289,11 +300,7 @@ impl Rendering {
                 self.ending = Some(serde_json::from_slice(json).unwrap_or_default());
                 return Ok(true);
             }
-            Some(Entry::Sound {
-                track,
-                tick,
-                samples,
-            }) => {
+            Some(Entry::Sound { track, tick, samples }) => {
                 let samples: Vec<i16> = samples
                     .as_chunks::<2>()
                     .0

@@ -1,17 +1,18 @@
 //! What is known of every recording, running or over: the one place where states change and are told.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::orders::Orders;
 use super::note::Opening;
+use super::orders::Orders;
 use super::receipt::{Receipt, rfc3339};
 use super::recorder::RecordError;
-use super::spool::destination;
+use super::spool::{Length, destination};
 use super::tap::RecordingSlot;
 
 /// Recordings that run or are being finished at one time. Those on their way to a store do not count: an outage must not
@@ -36,6 +37,24 @@ pub enum RecordingState {
 }
 
 impl RecordingState {
+    pub const ALL: [RecordingState; 5] = [
+        RecordingState::Recording,
+        RecordingState::Finishing,
+        RecordingState::Uploading,
+        RecordingState::Available,
+        RecordingState::Failed,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            RecordingState::Recording => "recording",
+            RecordingState::Finishing => "finishing",
+            RecordingState::Uploading => "uploading",
+            RecordingState::Available => "available",
+            RecordingState::Failed => "failed",
+        }
+    }
+
     /// Nothing will change any more.
     pub fn is_settled(self) -> bool {
         matches!(self, RecordingState::Available | RecordingState::Failed)
@@ -82,6 +101,26 @@ pub struct RecordingStatus {
     pub notifies: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
+}
+
+/// A line for the terminal.
+impl fmt::Display for RecordingStatus {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(
+            f,
+            "{}  {}  {}",
+            self.recording_id,
+            self.destination,
+            self.state.name()
+        )?;
+        if let Some(receipt) = &self.receipt {
+            write!(f, ", {}", Length(receipt))?;
+        }
+        match &self.error {
+            Some(error) => write!(f, ": {error}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl RecordingStatus {
@@ -241,14 +280,6 @@ impl Shelf {
         }
     }
 
-    /// The same, of a recording by its id.
-    pub fn hindered_by_id(&self, recording_id: &str, error: Option<String>) {
-        let slot = self.lock().slots.get(recording_id).copied();
-        if let Some(slot) = slot {
-            self.hindered(slot, error);
-        }
-    }
-
     /// It cannot even be read: it fails with nothing but the reason.
     pub fn given_up(&self, slot: RecordingSlot, error: String) {
         let mut entries = self.lock();
@@ -347,7 +378,8 @@ impl Shelf {
     pub fn wait_until_none(&self, timeout: Duration, state: impl Fn(RecordingState) -> bool) -> bool {
         let waits = |entries: &mut Entries| entries.by_slot.values().any(|entry| state(entry.status.state));
         let waited = self.changed.wait_timeout_while(self.lock(), timeout, waits);
-        let (_, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (entries, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        drop(entries);
         !waited.timed_out()
     }
 

@@ -163,7 +163,10 @@ fn opening_of(disk: &dyn Disk, folder: &Path) -> io::Result<Opening> {
         }
     };
     // Names of folders and of what is in them have to agree: nothing is made or removed by the word of a damaged file.
-    match folder.file_name().is_some_and(|name| name == opening.recording_id.as_str()) {
+    match folder
+        .file_name()
+        .is_some_and(|name| name == opening.recording_id.as_str())
+    {
         true => Ok(opening),
         false => Err(io::Error::new(
             io::ErrorKind::InvalidData,
@@ -177,7 +180,11 @@ fn receipts(root: &Path) -> io::Result<Vec<Receipt>> {
     for item in fs::read_dir(root.join("receipts"))? {
         receipts.extend(receipt::read(&item?.path()));
     }
-    receipts.sort_by(|a, b| a.start.cmp(&b.start).then_with(|| a.recording_id.cmp(&b.recording_id)));
+    receipts.sort_by(|a, b| {
+        a.start
+            .cmp(&b.start)
+            .then_with(|| a.recording_id.cmp(&b.recording_id))
+    });
     Ok(receipts)
 }
 

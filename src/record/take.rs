@@ -483,4 +483,3 @@ impl Take {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-

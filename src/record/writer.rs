@@ -31,7 +31,12 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(rings: Vec<TapReceiver>, begun: Begun, shelf: Arc<Shelf>, ballast: Arc<Mutex<Ballast>>) -> Writer {
+    pub fn new(
+        rings: Vec<TapReceiver>,
+        begun: Begun,
+        shelf: Arc<Shelf>,
+        ballast: Arc<Mutex<Ballast>>,
+    ) -> Writer {
         Writer {
             rings,
             begun,
@@ -46,7 +51,9 @@ impl Writer {
         self.takes.values_mut().for_each(|(take, _)| take.obey());
         for ring in 0..self.rings.len() {
             for _ in 0..FRAMES_PER_ROUND_MAX {
-                let Some(frame) = self.rings[ring].pop() else { break };
+                let Some(frame) = self.rings[ring].pop() else {
+                    break;
+                };
                 self.hear(frame);
             }
         }

@@ -38,6 +38,7 @@ use crate::control::ids::{CallId, ConferenceId};
 use crate::control::process;
 use crate::control::refusal::Refusal;
 use crate::control::state::State;
+use crate::control::store::{StoreError, object_store, recording_rules};
 use crate::control::turns::{PATIENCE, Turns};
 use crate::driver::ports::Ports;
 use crate::driver::{self, Driver, DriverConfig, DriverError};
@@ -94,6 +95,8 @@ struct Answers {
 pub enum StartError {
     #[error(transparent)]
     Driver(#[from] DriverError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("recording.dir {dir} cannot be used: {error}")]
     Recorder { dir: String, error: std::io::Error },
 }
@@ -119,13 +122,16 @@ impl Service {
                 );
             }
         };
-        let recorder =
-            Recorder::start(&config.recording.dir, taps, None, Box::new(tell)).map_err(|error| {
-                StartError::Recorder {
-                    dir: config.recording.dir.display().to_string(),
-                    error,
-                }
-            })?;
+        let recorder = Recorder::start(
+            &config.recording.dir,
+            taps,
+            object_store(&config)?,
+            Box::new(tell),
+        )
+        .map_err(|error| StartError::Recorder {
+            dir: config.recording.dir.display().to_string(),
+            error,
+        })?;
         let inner = Inner {
             driver,
             ports: Ports::new(
@@ -135,7 +141,7 @@ impl Service {
                 config.rtp.port_rest,
             ),
             recorder,
-            recording_rules: Rules::default(),
+            recording_rules: recording_rules(&config),
             events: EventLog::new(config.events.ring),
             state: Mutex::new(State::new(engines, config.engine.legs, config.engine.rooms)),
             legs_in_turn: Turns::new(),

@@ -387,7 +387,10 @@ impl Inner {
             );
         }
         let mut state = self.state();
-        let call = status.call_id.as_deref().and_then(|call| CallId::parse(call).ok());
+        let call = status
+            .call_id
+            .as_deref()
+            .and_then(|call| CallId::parse(call).ok());
         if status.notifies {
             self.tell(&conference, call.as_ref(), kind, fields);
         }

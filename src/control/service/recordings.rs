@@ -102,7 +102,9 @@ impl Service {
         actor: &Actor,
     ) -> Result<Started, Refusal> {
         if options.legs {
-            return Err(Refusal::bad("`tracks`: what one leg is sent is one track; allowed: mix."));
+            return Err(Refusal::bad(
+                "`tracks`: what one leg is sent is one track; allowed: mix.",
+            ));
         }
         let inner = &self.inner;
         let _turn = inner.legs_in_turn.take(call).await?;
@@ -404,7 +406,10 @@ impl Inner {
     }
 
     fn tell_recording(&self, conference: &ConferenceId, kind: &'static str, status: &RecordingStatus) {
-        let call = status.call_id.as_deref().and_then(|call| CallId::parse(call).ok());
+        let call = status
+            .call_id
+            .as_deref()
+            .and_then(|call| CallId::parse(call).ok());
         self.tell(conference, call.as_ref(), kind, recording_fields(status));
     }
 }
@@ -428,9 +433,9 @@ fn refused(error: RecordError) -> Refusal {
         }
         RecordError::NoFolder | RecordError::NoStore => Refusal::bad(format!("`destinationUrl`: {error}.")),
         RecordError::TooMany | RecordError::Stopping => Refusal::unavailable(sentence(&error), 5),
-        RecordError::TakenId
-        | RecordError::TakenName
-        | RecordError::NotRunning => Refusal::conflict(sentence(&error)),
+        RecordError::TakenId | RecordError::TakenName | RecordError::NotRunning => {
+            Refusal::conflict(sentence(&error))
+        }
         RecordError::BadId | RecordError::Disk(_) => {
             tracing::error!(%error, "a recording could not be made");
             Refusal::new(INTERNAL, "The recording's file could not be made.")

@@ -28,8 +28,8 @@ use sums::{PartSums, read_back};
 use wav::WavWriter;
 
 pub use format::{Format, UnknownFormat};
-pub use wav::DATA_BYTES_MAX;
 pub use sums::Finished;
+pub use wav::DATA_BYTES_MAX;
 
 /// The size of the parts in which an image is uploaded; only the last may be shorter. S3 takes none below 5 MiB.
 pub const PART_BYTES: u64 = 5 << 20;
@@ -73,6 +73,11 @@ pub enum FinishError {
         /// The first that differs; counted from zero.
         part: usize,
     },
+}
+
+/// What a whole file at `path` holds that is no image, as a receipt.
+pub fn finished(path: &Path) -> io::Result<Finished> {
+    read_back(&File::open(path)?)
 }
 
 impl Image {
