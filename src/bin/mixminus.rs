@@ -205,14 +205,6 @@ fn unusable(config: &Config, error: &std::io::Error) -> Failed {
     }
 }
 
-fn unreadable(config: &Config, error: &std::io::Error) -> Failed {
-    let dir = config.recording.dir.display();
-    Failed {
-        status: 1,
-        sentence: format!("recording.dir {dir} cannot be read: {error}."),
-    }
-}
-
 impl Configuration {
     fn load(&self) -> Result<Config, Failed> {
         self.read().map_err(|error| Failed {
