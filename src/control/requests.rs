@@ -446,7 +446,7 @@ mod tests {
                 "`recordingOptions.destinationUrl`",
             ),
             (
-                r#""recordingOptions":{"tracks":"mix+legs"}"#,
+                r#""recordingOptions":{"tracks":"all"}"#,
                 "`recordingOptions.tracks`",
             ),
         ] {

@@ -47,6 +47,8 @@ mod writer;
 
 #[cfg(test)]
 mod scratch;
+#[cfg(test)]
+mod test_disk;
 
 pub use credentials::{Credentials, CredentialsError, CredentialsFileError};
 pub use destination::{BucketRules, Destination, DestinationError, Rules};

@@ -443,31 +443,55 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::receipt::{Anchor, Paths};
-    use crate::record::take::Beginning;
-    use crate::{frame::Rate, time::Tick};
 
-    fn receipt(recording_id: String) -> Receipt {
-        let beginning = Beginning {
-            slot: RecordingSlot(0),
-            recording_id,
+    fn opening(recording_id: &str) -> Opening {
+        Opening {
+            recording_id: recording_id.to_owned(),
             conference_id: "room".to_owned(),
+            call_id: None,
+            bucket: None,
+            stem: "a".to_owned(),
+            ending: ".wav".to_owned(),
+            requested_key: None,
+            format: "wav".to_owned(),
+            rate: 8_000,
+            legs: false,
+            has_credentials: false,
+            notifies: true,
+            anchor_tick: 0,
+            anchor_us: 0,
+        }
+    }
+
+    fn receipt(recording_id: &str) -> Receipt {
+        Receipt {
+            recording_id: recording_id.to_owned(),
+            conference_id: "room".to_owned(),
+            call_id: None,
+            destination: "file://a.wav".to_owned(),
             key: "a.wav".to_owned(),
             requested_key: None,
-            paths: Paths::new("".as_ref(), "a", ".wav"),
-            rate: Rate::Hz8000,
-            anchor: Anchor {
-                tick: Tick(0),
-                at: jiff::Timestamp::UNIX_EPOCH,
-            },
-        };
-        beginning.receipt()
+            bytes: 0,
+            sha256: String::new(),
+            samples: 0,
+            format: "wav".to_owned(),
+            rate: 8_000,
+            start: "1970-01-01T00:00:00.000Z".to_owned(),
+            gaps: Vec::new(),
+            gap_samples: 0,
+            pauses: Vec::new(),
+            truncated: false,
+            truncated_because: None,
+            attendance: Vec::new(),
+            tracks: Vec::new(),
+            tracks_refused: Vec::new(),
+        }
     }
 
     fn begin(shelf: &Shelf, recording_id: &str) -> RecordingSlot {
         let slot = shelf.new_slot();
-        let status = RecordingStatus::new(&receipt(recording_id.to_owned()), RecordingState::Recording);
-        shelf.add(slot, status, Some(Arc::default()));
+        let status = RecordingStatus::of(&opening(recording_id), RecordingState::Recording);
+        shelf.add(slot, status, Some(Arc::default()), None);
         slot
     }
 
@@ -485,7 +509,7 @@ mod tests {
             matches!(shelf.admits("one more"), Err(RecordError::TooMany)),
             "what is being finished counts"
         );
-        shelf.settled(slot, receipt("5".to_owned()), None);
+        shelf.settled(slot, receipt("5"), None, None);
         assert!(shelf.admits("one more").is_ok());
         assert!(matches!(shelf.admits("5"), Err(RecordError::TakenId)));
     }
@@ -495,8 +519,8 @@ mod tests {
         let shelf = Shelf::new(Box::new(|_| {}));
         begin(&shelf, "runs");
         for n in 0..SETTLED_MAX + 3 {
-            let status = RecordingStatus::new(&receipt(n.to_string()), RecordingState::Available);
-            shelf.add(shelf.new_slot(), status, None);
+            let status = RecordingStatus::new(&receipt(&n.to_string()), RecordingState::Available);
+            shelf.add(shelf.new_slot(), status, None, None);
         }
         let listed: Vec<_> = shelf
             .list()
@@ -511,14 +535,14 @@ mod tests {
 
     #[test]
     fn a_status_has_the_names_of_the_contract() {
-        let mut status = RecordingStatus::new(&receipt("r".to_owned()), RecordingState::Recording);
+        let mut status = RecordingStatus::of(&opening("r"), RecordingState::Recording);
         status.error = Some("why".to_owned());
         let expected = serde_json::json!({
-            "recordingId": "r", "conferenceId": "room", "state": "recording", "paused": false, "key": "a.wav",
-            "rate": 8000, "start": "1970-01-01T00:00:00.000Z", "bytes": 0, "error": "why",
+            "recordingId": "r", "conferenceId": "room", "state": "recording", "paused": false,
+            "destination": "file://a.wav", "key": "a.wav", "format": "wav", "rate": 8000, "start": "1970-01-01T00:00:00.000Z", "bytes": 0, "error": "why",
         });
         assert_eq!(serde_json::to_value(&status).expect("plain data"), expected);
-        let available = RecordingStatus::new(&receipt("r".to_owned()), RecordingState::Available);
+        let available = RecordingStatus::new(&receipt("r"), RecordingState::Available);
         let json = serde_json::to_value(&available).expect("plain data");
         assert_eq!(
             (&json["state"], &json["receipt"]["recordingId"]),
@@ -534,7 +558,7 @@ mod tests {
             .wait_until_settled("r", Duration::from_millis(1))
             .expect("it is known");
         assert_eq!(waited.state, RecordingState::Recording);
-        shelf.settled(slot, receipt("r".to_owned()), Some("the disk is gone".to_owned()));
+        shelf.settled(slot, receipt("r"), None, Some("the disk is gone".to_owned()));
         let waited = shelf
             .wait_until_settled("r", Duration::from_secs(60))
             .expect("it is known");

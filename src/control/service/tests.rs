@@ -44,7 +44,7 @@ impl Unheard {
     async fn leg(&self, conference: &str, call: &str) -> Result<(), Refusal> {
         let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 5004 RTP/AVP 0\r\n";
         let body = json!({ "conferenceId": conference, "callId": call, "sdp": sdp });
-        let request = CreateLeg::parse(Fields::parse(body.to_string().as_bytes())?)?;
+        let request = CreateLeg::parse(Fields::parse(body.to_string().as_bytes())?, &Rules::default())?;
         self.service.create_leg(request, tester()).await.map(|_| ())
     }
 
