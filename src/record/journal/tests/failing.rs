@@ -290,7 +290,7 @@ fn many_segments_are_synced_together_and_closed_ones_only_until_they_are_safe() 
             Journal::create(group.clone(), &folder, OPENED).unwrap()
         })
         .collect();
-    let mut write = |journals: &mut [Journal]| {
+    let write = |journals: &mut [Journal]| {
         for journal in journals {
             journal.add(&Entry::Note(b"{}")).unwrap();
             journal.write().unwrap();
