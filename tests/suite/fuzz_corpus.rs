@@ -61,6 +61,11 @@ fn every_kept_srtcp_datagram_is_refused_and_every_packet_in_it_comes_back() {
     replay("srtcp", promises::srtcp);
 }
 
+#[test]
+fn every_kept_heap_of_segments_is_read_in_order_and_to_an_end() {
+    replay("journal", promises::journal);
+}
+
 /// Runs `body` on each file of a corpus. The name of the one that fails is printed.
 fn replay(corpus: &str, body: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))

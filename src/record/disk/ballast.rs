@@ -79,3 +79,56 @@ impl Ballast {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::disk::{LocalDisk, Space};
+    use crate::record::scratch::Scratch;
+    use crate::record::test_disk::FailingDisk;
+    use std::os::unix::fs::MetadataExt;
+
+    fn space(available: u64, total: u64) -> Space {
+        Space { available, total }
+    }
+
+    #[test]
+    fn ballast_has_blocks_of_its_own_is_given_up_once_and_taken_again_when_there_is_room() {
+        let scratch = Scratch::new();
+        let disk = FailingDisk::new(Arc::new(LocalDisk));
+        let mut ballast = Ballast::new(Arc::new(disk.clone()), scratch.dir());
+        assert!(!ballast.is_held() && !ballast.release());
+        disk.tell_space(space(64 << 20, 64 << 20));
+        assert!(ballast.restore().unwrap() && ballast.restore().unwrap() && ballast.is_held());
+        let file = std::fs::metadata(scratch.path("ballast")).expect("it is there");
+        assert_eq!((file.len(), file.blocks() * 512 >= 1 << 20), (1 << 20, true));
+
+        assert!(ballast.release() && !ballast.is_held() && !ballast.release());
+        assert!(!scratch.path("ballast").exists());
+        disk.tell_space(space(1 << 30, 10 << 30));
+        assert!(!ballast.restore().unwrap(), "nine tenths are in use");
+        disk.tell_space(space(2 << 30, 10 << 30));
+        assert!(ballast.restore().unwrap());
+        let file = std::fs::metadata(scratch.path("ballast")).expect("it is there");
+        assert_eq!(file.len(), 4 << 20, "no more than that");
+    }
+
+    #[test]
+    fn ballast_that_an_earlier_run_left_is_taken_over_and_none_is_held_that_found_no_room() {
+        let scratch = Scratch::new();
+        let disk = FailingDisk::new(Arc::new(LocalDisk));
+        disk.tell_space(space(64 << 20, 64 << 20));
+        let mut ballast = Ballast::new(Arc::new(disk.clone()), scratch.dir());
+        disk.leave_room(1 << 10);
+        assert_eq!(ballast.restore().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(!ballast.is_held() && !scratch.path("ballast").exists());
+        disk.leave_room(u64::MAX);
+        assert!(ballast.restore().unwrap());
+        let mut again = Ballast::new(Arc::new(disk.clone()), scratch.dir());
+        assert!(again.is_held());
+        disk.make_read_only(true);
+        assert!(!again.release() && again.is_held());
+        disk.make_read_only(false);
+        assert!(again.release());
+    }
+}

@@ -16,7 +16,7 @@
 
 mod append;
 mod entry;
-pub(in crate::record) mod frame;
+pub mod frame;
 mod reader;
 mod segment;
 mod syncer;

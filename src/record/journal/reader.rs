@@ -111,6 +111,11 @@ impl Reader {
         self.is_writer_gone = true;
     }
 
+    /// The number of the record read last: it only rises.
+    pub fn number(&self) -> Option<u64> {
+        self.number
+    }
+
     /// How often records were missing between one and the next.
     pub fn holes(&self) -> u64 {
         self.holes

@@ -1,6 +1,7 @@
 //! Disks that fill up, fail and come back.
 
 use super::*;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_sync_that_fails_ends_a_segment_and_the_next_brings_again_what_was_not_safe() {
@@ -240,14 +241,16 @@ fn a_segment_that_was_to_be_followed_is_not_written_again_when_the_next_cannot_b
     desk.add(1_000);
     desk.journal.sync().unwrap();
     let first = desk.journal.segment().written();
-    desk.disk.leave_room(100);
+    desk.disk.fail_creation(1);
     desk.add(1_000);
+    assert!(matches!(desk.journal.write(), Err(WriteError::Failed(_))));
+    assert_eq!(read(&mut reader), [0]);
+    desk.disk.leave_room(100);
     assert!(matches!(desk.journal.write(), Err(WriteError::Full)));
-    read(&mut reader);
     desk.disk.leave_room(u64::MAX);
     desk.journal.write().unwrap();
     assert_eq!(desk.shadow.open(&segment_path(1)).unwrap().size().unwrap(), first);
-    assert_eq!(desk.segments(), [1, 3]);
+    assert_eq!(desk.segments(), [1, 4]);
     assert_eq!(read(&mut reader), [1]);
 }
 
@@ -290,7 +293,7 @@ fn many_segments_are_synced_together_and_closed_ones_only_until_they_are_safe() 
             Journal::create(group.clone(), &folder, OPENED).unwrap()
         })
         .collect();
-    let mut write = |journals: &mut [Journal]| {
+    let write = |journals: &mut [Journal]| {
         for journal in journals {
             journal.add(&Entry::Note(b"{}")).unwrap();
             journal.write().unwrap();
@@ -315,9 +318,43 @@ fn many_segments_are_synced_together_and_closed_ones_only_until_they_are_safe() 
 }
 
 #[test]
-fn a_syncer_that_is_stopped_has_synced_all() {
-    let desk = &mut Desk::new(u64::MAX);
-    let syncer = Syncer::start(desk.group.clone(), SYNC_INTERVAL).expect("a thread");
+fn what_a_failed_sync_left_unsafe_is_not_forgotten_while_the_disk_is_full() {
+    let mut desk = Desk::new(u64::MAX);
+    (0..100).for_each(|_| desk.add(1_000));
+    desk.journal.write().unwrap();
+    desk.disk.fail_sync(1);
+    desk.disk.leave_room(0);
+    desk.group.round();
+    loop {
+        let samples = samples(desk.added, 1_000);
+        if desk.journal.add(&sound(desk.added, &samples)) == Err(AddError::Crowded) {
+            break;
+        }
+        desk.added += 1;
+        assert!(matches!(desk.journal.write(), Err(WriteError::Full)));
+    }
+    assert!((200..300).contains(&desk.added));
+    assert_eq!(desk.journal.forgotten(), 0);
+    desk.disk.leave_room(u64::MAX);
+    desk.journal.write().unwrap();
+    desk.shadow.remove(&segment_path(1)).unwrap();
+    desk.assert_whole();
+}
+
+/// Longer than any round of a syncer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_syncer_syncs_by_itself_and_once_more_when_it_is_stopped() {
+    let mut desk = Desk::new(u64::MAX);
+    desk.add(640);
+    desk.journal.write().unwrap();
+    let syncer = Syncer::start(desk.group.clone(), PATIENCE * 100).expect("a thread");
+    let deadline = Instant::now() + PATIENCE;
+    while desk.journal.segment().is_dirty() {
+        assert!(Instant::now() < deadline, "it never synced");
+        std::thread::yield_now();
+    }
     desk.add(640);
     desk.journal.write().unwrap();
     syncer.stop();
