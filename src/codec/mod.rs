@@ -503,6 +503,14 @@ impl Encoder {
         }
     }
 
+    /// Asks for what is heard to have the shape of what was said, before any of it is encoded. Without it Opus lifts a
+    /// voice out of its surroundings: it cuts off what is below the voice, which shifts its lowest tones in time.
+    pub fn keep_waveform(&mut self) {
+        if let Encoder::Opus(encoder) = self {
+            encoder.keep_waveform();
+        }
+    }
+
     /// Samples by which the sound is late when it has been encoded and decoded; only Opus tells.
     pub fn lookahead(&mut self) -> Option<usize> {
         match self {

@@ -241,6 +241,23 @@ impl Encoder {
         usize::try_from(bytes).unwrap_or(0)
     }
 
+    /// Only before the first packet. Of speech in 16 kHz and 32 kb/s, the coder of speech leaves the least noise (26 dB
+    /// below it, the transform 19); in 48 kHz and 64 kb/s the transform does, and the two layers of the other way
+    /// would be 40 µs apart.
+    pub(super) fn keep_waveform(&mut self) {
+        let signal = match self.encoding.codec.rate() {
+            Rate::Hz8000 | Rate::Hz16000 => ffi::OPUS_SIGNAL_VOICE,
+            Rate::Hz48000 => ffi::OPUS_SIGNAL_MUSIC,
+        };
+        for (request, value) in [
+            (ffi::OPUS_SET_APPLICATION_REQUEST, ffi::OPUS_APPLICATION_AUDIO),
+            (ffi::OPUS_SET_SIGNAL_REQUEST, signal),
+        ] {
+            let error = self.set(request, value);
+            debug_assert_eq!(error, ffi::OPUS_OK, "an encoder that has not begun takes it");
+        }
+    }
+
     /// Samples by which the decoded sound is late.
     pub(super) fn lookahead(&mut self) -> usize {
         let mut samples: c_int = 0;
