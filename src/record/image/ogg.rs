@@ -51,6 +51,8 @@ impl OggWriter {
             dtx: false,
             loss_percent: 0,
         })?;
+        // Evidence, not a call: the tracks of a room are to add up to its mix.
+        encoder.keep_waveform();
         let pre_skip = encoder.lookahead().unwrap_or(0) as u64 * granules_per_sample(rate);
         let mut writer = OggWriter {
             rate,
