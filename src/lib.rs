@@ -9,6 +9,10 @@
 //! The modules stand in the order a packet meets them. The core (`time` to `engine`) is pure: bytes and the time
 //! go in, bytes and events come out. The shell (`driver` to `load`) owns what can block, fail or surprise.
 
+// Code that the tests here and those outside share names the crate as those outside do.
+#[cfg(test)]
+extern crate self as mixminus;
+
 pub mod frame;
 pub mod id;
 pub mod time;

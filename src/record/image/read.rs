@@ -1,14 +1,14 @@
-//! Reads the files of a recording back, as any player would.
+//! Reads the files of a recording back, as any player would; for tests, those of other crates as well: they take it in
+//! by its path, and so it knows this one by its name.
 
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
+use mixminus::codec::{Codec, Decoder, PAYLOAD_SAMPLES_MAX};
+use mixminus::frame::Rate;
+use mixminus::record::image::Format;
 use ogg::PacketReader;
-
-use super::Format;
-use crate::codec::{Codec, Decoder, PAYLOAD_SAMPLES_MAX};
-use crate::frame::Rate;
 
 /// The sound of a file: rate and samples.
 pub fn read(path: &Path, format: Format) -> (Rate, Vec<i16>) {
