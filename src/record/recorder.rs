@@ -481,6 +481,7 @@ impl Recorder {
         }
         self.no_more.store(true, Ordering::Release);
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let wake = |threads: &[JoinHandle<()>]| threads.iter().for_each(|thread| thread.thread().unpark());
         let join = |thread: JoinHandle<()>| {
             if thread.join().is_err() {
                 tracing::error!("a recorder thread has panicked");
@@ -490,12 +491,14 @@ impl Recorder {
             return;
         };
         join(writer);
+        wake(&threads.workers);
         if !self.shelf.wait_until_none(FINISHING, RecordingState::is_active)
             || !self.shelf.wait_until_none(UPLOADING, |state| !state.is_settled())
         {
             tracing::warn!("recordings are not delivered yet: the next start goes on with them");
         }
-        self.workshop.is_closing.store(true, Ordering::Release);
+        self.workshop.close();
+        wake(&threads.workers);
         threads.workers.drain(..).for_each(join);
         if let Some(syncer) = threads.syncer.take() {
             syncer.stop();

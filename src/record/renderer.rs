@@ -74,6 +74,8 @@ pub enum Task {
     Finish(Box<Job>),
     /// To look how far the store is with a recording.
     Look(RecordingSlot),
+    /// To see that the workshop closes.
+    Close,
 }
 
 /// What both threads work with.
@@ -89,10 +91,17 @@ pub struct Workshop {
     pub arriving: Mutex<Vec<Job>>,
     /// Recordings that a crash or a shutdown has interrupted.
     pub leftovers: Mutex<VecDeque<(RecordingSlot, Leftover)>>,
-    pub is_closing: AtomicBool,
+    pub(super) is_closing: AtomicBool,
 }
 
 impl Workshop {
+    /// From now on nothing more is done; what is not in its place is in the spool.
+    pub fn close(&self) {
+        self.is_closing.store(true, Ordering::Release);
+        // Gone already: then there is nobody to tell.
+        let _ = self.to_finisher.send(Task::Close);
+    }
+
     pub fn take_up(&self, job: Job) {
         self.arriving
             .lock()
@@ -233,7 +242,7 @@ impl Workshop {
             }
             // With many running recordings leftovers wait for them.
             if !is_behind || jobs.len() >= JOBS_BEFORE_LEFTOVERS {
-                thread::sleep(INTERVAL);
+                thread::park_timeout(INTERVAL);
             }
         }
     }
@@ -251,6 +260,7 @@ impl Workshop {
                     }
                 }
                 Ok(Task::Look(slot)) => self.look(slot, &mut sent),
+                Ok(Task::Close) => {}
                 // What the disk kept from being done is tried again.
                 Err(_) => {
                     let slots: Vec<_> = sent.keys().copied().collect();
