@@ -1,5 +1,7 @@
 //! Figures in Prometheus' text form (version 0.0.4). Every series is there from the start, at zero.
 
+mod recordings;
+
 use std::fmt::{Display, Write};
 
 use crate::control::process;
@@ -273,12 +275,7 @@ pub fn render(figures: &Figures) -> String {
         "1 where touched memory is never paged out.",
         u8::from(figures.memory_locked),
     );
-    page.one(
-        "mixminus_recordings",
-        "gauge",
-        "Rooms being recorded.",
-        figures.recordings,
-    );
+    recordings::render(&mut page, &figures.recordings);
     page.one(
         "mixminus_ports_free",
         "gauge",
@@ -401,6 +398,7 @@ mod tests {
     use super::*;
     use crate::driver::ports::Unused;
     use crate::leg::LegDelay;
+    use crate::record::RecorderFigures;
     use std::collections::BTreeMap;
 
     #[test]
@@ -427,7 +425,7 @@ mod tests {
             memory_locked: false,
             rooms: 3,
             legs_by_codec: BTreeMap::from([("PCMU", 2)]),
-            recordings: 0,
+            recordings: RecorderFigures::default(),
             ports: Unused {
                 free: 1,
                 resting: 0,
@@ -456,6 +454,9 @@ mod tests {
             "mixminus_one_way_total{direction=\"out\"} 0",
             "mixminus_media_timeouts_total 2",
             "mixminus_realtime{engine=\"1\"} 0",
+            "mixminus_recordings{state=\"uploading\"} 0",
+            "mixminus_recording_sync_failures_total 0",
+            "mixminus_store_failures_total{reason=\"denied\"} 0",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");
         }

@@ -22,7 +22,7 @@ use super::renderer::{Job, Task, Workshop};
 use super::rendering::Rendering;
 use super::shelf::{RecordingState, RecordingStatus, Shelf};
 use super::spool::{Spool, make_folder};
-use super::store::Store;
+use super::store::{Counts, Store};
 use super::take::Take;
 use super::tap::TapReceiver;
 use super::writer::{self, Writer};
@@ -132,6 +132,8 @@ pub struct RecorderFigures {
     pub late_syncs: u64,
     /// Of the disk below `recording.dir`.
     pub space: Option<Space>,
+    /// `None` where there is no object store.
+    pub store: Option<Counts>,
 }
 
 /// Owns the recorder's threads. Dropped, it finishes what runs; [`Recorder::stop`] says when that is done.
@@ -458,6 +460,7 @@ impl Recorder {
             sync_failures: self.syncs.failures(),
             late_syncs: self.syncs.late_rounds(),
             space: self.disk.space(self.spool.root()).ok(),
+            store: self.workshop.store.as_ref().map(|store| store.counts()),
         }
     }
 

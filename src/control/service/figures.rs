@@ -9,6 +9,7 @@ use super::{Service, locked};
 use crate::driver::Command;
 use crate::driver::ports::Unused;
 use crate::engine::{self, EngineStats};
+use crate::record::RecorderFigures;
 
 /// An engine that has not answered by then shows its last figures.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -21,7 +22,7 @@ pub struct Figures {
     pub rooms: usize,
     /// By the codec we send; `none` where nothing is agreed.
     pub legs_by_codec: BTreeMap<&'static str, usize>,
-    pub recordings: usize,
+    pub recordings: RecorderFigures,
     pub ports: Unused,
     pub is_draining: bool,
 }
@@ -55,6 +56,7 @@ impl Service {
             }
             locked(&inner.answers.engines).remove(&number);
         }
+        let recordings = inner.recorder.figures();
         let state = inner.state();
         let names = ["PCMU", "PCMA", "G722", "G729", "iLBC", "L16", "opus", "none"];
         let mut legs_by_codec = BTreeMap::from(names.map(|name| (name, 0)));
@@ -69,11 +71,7 @@ impl Service {
             memory_locked: inner.driver.memory_locked(),
             rooms: state.rooms.len(),
             legs_by_codec,
-            recordings: state
-                .rooms
-                .values()
-                .filter(|room| room.recording.is_some())
-                .count(),
+            recordings,
             ports: inner.ports.unused(),
             is_draining: state.is_draining,
         }

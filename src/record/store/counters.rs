@@ -31,6 +31,12 @@ pub struct Counts {
     pub failures: Vec<(&'static str, u64)>,
 }
 
+impl Default for Counts {
+    fn default() -> Counts {
+        Counters::default().read()
+    }
+}
+
 impl Counters {
     pub fn failed(&self, reason: Reason) {
         add(&self.failures[reason as usize], 1);
