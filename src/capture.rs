@@ -86,7 +86,7 @@ impl Line {
             signal = whole;
         }
         if changes_rate {
-            self.resampler = Resampler::resting_at(rate, to, signal[0]);
+            self.resampler = Resampler::resting_at(rate, to, self.last_in);
         }
         self.last_in = signal[signal.len() - 1];
         self.resampler.process(signal, frame);

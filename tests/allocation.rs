@@ -231,10 +231,11 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
     let recording = Recording {
         slot: RecordingSlot(0),
         rate: Rate::Hz16000,
-        legs: false,
+        legs: true,
     };
     let mut chance = fastrand::Rng::with_seed(1);
     let mut reports = 0;
+    let mut tracks = std::collections::BTreeSet::new();
     let mut datagram = vec![0; 8_192];
     let mut frame = [0.0; FRAME_SAMPLES_MAX];
     for number in 0..1_500_u64 {
@@ -299,9 +300,28 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
                 &mut out,
             );
         }
+        if number % 200 == 120 {
+            // A talker and a listener, one after the other, and the room's own recording with them.
+            let leg = LegId(chance.u32(0..talkers.len() as u32));
+            let recording = (number % 400 == 120).then_some(Recording {
+                slot: RecordingSlot(1),
+                legs: false,
+                ..recording
+            });
+            let on = chance.bool();
+            let change = RoomChange::PauseRecording(on);
+            let room = RoomId(0);
+            let ((), caught) = allocations(|| {
+                engine.apply(Command::RecordLeg { leg, recording }, &mut out);
+                engine.apply(Command::PauseLegRecording { leg, on }, &mut out);
+                engine.apply(Command::ChangeRoom { room, change }, &mut out);
+            });
+            assert_eq!(caught, 0, "to record a leg takes no memory");
+        }
         out.events().for_each(drop);
         let ((), caught) = allocations(|| engine.tick_room(RoomId(0), tick, now, &mut out));
         assert_eq!(caught, 0, "tick {number} allocates nothing");
+        tracks.extend(out.tapped().map(|tapped| tapped.track));
         reports += out.datagrams().filter(|(_, datagram)| is_rtcp(datagram)).count();
         out.events().for_each(drop);
         out.clear();
@@ -316,6 +336,7 @@ fn receiving_and_ticking_never_allocate_whatever_happens_in_the_room() {
         );
     }
     assert!(reports > 30 * 4, "reports were among it: {reports}");
+    assert_eq!(tracks.len(), 31, "the mix and every leg were recorded");
     let now = Time::from_millis(1_501 * 20);
     let ((), caught) = allocations(|| engine.tick_room(RoomId(0), Tick(1_501), now, &mut out));
     assert_eq!(

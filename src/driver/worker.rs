@@ -262,3 +262,60 @@ fn arrival_of(received: &Received, now: Time, from_realtime: i64) -> Time {
 fn step_at(time: Time) -> u64 {
     time.as_nanos() / (TICK.as_nanos() as u64 / PHASES as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::Recording;
+    use crate::engine::{Command as Order, EngineLimits};
+    use crate::frame::Rate;
+    use crate::id::RecordingSlot;
+    use crate::record::tap_ring;
+    use crate::room::{Room, RoomChange, RoomSettings};
+
+    #[test]
+    fn frames_that_find_the_ring_full_are_counted_and_later_ones_carry_their_own_ticks() {
+        // Four frames of silence.
+        let (tap, mut frames) = tap_ring(100);
+        let mut worker = Worker {
+            engine: Engine::new(EngineLimits { legs: 1, rooms: 1 }),
+            sockets: Box::new([None]),
+            rtcp: RtcpPoll::new().expect("an epoll set"),
+            outbox: Outbox::new(1),
+            clock: Clock::start(),
+            commands: Arc::new(ArrayQueue::new(8)),
+            events: Arc::new(ArrayQueue::new(8)),
+            reserved: 4,
+            tap,
+            stopping: Arc::default(),
+            buffer: Box::new([0; DATAGRAM_BYTES_MAX]),
+        };
+        let room = RoomId(0);
+        let recording = Recording {
+            slot: RecordingSlot(5),
+            rate: Rate::Hz8000,
+            legs: true,
+        };
+        for order in [
+            Order::Open {
+                room,
+                state: Room::new(RoomSettings::default()),
+            },
+            Order::ChangeRoom {
+                room,
+                change: RoomChange::Record(Some(recording)),
+            },
+        ] {
+            assert!(worker.commands.push(Command::Engine(order)).is_ok());
+        }
+        let mut ticks = |ticks: std::ops::Range<u64>| {
+            for tick in ticks {
+                worker.run_phase(Tick(tick), 0);
+            }
+            let popped = std::iter::from_fn(|| frames.pop()).map(|frame| frame.tick.0);
+            (popped.collect(), worker.engine.stats().recorded_frames_lost)
+        };
+        assert_eq!(ticks(10..17), (vec![10, 11, 12, 13], 3));
+        assert_eq!(ticks(17..20), (vec![17, 18, 19], 3));
+    }
+}

@@ -9,6 +9,7 @@ mod fuzz_corpus;
 mod impaired;
 mod loopback;
 mod one_way;
+mod recording_exactness;
 mod reports;
 mod simulation;
 mod sound;
