@@ -61,6 +61,11 @@ fn every_kept_srtcp_datagram_is_refused_and_every_packet_in_it_comes_back() {
     replay("srtcp", promises::srtcp);
 }
 
+#[test]
+fn every_kept_destination_stays_where_it_may_be_and_keeps_its_secret() {
+    replay("destination", promises::destination);
+}
+
 /// Runs `body` on each file of a corpus. The name of the one that fails is printed.
 fn replay(corpus: &str, body: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))

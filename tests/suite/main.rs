@@ -12,6 +12,7 @@ mod one_way;
 mod reports;
 mod simulation;
 mod sound;
+mod store;
 mod storms;
 mod strangers;
 mod streams;
