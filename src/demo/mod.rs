@@ -8,9 +8,12 @@ pub mod check;
 pub mod daemon;
 pub mod judge;
 pub mod keys;
+pub mod object_store;
 pub mod script;
 pub mod sound;
 pub mod stage;
+
+pub use object_store::ObjectStore;
 
 use std::fs;
 use std::io;

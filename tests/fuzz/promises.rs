@@ -19,6 +19,11 @@ mod network;
 mod reports;
 
 pub use journal::journal;
+mod destination;
+mod network;
+mod reports;
+
+pub use destination::destination;
 pub use network::{header_extension, playout, rtcp, rtp};
 pub use reports::reports;
 

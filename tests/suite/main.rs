@@ -13,6 +13,7 @@ mod recording_exactness;
 mod reports;
 mod simulation;
 mod sound;
+mod store;
 mod storms;
 mod strangers;
 mod streams;

@@ -102,3 +102,73 @@ pub fn read(bytes: &[u8]) -> (Recalled, u64, u64) {
     }
     (recalled, end as u64, number)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::scratch::Scratch;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn part(number: u32) -> Entry {
+        Entry::Part {
+            number,
+            etag: "etag".to_owned(),
+            crc32c: 7,
+        }
+    }
+
+    #[test]
+    fn entries_come_back_and_others_follow_them() {
+        let scratch = Scratch::new();
+        let path = scratch.path("a.delivery");
+        let (mut log, recalled) = Log::open(&path).unwrap();
+        assert_eq!(recalled, Recalled::default());
+        log.append(&[part(1), part(2)]).unwrap();
+        let (mut log, recalled) = Log::open(&path).unwrap();
+        assert_eq!(recalled.entries, [part(1), part(2)]);
+        log.append(&[Entry::Completing]).unwrap();
+        let (_, recalled) = Log::open(&path).unwrap();
+        assert_eq!(recalled.entries, [part(1), part(2), Entry::Completing]);
+        assert!(!recalled.is_damaged);
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_torn_record_is_no_damage_and_is_overwritten() {
+        let scratch = Scratch::new();
+        let path = scratch.path("a.delivery");
+        let (mut log, _) = Log::open(&path).unwrap();
+        log.append(&[part(1), part(2)]).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let first = frame::take(&whole).unwrap().bytes();
+        for length in first..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let (mut log, recalled) = Log::open(&path).unwrap();
+            assert_eq!((recalled.entries, recalled.is_damaged), (vec![part(1)], false));
+            log.append(&[part(3)]).unwrap();
+            let (_, recalled) = Log::open(&path).unwrap();
+            assert_eq!(
+                (recalled.entries, recalled.is_damaged),
+                (vec![part(1), part(3)], false)
+            );
+        }
+    }
+
+    #[test]
+    fn a_record_damaged_in_the_middle_is_skipped_and_said() {
+        let scratch = Scratch::new();
+        let path = scratch.path("a.delivery");
+        let (mut log, _) = Log::open(&path).unwrap();
+        log.append(&[part(1), part(2), part(3)]).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let first = frame::take(&bytes).unwrap().bytes();
+        bytes[first + 30] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let (_, recalled) = Log::open(&path).unwrap();
+        assert_eq!(
+            (recalled.entries, recalled.is_damaged),
+            (vec![part(1), part(3)], true)
+        );
+    }
+}

@@ -517,3 +517,6 @@ fn parts(progress: &Progress) -> impl Iterator<Item = (u32, Range<u64>)> + use<>
 fn is_stable(part: &Range<u64>, progress: &Progress) -> bool {
     progress.finished.is_some() || (progress.stable.start <= part.start && part.end <= progress.stable.end)
 }
+
+#[cfg(test)]
+mod tests;

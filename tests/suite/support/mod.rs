@@ -1,3 +1,4 @@
+pub mod fault_proxy;
 pub mod http;
 pub mod keys;
 pub mod phone;
