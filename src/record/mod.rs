@@ -51,10 +51,13 @@ mod scratch;
 mod test_disk;
 
 pub use credentials::{Credentials, CredentialsError, CredentialsFileError};
-pub use destination::{BucketRules, Destination, DestinationError, Rules};
+pub use destination::{BucketRules, Destination, DestinationError, Place, Rules};
 pub use receipt::{Anchor, Attendee, Receipt, Span, Stretch, TrackReceipt};
 pub use recorder::{Audio, BeginRecording, Begun, RecordError, Recorder, RecorderFigures};
 pub use shelf::{RecordingState, RecordingStatus};
 pub use spool::{Length, SpoolEntry, list_spool};
-pub use store::{Counts, Encryption, Endpoint, Reason, Store, StoreSettings, Tempo};
+pub use store::{
+    Counts, Delivered, Delivery, DeliveryStatus, Encryption, Endpoint, Finished, Object, PART_BYTES,
+    Progress, Reason, Store, StoreSettings, Tempo,
+};
 pub use tap::{RecordedFrame, RecordingSlot, TAP_RING_BYTES, TapReceiver, TapSender, tap_ring};

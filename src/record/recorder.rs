@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::consignment::Consignment;
 use super::destination::{Destination, Place};
 use super::disk::{Ballast, Disk, LocalDisk, Space};
-use super::image::{DATA_BYTES_MAX, Format};
+use super::image::Format;
 use super::journal::{Journal, SYNC_INTERVAL, SyncGroup, Syncer};
 use super::note::{Note, Opening};
 use super::orders::{End, Orders};
@@ -301,10 +301,7 @@ impl Recorder {
         let orders = Arc::new(Mutex::new(Orders::default()));
         self.shelf
             .add(slot, status.clone(), Some(orders.clone()), Some(path));
-        let samples_max = match rendering.format {
-            Format::Wav => DATA_BYTES_MAX / 2,
-            Format::Ogg | Format::Flac => u64::MAX,
-        };
+        let samples_max = rendering.format.samples_max();
         let take = Take::new(
             slot,
             request.recording_id,

@@ -92,10 +92,6 @@ impl Spool {
         }
     }
 
-    pub fn receipt(&self, recording_id: &str) -> Option<Receipt> {
-        receipt::read(&self.receipt_path(recording_id))
-    }
-
     fn receipt_path(&self, recording_id: &str) -> PathBuf {
         self.root.join("receipts").join(format!("{recording_id}.json"))
     }

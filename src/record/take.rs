@@ -324,12 +324,6 @@ impl Take {
         self.trouble.as_deref()
     }
 
-    /// Samples of the main track up to now.
-    #[cfg(test)]
-    pub fn samples(&self) -> u64 {
-        self.samples
-    }
-
     fn put_ending(&mut self) -> Result<(), WriteError> {
         let ending = Ending {
             truncated_because: self.trouble.clone(),
@@ -467,7 +461,7 @@ impl Take {
         let samples = self.samples + ticks * self.rate.samples_per_tick() as u64;
         if samples > self.samples_max {
             self.trouble
-                .get_or_insert("the file has reached the 4 GiB a WAV file can have".to_owned());
+                .get_or_insert("the file has become as long as its format or an upload allows".to_owned());
         }
         samples <= self.samples_max
     }

@@ -1,6 +1,6 @@
 //! What a request says of where its recording goes: URL, credentials and format, a line each.
 
-use mixminus::record::{BucketRules, Credentials, Destination, DestinationRules, Place};
+use mixminus::record::{BucketRules, Credentials, Destination, Place, Rules};
 
 /// Whatever is asked for, the key stays below its folder or in its bucket, and no secret is told.
 pub fn destination(bytes: &[u8]) {
@@ -9,9 +9,9 @@ pub fn destination(bytes: &[u8]) {
     };
     let mut lines = text.splitn(3, '\n');
     let (url, credentials, format) = (lines.next(), lines.next(), lines.next());
-    let rules = DestinationRules {
+    let rules = Rules {
         s3: Some(BucketRules::default()),
-        ..DestinationRules::default()
+        ..Rules::default()
     };
     let mut said = String::new();
     match Destination::parse(url, credentials, format, &rules) {

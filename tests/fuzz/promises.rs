@@ -14,16 +14,13 @@ use mixminus::sdp::{self, Agreed, Codecs, FORMATS_MAX, LocalMedia, Order, SdpErr
 use mixminus::srtp::{MasterKey, RTCP_OVERHEAD_MAX, Receiver, Sender, Suite};
 use mixminus::time::Time;
 
+mod destination;
 mod journal;
 mod network;
 mod reports;
 
-pub use journal::journal;
-mod destination;
-mod network;
-mod reports;
-
 pub use destination::destination;
+pub use journal::journal;
 pub use network::{header_extension, playout, rtcp, rtp};
 pub use reports::reports;
 

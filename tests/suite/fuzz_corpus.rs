@@ -64,6 +64,9 @@ fn every_kept_srtcp_datagram_is_refused_and_every_packet_in_it_comes_back() {
 #[test]
 fn every_kept_heap_of_segments_is_read_in_order_and_to_an_end() {
     replay("journal", promises::journal);
+}
+
+#[test]
 fn every_kept_destination_stays_where_it_may_be_and_keeps_its_secret() {
     replay("destination", promises::destination);
 }

@@ -4,7 +4,11 @@ use super::Page;
 use crate::record::{Counts, RecorderFigures, RecordingState};
 
 pub fn render(page: &mut Page, figures: &RecorderFigures) {
-    page.family("mixminus_recordings", "gauge", "Recordings that are known, by state.");
+    page.family(
+        "mixminus_recordings",
+        "gauge",
+        "Recordings that are known, by state.",
+    );
     for state in RecordingState::ALL {
         let count = figures.recordings.get(&state).copied().unwrap_or(0);
         page.sample("mixminus_recordings", &[("state", state.name())], count);

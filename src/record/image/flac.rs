@@ -125,10 +125,6 @@ impl FlacWriter {
         self.samples + self.block.len() as u64
     }
 
-    pub fn is_full(&self) -> bool {
-        self.samples() + self.rate.samples_per_tick() as u64 > SAMPLES_MAX
-    }
-
     /// Where a number is zero it is not known (§8.2).
     pub fn header(&self) -> [u8; HEADER_BYTES as usize] {
         const LAST_BLOCK: u8 = 0x80;

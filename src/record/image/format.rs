@@ -2,6 +2,9 @@
 
 use std::str::FromStr;
 
+use super::wav::DATA_BYTES_MAX;
+use super::{PART_BYTES, PARTS_MAX};
+
 use thiserror::Error;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,6 +39,17 @@ impl Format {
             Format::Wav => "audio/wav",
             Format::Ogg => "audio/ogg; codecs=opus",
             Format::Flac => "audio/flac",
+        }
+    }
+}
+
+impl Format {
+    /// Samples that an image can have: a WAV file has sizes of 32 bits, and what is uploaded as many parts as S3 takes.
+    /// No encoder makes more than three bytes of a sample.
+    pub const fn samples_max(self) -> u64 {
+        match self {
+            Format::Wav => DATA_BYTES_MAX / 2,
+            Format::Ogg | Format::Flac => PARTS_MAX * PART_BYTES / 3,
         }
     }
 }

@@ -29,17 +29,12 @@ use wav::WavWriter;
 
 pub use format::{Format, UnknownFormat};
 pub use sums::Finished;
-pub use wav::DATA_BYTES_MAX;
 
 /// The size of the parts in which an image is uploaded; only the last may be shorter. S3 takes none below 5 MiB.
 pub const PART_BYTES: u64 = 5 << 20;
 
-/// S3 takes no more parts of one object; an image that would have more is full.
+/// S3 takes no more parts of one object.
 const PARTS_MAX: u64 = 10_000;
-
-/// The most bytes that a tick adds to an image of any format, with all that it may bring to an end: a page of Ogg, a
-/// block of FLAC.
-const TICK_BYTES_MAX: u64 = 256 * 1_024;
 
 /// A growing file. First [`Image::append`], then [`Image::write`], then at times [`Image::publish`], over and over;
 /// [`Image::finish`] at the end.
@@ -181,16 +176,6 @@ impl Image {
     /// The CRC-32C of a part of [`PART_BYTES`], counted from zero, that lies wholly within [`Image::stable`].
     pub fn part_crc32c(&self, part: usize) -> Option<u32> {
         self.sums.stable(part)
-    }
-
-    /// Whether another tick might pass what the format, or an upload, can hold.
-    pub fn is_full(&self) -> bool {
-        let is_format_full = match &self.writer {
-            Writer::Wav(writer) => writer.is_full(),
-            Writer::Flac(writer) => writer.is_full(),
-            Writer::Ogg(_) => false,
-        };
-        is_format_full || self.bytes() + TICK_BYTES_MAX > PARTS_MAX * PART_BYTES
     }
 
     /// Encodes and writes the rest and the last header, brings the file to the disk and reads all of it.

@@ -419,16 +419,6 @@ fn silence_stays_silent_and_small_and_the_voice_after_it_is_whole() {
 }
 
 #[test]
-fn an_image_is_full_before_its_format_or_its_upload_is() {
-    let mut growing = Growing::new(Format::Ogg, Rate::Hz16000);
-    assert!(!growing.image.is_full());
-    growing.image.sums = PartSums::new(PARTS_MAX * PART_BYTES - TICK_BYTES_MAX - growing.image.bytes());
-    assert!(!growing.image.is_full());
-    growing.image.append(&voice(Rate::Hz16000, 16_000));
-    assert!(growing.image.is_full());
-}
-
-#[test]
 fn an_image_begins_anew_in_a_file_that_held_something() {
     let samples = voice(Rate::Hz8000, 20_000);
     for format in Format::ALL {

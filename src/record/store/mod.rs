@@ -37,11 +37,7 @@ pub use answer::Reason;
 pub use counters::{Counters, Counts};
 pub use retry::Tempo;
 
-/// Bytes of a part, but for the last: what S3 asks for at least.
-pub const PART_BYTES: u64 = 5 << 20;
-
-/// Bytes of the largest file that can go up in parts: S3 takes 10,000.
-pub const OBJECT_BYTES_MAX: u64 = 10_000 * PART_BYTES;
+pub use super::image::PART_BYTES;
 
 /// Bodies in memory at once, in the whole daemon.
 const BODIES_MAX: usize = 4;
