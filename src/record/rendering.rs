@@ -164,6 +164,9 @@ impl Rendering {
         self.write()?;
         // Read before the journal is: what was written before this was set is read then.
         let is_written = self.written.load(Ordering::Acquire);
+        if is_written {
+            self.reader.writer_is_gone();
+        }
         for _ in 0..ENTRIES_PER_PASS_MAX {
             if !self.take_entry()? {
                 self.write()?;

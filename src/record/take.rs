@@ -477,3 +477,6 @@ impl Take {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use super::syncer::SyncGroup;
 const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// Bytes of records kept in memory: those not written yet, and those written but not known to be synced.
-const TAIL_BYTES_MAX: usize = 256 << 10;
+const TAIL_BYTES_MAX: usize = 128 << 10;
 
 /// Room beyond that for what is not of the timeline: it cannot be told again as lost.
 const RESERVE_BYTES: usize = 64 << 10;
