@@ -84,9 +84,11 @@ struct Answers {
     legs: Mutex<HashMap<u64, oneshot::Sender<Box<LegReport>>>>,
     engines: Mutex<HashMap<u64, oneshot::Sender<Box<EngineStats>>>>,
     recordings_off: Mutex<HashMap<u32, oneshot::Sender<()>>>,
-    /// `None`: it ended instead.
-    recordings_paused: Mutex<HashMap<u32, oneshot::Sender<Option<Result<(), RecordError>>>>>,
+    recordings_paused: Mutex<HashMap<u32, oneshot::Sender<PauseNoted>>>,
 }
+
+/// What the recorder says to a pause that is in force, or to its end; `None`: the recording ended instead.
+type PauseNoted = Option<Result<(), RecordError>>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
