@@ -234,7 +234,7 @@ pub fn render(figures: &Figures) -> String {
         (
             "mixminus_recorded_frames_lost_total",
             "counter",
-            "Frames that found the recorder's queue full.",
+            "Frames that found the recorder's ring full.",
             |engine| engine.recorded_frames_lost,
         ),
         (

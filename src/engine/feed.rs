@@ -181,7 +181,7 @@ pub(super) fn feed_all(
                     } = &mut *scratch;
                     let signal = match seat.heard {
                         Heard::Mix => Some(&*mix),
-                        Heard::Music(piece) => Some(&*render(piece, rate, tick, music, music_ready)),
+                        Heard::Music(piece) => Some(render(piece, rate, tick, music, music_ready)),
                         Heard::Silence => None,
                     };
                     let signal = signal.map(|signal| &signal[..samples]);

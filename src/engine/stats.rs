@@ -45,7 +45,7 @@ pub struct EngineStats {
     pub digits_lost: u64,
     /// Events that found the queue full.
     pub events_lost: u64,
-    /// Recorded frames that found the recorder's queue full.
+    /// Recorded frames that found the recorder's ring full.
     pub recorded_frames_lost: u64,
     /// Packets that the socket did not take.
     pub send_errors: u64,
