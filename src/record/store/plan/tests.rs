@@ -626,7 +626,6 @@ fn a_small_object_without_an_answer_is_ours_when_it_has_our_bytes() {
     for (said, key) in [
         (Some(Reason::Taken), "calls/talk~id-7.wav"),
         (Some(Reason::Unsupported), KEY),
-        (Some(Reason::Denied), KEY),
         (None, KEY),
     ] {
         let mut desk = Desk::new(finished(7));
@@ -643,6 +642,27 @@ fn a_small_object_without_an_answer_is_ours_when_it_has_our_bytes() {
         }
         assert_eq!(desk.delivered().key, key, "{said:?}");
     }
+}
+
+#[test]
+fn who_may_write_but_not_compare_has_delivered_and_who_may_nothing_has_not() {
+    let mut writer = Desk::new(finished(7));
+    writer.refuse(Reason::Unanswered);
+    for _ in 0..PROOFS_DENIED_MAX {
+        assert_eq!(writer.refuse(Reason::Taken), format!("put {KEY}"));
+        assert_eq!(writer.refuse(Reason::Denied), format!("proof of {KEY}"));
+    }
+    assert_eq!(writer.delivered().key, KEY);
+    let mut nobody = Desk::new(finished(7));
+    nobody.refuse(Reason::Unanswered);
+    nobody.refuse(Reason::Taken);
+    assert_eq!(nobody.refuse(Reason::Denied), format!("proof of {KEY}"));
+    for _ in 0..20 {
+        assert_eq!(nobody.refuse(Reason::Denied), format!("put {KEY}"));
+    }
+    nobody.refuse(Reason::Taken);
+    assert_eq!(nobody.refuse(Reason::Taken), format!("proof of {KEY}"));
+    assert_eq!(nobody.stored(), "put calls/talk~id-7.wav");
 }
 
 #[test]
