@@ -170,7 +170,7 @@ fn a_recording_is_the_sound_and_a_receipt_that_vouches_for_it() {
 fn without_a_name_it_gets_one_of_ours() {
     let studio = Studio::new();
     let begun = studio.begin("id-1", "file://").unwrap();
-    assert_eq!(begun.status.key, "20260102030405_room_1_id-1.wav");
+    assert_eq!(begun.status.key, "20260102030405_mixminus_room_1.wav");
 }
 
 #[test]

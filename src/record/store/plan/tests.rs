@@ -656,11 +656,11 @@ fn who_may_write_but_not_compare_has_delivered_and_who_may_nothing_has_not() {
     let mut nobody = Desk::new(finished(7));
     nobody.refuse(Reason::Unanswered);
     nobody.refuse(Reason::Taken);
-    assert_eq!(nobody.refuse(Reason::Denied), format!("proof of {KEY}"));
-    for _ in 0..20 {
+    for _ in 0..2 * PROOFS_DENIED_MAX {
+        assert_eq!(nobody.refuse(Reason::Denied), format!("proof of {KEY}"));
         assert_eq!(nobody.refuse(Reason::Denied), format!("put {KEY}"));
+        nobody.refuse(Reason::Taken);
     }
-    nobody.refuse(Reason::Taken);
     assert_eq!(nobody.refuse(Reason::Taken), format!("proof of {KEY}"));
     assert_eq!(nobody.stored(), "put calls/talk~id-7.wav");
 }
