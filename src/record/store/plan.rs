@@ -31,6 +31,10 @@ const ABORTS_MAX: u32 = 5;
 /// Conflicts of a completion in doubt before everything is sent anew.
 const CONFLICTS_MAX: u32 = 5;
 
+/// Comparing is not allowed when it was refused so often while the key was said to be taken: on Amazon's S3 it asks for
+/// the right to read.
+const PROOFS_DENIED_MAX: u32 = 3;
+
 /// Lifecycle rules count in whole days: an upload younger than this was not removed by one.
 const LIFECYCLE_S_MIN: u64 = 20 * 3_600;
 
@@ -100,6 +104,8 @@ pub struct Plan {
     put: Sent,
     condemned: VecDeque<Condemned>,
     aborts: u32,
+    /// In a row, while an object of our key is said to be there.
+    proofs_denied: u32,
     delivered: Option<Delivered>,
     retry: Retry,
 }
@@ -142,6 +148,7 @@ impl Plan {
             put: Sent::default(),
             condemned: VecDeque::new(),
             aborts: 0,
+            proofs_denied: 0,
             delivered: None,
             retry: Retry::new(tempo, seed),
         }
@@ -397,9 +404,22 @@ impl Plan {
                 entries.push(Entry::Dropped);
                 self.retry.failed(now, refusal);
             }
-            // A store that cannot compare, or does not let us: the object that came after ours was sent is ours.
-            (Call::Put { is_proof: true, .. }, Reason::Unsupported | Reason::Denied) => {
-                entries.push(self.counts_as_delivered());
+            // A store that cannot compare: the object that came after ours was sent counts as ours.
+            (Call::Put { is_proof: true, .. }, Reason::Unsupported) => {
+                entries.push(self.counts_as_delivered())
+            }
+            // May we compare, or may we nothing at all now? The other call tells: refused as well, it begins anew.
+            (Call::Put { is_proof: true, .. }, Reason::Denied) => {
+                self.proofs_denied += 1;
+                self.put.is_to_be_proved = false;
+                match self.proofs_denied >= PROOFS_DENIED_MAX {
+                    true => entries.push(self.counts_as_delivered()),
+                    false => self.retry.failed(now, refusal),
+                }
+            }
+            (Call::Put { is_proof: false, .. }, Reason::Denied) => {
+                self.proofs_denied = 0;
+                self.retry.failed(now, refusal);
             }
             (Call::Put { is_proof: true, .. }, Reason::NoKey) => {
                 self.put.is_to_be_proved = false;
