@@ -15,6 +15,7 @@ use crate::control::auth::{Keys, KeysError};
 use crate::control::http::{self, App, connections};
 use crate::control::process;
 use crate::control::service::{Service, StartError, pump};
+use crate::control::store::{self, StoreError};
 
 /// The target of the line that says where the daemon is reached, which is logged at every level.
 pub const READY: &str = "mixminus::ready";
@@ -32,6 +33,12 @@ pub enum ServeError {
     ReadyFile(io::Error),
     #[error("Signals cannot be received: {0}.")]
     Signals(io::Error),
+}
+
+impl From<StoreError> for ServeError {
+    fn from(error: StoreError) -> ServeError {
+        ServeError::Configuration(format!("{error}."))
+    }
 }
 
 impl From<KeysError> for ServeError {
@@ -53,6 +60,7 @@ pub struct Daemon {
 impl Daemon {
     pub async fn start(config: Config) -> Result<Daemon, ServeError> {
         let keys = keys(&config, &config.auth)?;
+        store::check(&config)?;
         let listener = TcpListener::bind(config.http.listen)
             .await
             .map_err(|error| ServeError::Listen(config.http.listen, error))?;
@@ -97,9 +105,12 @@ impl Daemon {
         }
     }
 
-    /// Other keys and limits from the next request on.
-    pub fn reload(&self, auth: &Auth) -> Result<(), ServeError> {
-        self.app.replace_keys(keys(&self.config, auth)?);
+    /// Other keys and limits from the next request on, and other credentials from the next call to the object store on.
+    pub fn reload(&self, config: &Config) -> Result<(), ServeError> {
+        let keys = keys(&self.config, &config.auth)?;
+        let credentials = store::credentials(config)?;
+        self.app.replace_keys(keys);
+        self.app.service.replace_store_credentials(credentials);
         Ok(())
     }
 
@@ -136,8 +147,8 @@ fn keys(config: &Config, auth: &Auth) -> Result<Keys, ServeError> {
     }
 }
 
-/// Runs the daemon until a signal ends it: SIGTERM (or SIGINT) drains, a second one stops at once, SIGHUP takes keys
-/// and limits (`auth.*`) from the configuration that `reload` reads then.
+/// Runs the daemon until a signal ends it: SIGTERM (or SIGINT) drains, a second one stops at once, SIGHUP takes keys,
+/// limits (`auth.*`) and the credentials of the object store from the configuration that `reload` reads then.
 pub async fn serve(
     config: Config,
     reload: impl Fn() -> Result<Config, ConfigError>,
@@ -178,10 +189,10 @@ pub async fn serve(
             _ = hang_up.recv() => {
                 let reloaded = reload()
                     .map_err(|error| ServeError::Configuration(error.to_string()))
-                    .and_then(|config| daemon.reload(&config.auth));
+                    .and_then(|config| daemon.reload(&config));
                 match reloaded {
-                    Ok(()) => tracing::info!("keys and limits read again"),
-                    Err(error) => tracing::error!(%error, "keys and limits stay as they were"),
+                    Ok(()) => tracing::info!("keys, limits and credentials read again"),
+                    Err(error) => tracing::error!(%error, "keys, limits and credentials stay as they were"),
                 }
             }
         }

@@ -2,7 +2,8 @@
 
 use crate::config::{self, Config};
 use crate::record::{
-    BucketRules, Credentials, CredentialsFileError, Encryption, Endpoint, Rules, Store, StoreSettings, Tempo,
+    BucketRules, Credentials, CredentialsFileError, Destination, DestinationError, Encryption, Endpoint,
+    Rules, Store, StoreSettings, Tempo,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +13,8 @@ pub enum StoreError {
         path: String,
         error: CredentialsFileError,
     },
+    #[error("recording.destination: {0}")]
+    Destination(DestinationError),
     #[error("the threads of uploads could not be started: {0}")]
     Threads(std::io::Error),
 }
@@ -47,6 +50,14 @@ pub fn object_store(config: &Config) -> Result<Option<Store>, StoreError> {
         tempo: Tempo::default(),
     };
     Store::start(settings).map(Some).map_err(StoreError::Threads)
+}
+
+/// Refuses a configuration by which no recording could go where it says.
+pub fn check(config: &Config) -> Result<(), StoreError> {
+    credentials(config)?;
+    Destination::parse(None, None, None, &recording_rules(config))
+        .map(drop)
+        .map_err(StoreError::Destination)
 }
 
 /// The credentials of the configuration's file; `None` leaves it to the SDK's chain.

@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::consignment::Consignment;
+use super::credentials::Credentials;
 use super::destination::{Destination, Place};
 use super::disk::{Ballast, Disk, LocalDisk, Space};
 use super::image::Format;
@@ -451,6 +452,13 @@ impl Recorder {
         })
     }
 
+    /// Other credentials for what is still to be sent, where the request gave none.
+    pub fn replace_store_credentials(&self, credentials: Option<Credentials>) {
+        if let Some(store) = &self.workshop.store {
+            store.set_credentials(credentials);
+        }
+    }
+
     pub fn figures(&self) -> RecorderFigures {
         RecorderFigures {
             recordings: self.shelf.count(),
@@ -594,3 +602,6 @@ fn look_at(disk: &dyn Disk, root: &Path, ballast: &Mutex<Ballast>) {
         Err(error) => tracing::warn!(%error, "how full the disk of recordings is cannot be told"),
     }
 }
+
+#[cfg(test)]
+mod tests;

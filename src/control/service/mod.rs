@@ -45,7 +45,7 @@ use crate::driver::{self, Driver, DriverConfig, DriverError};
 use crate::engine::EngineStats;
 use crate::id::TrackNumber;
 use crate::leg::LegReport;
-use crate::record::{Recorder, RecordingStatus, Rules};
+use crate::record::{Credentials, Recorder, RecordingStatus, Rules};
 
 /// Changes of a leg that wait to be told until it has joined, some milliseconds as a rule; those beyond are told at
 /// once.
@@ -176,6 +176,11 @@ impl Service {
 
     pub fn rooms(&self) -> usize {
         self.inner.state().rooms.len()
+    }
+
+    /// Other credentials of the configuration for what is still to be sent.
+    pub fn replace_store_credentials(&self, credentials: Option<Credentials>) {
+        self.inner.recorder.replace_store_credentials(credentials);
     }
 
     /// Closes every recording; returns when the last receipt is written.
