@@ -1,8 +1,9 @@
 //! Recordings of rooms over HTTP.
 
+use mixminus::demo::ObjectStore;
 use serde_json::{Value, json};
 
-use crate::support::http::{Events, Served, eventually, offer, send};
+use crate::support::http::{Events, Served, eventually, offer, place_of_its_own, send};
 
 const ROUTE: &str = "/v1/conferences/id/r/recording";
 
@@ -180,4 +181,172 @@ fn what_a_recording_with_a_leg_ignores_stands_in_the_reply() {
     let leg = served.post("/v1/legs", &body).json(201);
     let last = leg["negotiation"].as_array().unwrap().last().unwrap();
     assert!(last.as_str().unwrap().contains("`transcriptionOptions`"), "{leg}");
+}
+
+#[test]
+fn what_one_leg_is_sent_is_recorded_beside_the_room_until_it_leaves() {
+    let served = Served::start(&[]);
+    served.leg("r", "a");
+    served.leg("r", "b");
+    let of_leg = "/v1/legs/a/recording";
+    served.delete(of_leg).refused(40400);
+    served
+        .post("/v1/legs/nobody/recording", &json!({}))
+        .refused(40400);
+    served
+        .post(of_leg, &json!({ "tracks": "mix+legs" }))
+        .refused(40001);
+    let mut events = Events::open(served.http, "?conferenceId=r&after=0", "");
+    let started = served
+        .post(
+            of_leg,
+            &json!({ "destinationUrl": "file://call", "format": "flac" }),
+        )
+        .json(201);
+    assert_eq!(
+        (&started["callId"], &started["key"], &started["format"]),
+        (&json!("a"), &json!("call.flac"), &json!("flac"))
+    );
+    let id = started["recordingId"].as_str().unwrap().to_owned();
+    assert_eq!(
+        served.post(of_leg, &json!({})).json(200)["recordingId"],
+        id.as_str()
+    );
+    let event = events.until("recording.started");
+    assert_eq!(
+        (&event["callId"], &event["recordingId"]),
+        (&json!("a"), &json!(id))
+    );
+    // The room's own is another.
+    let room = served.post(ROUTE, &json!({})).json(201);
+    assert_ne!(room["recordingId"], id.as_str());
+    for (command, paused) in [("pause", true), ("resume", false), ("resume", false)] {
+        let status = served.patch(of_leg, &json!({ "command": command })).json(200);
+        assert_eq!(status["paused"], paused);
+    }
+    // It goes along into another room.
+    served
+        .patch("/v1/legs/a", &json!({ "conferenceId": "s" }))
+        .json(200);
+    served.patch(of_leg, &json!({ "command": "pause" })).json(200);
+    served.delete("/v1/legs/a").empty(204);
+    let available = events.until("recording.available");
+    assert_eq!(available["recordingId"], id.as_str());
+    let receipt = &available["receipt"];
+    assert_eq!(
+        (&receipt["callId"], &receipt["truncated"]),
+        (&json!("a"), &json!(false))
+    );
+    assert_eq!(receipt["pauses"].as_array().unwrap().len(), 2);
+    assert_eq!(receipt["attendance"][0]["callId"], "a");
+    served.delete(of_leg).refused(40400);
+    assert_eq!(
+        served
+            .get(&format!(
+                "/v1/recordings/{}",
+                room["recordingId"].as_str().unwrap()
+            ))
+            .json(200)["state"],
+        "recording"
+    );
+}
+
+#[test]
+fn a_leg_recording_that_is_stopped_can_be_begun_again() {
+    let served = Served::start(&[]);
+    served.leg("r", "a");
+    let of_leg = "/v1/legs/a/recording";
+    let first = served.post(of_leg, &json!({})).json(201);
+    let stopped = served.delete(of_leg).json(200);
+    assert_eq!(stopped["recordingId"], first["recordingId"]);
+    let second = served.post(of_leg, &json!({})).json(201);
+    assert_ne!(second["recordingId"], first["recordingId"]);
+}
+
+#[test]
+fn each_leg_has_a_track_as_long_as_the_mix() {
+    let served = Served::start(&[]);
+    served.leg("r", "a");
+    let mut events = Events::open(served.http, "?conferenceId=r&after=0", "");
+    let options = json!({ "destinationUrl": "file://talk", "tracks": "mix+legs" });
+    served.post(ROUTE, &options).json(201);
+    served.leg("r", "b:1");
+    events.until("leg.joined");
+    events.until("leg.joined");
+    served.delete("/v1/conferences/id/r").empty(204);
+    let receipt = events.until("recording.available")["receipt"].clone();
+    let tracks: Vec<_> = receipt["tracks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|track| {
+            assert_eq!(track["samples"], receipt["samples"]);
+            (track["callId"].as_str().unwrap(), track["key"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(tracks, [("a", "talk.a.wav"), ("b:1", "talk.b_1.wav")]);
+}
+
+#[test]
+fn a_recording_goes_to_the_bucket_with_the_credentials_of_the_request() {
+    let (_, dir) = place_of_its_own();
+    let secret = "se/cr+et:of~the-request";
+    let store = ObjectStore::start(&dir, "THEKEY", secret).expect("a free port");
+    store.make_bucket("bucket").unwrap();
+    let endpoint = format!("s3.endpoint={}", store.url());
+    let served = Served::start(&[&endpoint, "s3.allow_http=true", "s3.path_style=true"]);
+    served.leg("r", "a");
+    let mut events = Events::open(served.http, "?conferenceId=r&after=0", "");
+    let credentials = format!("THEKEY:{secret}:eu-north-1");
+    for (options, field) in [
+        (
+            json!({ "destinationUrl": "s3://bucket/x", "credentials": "no colons" }),
+            "credentials",
+        ),
+        (
+            json!({ "destinationUrl": "s3://bucket:9000/x", "credentials": credentials }),
+            "destinationUrl",
+        ),
+        (
+            json!({ "destinationUrl": "https://elsewhere.example/bucket/x", "credentials": credentials }),
+            "destinationUrl",
+        ),
+    ] {
+        let message = served.post(ROUTE, &options).refused(40001);
+        assert!(message.contains(field), "{message}");
+        assert!(
+            !message.contains(secret) && !message.contains("no colons"),
+            "{message}"
+        );
+    }
+    assert_eq!(served.get("/v1/recordings").json(200)["total"], 0);
+
+    let options = json!({
+        "destinationUrl": "s3://bucket/calls/talk", "credentials": credentials, "tracks": "mix+legs",
+    });
+    let started = served.post(ROUTE, &options).json(201);
+    assert_eq!(started["destination"], "s3://bucket/calls/talk.wav");
+    events.until("leg.joined");
+    let status = format!("/v1/recordings/{}", started["recordingId"].as_str().unwrap());
+    eventually("sound is there", || {
+        served.get(&status).json(200)["bytes"].as_u64().unwrap() > 2_000
+    });
+    let head = send(served.http, "GET", &format!("{status}/audio"), &[], b"");
+    assert_eq!((head.status, &head.bytes[..4]), (200, &b"RIFF"[..]));
+    served.delete(ROUTE).json(200);
+    let available = events.until("recording.available");
+    assert_eq!(available["destination"], "s3://bucket/calls/talk.wav");
+    let receipt = &available["receipt"];
+    let object = std::fs::read(store.object("bucket", "calls/talk.wav")).unwrap();
+    assert_eq!(receipt["bytes"], object.len());
+    assert_eq!(
+        store.keys("bucket").unwrap(),
+        ["calls/talk.a.wav", "calls/talk.json", "calls/talk.wav"]
+    );
+    let beside = std::fs::read(store.object("bucket", "calls/talk.json")).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&beside).unwrap(), *receipt);
+    for told in [available.to_string(), served.get("/v1/recordings").text()] {
+        assert!(!told.contains(secret) && !told.contains("THEKEY"), "{told}");
+    }
+    send(served.http, "GET", &format!("{status}/audio"), &[], b"").refused(40400);
 }
