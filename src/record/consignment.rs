@@ -76,10 +76,9 @@ impl Consignment {
 
     /// Lets go of what of the files will not change any more.
     pub fn grow(&mut self, rendering: &Rendering) {
-        self.send(TrackNumber::MAIN.0, rendering.main(), self.opening.key());
+        self.send(TrackNumber::MAIN.0, rendering.main(), rendering);
         for (number, piece) in rendering.legs() {
-            let key = self.key_of_track(number, rendering);
-            self.send(number, piece, key);
+            self.send(number, piece, rendering);
         }
     }
 
@@ -154,7 +153,7 @@ impl Consignment {
         Ok(())
     }
 
-    fn send(&mut self, number: u32, piece: &Piece, key: String) {
+    fn send(&mut self, number: u32, piece: &Piece, rendering: &Rendering) {
         let progress = match &piece.finished {
             Some(finished) => whole(finished),
             None => Progress {
@@ -174,9 +173,9 @@ impl Consignment {
                 });
             }
             None => {
-                let name = match number {
-                    0 => "mix".to_owned(),
-                    number => number.to_string(),
+                let (name, key) = match number {
+                    0 => ("mix".to_owned(), self.opening.key()),
+                    number => (number.to_string(), self.key_of_track(number, rendering)),
                 };
                 let content_type = self
                     .opening
@@ -227,17 +226,19 @@ impl Consignment {
     /// Of a leg's track. It counts when the track's delivery begins.
     fn key_of_track(&self, number: u32, rendering: &Rendering) -> String {
         let names: Names = self.opening.names();
+        // Two calls may be spelled alike once they are safe in a name.
         let mut taken: Vec<String> = Vec::new();
+        let mut key = String::new();
         for (other, _) in rendering.legs() {
-            let key = names.track(&rendering.call_of(other), |key| {
+            key = names.track(&rendering.call_of(other), |key| {
                 taken.iter().any(|taken| taken == key)
             });
             if other == number {
-                return key;
+                break;
             }
-            taken.push(key);
+            taken.push(key.clone());
         }
-        names.track(&rendering.call_of(number), |_| false)
+        key
     }
 }
 

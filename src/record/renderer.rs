@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -219,12 +220,13 @@ impl Workshop {
                     jobs.push(job);
                     continue;
                 }
-                match job.rendering.pass() {
+                match guarded(|| job.rendering.pass()) {
                     Ok(Pass::Complete) => {
                         // Nobody listens any more: then what is not finished stays in the spool.
                         let _ = self.to_finisher.send(Task::Finish(Box::new(job)));
                     }
                     Ok(pass) => {
+                        job.attempts = 0;
                         is_behind |= pass == Pass::More;
                         let published = job.rendering.publish();
                         self.shelf.grown(job.slot, job.rendering.bytes());
@@ -236,7 +238,12 @@ impl Workshop {
                     }
                     Err(error) => {
                         self.note(&job, Some(&error));
-                        jobs.push(job.later());
+                        job.attempts += u32::from(!says_full(&error));
+                        if job.attempts >= ATTEMPTS_MAX && job.rendering.is_written() {
+                            self.fail(&job, &error);
+                        } else {
+                            jobs.push(job.later());
+                        }
                     }
                 }
             }
@@ -272,7 +279,12 @@ impl Workshop {
 
     /// Ends the files of a recording; gives what is left to the store.
     fn end(&self, mut job: Job) -> Option<(RecordingSlot, Consignment)> {
-        match job.rendering.finish() {
+        match guarded(|| Ok(job.rendering.finish())).unwrap_or_else(|error| {
+            Err(FinishError::Io {
+                path: job.rendering.main().path.clone(),
+                error,
+            })
+        }) {
             Ok(()) => {}
             Err(error @ FinishError::Damaged { .. }) => {
                 let recording_id = &job.rendering.opening.recording_id;
@@ -450,4 +462,10 @@ impl Workshop {
             error.map(|error| format!("the file has to wait: {error}")),
         );
     }
+}
+
+/// Does something with a recording. A panic is a defect of ours and an error of that recording's alone.
+fn guarded<T>(act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    catch_unwind(AssertUnwindSafe(act))
+        .unwrap_or_else(|_| Err(io::Error::other("a defect of the recorder, told in the log")))
 }

@@ -275,6 +275,11 @@ impl Rendering {
         self.written.clone()
     }
 
+    /// Whether the journal is over.
+    pub fn is_written(&self) -> bool {
+        self.written.load(Ordering::Acquire)
+    }
+
     pub fn bytes(&self) -> u64 {
         self.main.image.bytes()
     }

@@ -294,6 +294,11 @@ impl Take {
         }
     }
 
+    /// Ends it before its time, for a reason that is told.
+    pub fn break_off(&mut self, why: &str) {
+        self.trouble.get_or_insert_with(|| why.to_owned());
+    }
+
     /// Ends it before its time: the disk is full, or takes no more.
     pub fn give_up(&mut self, error: &WriteError) {
         self.is_disk_full |= matches!(error, WriteError::Full);

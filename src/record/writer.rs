@@ -1,6 +1,7 @@
 //! The thread between the rings and the journals. Each round takes what came, writes it, and lets go of what is over.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -48,7 +49,9 @@ impl Writer {
 
     pub fn round(&mut self) {
         self.admit();
-        self.takes.values_mut().for_each(|(take, _)| take.obey());
+        for (take, _) in self.takes.values_mut() {
+            guarded(take, Take::obey);
+        }
         for ring in 0..self.rings.len() {
             for _ in 0..FRAMES_PER_ROUND_MAX {
                 let Some(frame) = self.rings[ring].pop() else {
@@ -59,7 +62,7 @@ impl Writer {
         }
         let mut over: Vec<_> = self
             .takes
-            .extract_if(.., |_, (take, _)| take.settle())
+            .extract_if(.., |_, (take, _)| guarded(take, Take::settle).unwrap_or(true))
             .map(|(_, over)| over)
             .collect();
         if over.iter().any(|(take, _)| take.is_disk_full()) {
@@ -80,7 +83,7 @@ impl Writer {
                     trouble,
                     "recording ends before its time"
                 );
-                take.write_ending();
+                guarded(&mut take, Take::write_ending);
             }
             // Not running any more when the end was ordered: then that was told already.
             let _ = self.shelf.finishing(take.slot);
@@ -104,15 +107,25 @@ impl Writer {
             self.admit();
         }
         if let Some((take, _)) = self.takes.get_mut(&frame.slot) {
-            take.hear(frame);
+            guarded(take, |take| take.hear(frame));
         }
     }
 
     fn admit(&mut self) {
         let begun = std::mem::take(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner));
         for (mut take, written) in begun {
-            take.obey();
+            guarded(&mut take, Take::obey);
             self.takes.insert(take.slot, (take, written));
         }
     }
+}
+
+/// Does something with a take. A panic is a defect of ours, and that recording's alone: it ends with what is in its
+/// journal, and the others go on.
+fn guarded<T>(take: &mut Take, act: impl FnOnce(&mut Take) -> T) -> Option<T> {
+    let done = catch_unwind(AssertUnwindSafe(|| act(take)));
+    if done.is_err() {
+        take.break_off("a defect of the recorder");
+    }
+    done.ok()
 }
