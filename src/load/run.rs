@@ -16,6 +16,7 @@ use super::probe::{Probe, Sweep};
 use super::progress::Progress;
 use super::proxy::{Line, Proxy};
 use super::reading::{Reading, lateness_of_ticks, process};
+use super::recordings::{Recorded, Recordings};
 use super::report::{AddedDelay, Generator, Impaired, Quantiles, Received, Report, Run, Sent};
 use super::scenario::{Place, Role, Scenario};
 use super::sdp::Offer;
@@ -60,6 +61,7 @@ pub struct Timing {
 /// A leg that was seated, to be taken away at the end.
 struct Seated {
     call_id: String,
+    conference: String,
 }
 
 /// Runs `scenario` against `target`. `codec_name` is for the report; `interrupted` turns true on Ctrl-C.
@@ -99,7 +101,12 @@ pub fn run(
     let outcomes: Vec<Outcome> = workers.into_iter().map(Worker::finish).collect();
     let relayed = proxy.map(Proxy::finish);
     take_away(target, &seated, &mut progress);
-    let (from, to, watched) = measured?;
+    let Measured {
+        from,
+        to,
+        watched,
+        recorded,
+    } = measured?;
     if seated.is_empty()
         && let Some(refusal) = refusal
     {
@@ -128,6 +135,7 @@ pub fn run(
     };
     Ok(Report {
         impaired,
+        recorded,
         run: Run {
             target: match target {
                 Target::Daemon(api) => api.url().to_owned(),
@@ -248,6 +256,7 @@ impl Table<'_> {
         let socket = bind()?;
         // The proxy's end at the party, and the one at the daemon.
         let ends = self.proxy.map(|_| Ok([bind()?, bind()?])).transpose()?;
+        let room = format!("{run}-{}", place.room);
         let seat = match self.target {
             Target::Floor { ports, .. } => Seat {
                 call_id: String::new(),
@@ -256,7 +265,6 @@ impl Table<'_> {
                 srtp: None,
             },
             Target::Daemon(api) => {
-                let room = format!("{run}-{}", place.room);
                 let heard_at = ends.as_ref().map_or(&socket, |[_, at_daemon]| at_daemon);
                 let address = heard_at.local_addr().map_err(local)?;
                 let offer = Offer {
@@ -276,6 +284,7 @@ impl Table<'_> {
         self.start(leg, place, socket, &seat);
         Ok(Seated {
             call_id: seat.call_id,
+            conference: room,
         })
     }
 
@@ -329,8 +338,15 @@ impl Table<'_> {
         seated: &[Seated],
         progress: &mut Progress,
         interrupted: &AtomicBool,
-    ) -> Result<(Reading, Reading, Option<Watched>), LoadError> {
+    ) -> Result<Measured, LoadError> {
         let Table { target, timing, .. } = self;
+        let recordings = match target {
+            Target::Daemon(api) if self.scenario.records => {
+                let conferences = seated.iter().map(|leg| leg.conference.as_str()).collect();
+                Some(Recordings::begin(api, &conferences))
+            }
+            _ => None,
+        };
         wait("settling", SETTLE, progress, interrupted, || {});
         let mut watch = match target {
             Target::Daemon(api) if self.proxy.is_some() => {
@@ -355,8 +371,23 @@ impl Table<'_> {
         let measured = to.at.duration_since(from.at);
         let rate = self.scenario.encoding.codec.rate();
         let watched = watch.map(|watch| watch.end(measured, rate)).transpose()?;
-        Ok((from, to, watched))
+        Ok(Measured {
+            from,
+            to,
+            watched,
+            recorded: recordings.map(Recordings::end),
+        })
     }
+}
+
+/// What was read and told of the measured part.
+struct Measured {
+    from: Reading,
+    to: Reading,
+    /// Of the legs behind the proxy.
+    watched: Option<Watched>,
+    /// Where the rooms were recorded.
+    recorded: Option<Recorded>,
 }
 
 /// Looks around once a second.

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,9 @@ const FINISHING: Duration = Duration::from_secs(30);
 
 /// How long uploads may take at shutdown; after it they go on with the next start.
 const UPLOADING: Duration = Duration::from_secs(10);
+
+/// One carries about 200 recordings in Opus, and several times as many of the others.
+const RENDERERS_MAX: usize = 4;
 
 /// Between two looks at how full the disk is.
 const WATERMARK_INTERVAL: Duration = Duration::from_secs(5);
@@ -202,7 +205,8 @@ impl Recorder {
             ballast: ballast.clone(),
             store: store.map(Arc::new),
             to_finisher,
-            arriving: Mutex::default(),
+            turns: Mutex::default(),
+            turned: Condvar::new(),
             leftovers: Mutex::default(),
             is_closing: AtomicBool::new(false),
         });
@@ -236,10 +240,11 @@ impl Recorder {
         threads
             .workers
             .push(named("record-finish").spawn(move || workshop.finish(&tasks))?);
-        let workshop = self.workshop.clone();
-        threads
-            .workers
-            .push(named("record-render").spawn(move || workshop.render())?);
+        for renderer in 1..=thread::available_parallelism().map_or(1, |cores| cores.get().min(RENDERERS_MAX)) {
+            let workshop = self.workshop.clone();
+            let thread = named(&format!("record-render-{renderer}")).spawn(move || workshop.render())?;
+            threads.workers.push(thread);
+        }
         threads.syncer = Some(Syncer::start(self.syncs.clone(), SYNC_INTERVAL)?);
         let mut writer = Writer::new(rings, self.begun.clone(), self.shelf.clone(), ballast.clone());
         let (no_more, disk, root) = (
@@ -481,7 +486,6 @@ impl Recorder {
         }
         self.no_more.store(true, Ordering::Release);
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        let wake = |threads: &[JoinHandle<()>]| threads.iter().for_each(|thread| thread.thread().unpark());
         let join = |thread: JoinHandle<()>| {
             if thread.join().is_err() {
                 tracing::error!("a recorder thread has panicked");
@@ -491,14 +495,13 @@ impl Recorder {
             return;
         };
         join(writer);
-        wake(&threads.workers);
+        self.workshop.hurry();
         if !self.shelf.wait_until_none(FINISHING, RecordingState::is_active)
             || !self.shelf.wait_until_none(UPLOADING, |state| !state.is_settled())
         {
             tracing::warn!("recordings are not delivered yet: the next start goes on with them");
         }
         self.workshop.close();
-        wake(&threads.workers);
         threads.workers.drain(..).for_each(join);
         if let Some(syncer) = threads.syncer.take() {
             syncer.stop();

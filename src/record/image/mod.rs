@@ -232,6 +232,6 @@ impl Writer {
 }
 
 #[cfg(test)]
-mod read;
+pub(super) mod read;
 #[cfg(test)]
 mod tests;
