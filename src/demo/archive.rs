@@ -56,10 +56,11 @@ impl Archive {
     /// A bucket of an object store, which is started for it and has its files in `directory`.
     pub fn in_bucket(directory: &Path) -> io::Result<Archive> {
         let (key, secret) = ("mixminus-demo", format!("{:032x}", fastrand::u128(..)));
-        let store = ObjectStore::start(&directory.join("bucket"), key, &secret)?;
+        let buckets = directory.join("bucket");
+        let store = ObjectStore::start(&buckets, key, &secret)?;
         store.make_bucket(BUCKET)?;
         Ok(Archive {
-            folder: store.object(BUCKET, ""),
+            folder: buckets.join(BUCKET),
             options: json!({
                 "tracks": "mix+legs",
                 "destinationUrl": format!("s3://{BUCKET}/"),
@@ -164,7 +165,10 @@ impl Kept {
             .push((key.to_owned(), format!("{what}, {} bytes", file.len())));
         let (hz, samples) = sound::read_wav(&file)?;
         self.checks.push(Check {
-            sentence: format!("{what} is as the receipt tells ({} samples at {hz} Hz)", samples.len()),
+            sentence: format!(
+                "{what} is as the receipt tells ({} samples at {hz} Hz)",
+                samples.len()
+            ),
             passed: told["samples"].as_u64() == Some(samples.len() as u64)
                 && receipt["rate"].as_u64() == Some(u64::from(hz)),
         });
@@ -221,7 +225,10 @@ mod tests {
         assert_eq!(failures(&status, &folder), Vec::<String>::new());
         let kept = look(&status, &folder);
         assert_eq!(kept.files.len(), PARTIES + 2);
-        assert_eq!(kept.files[0], ("a.wav".to_owned(), "the mix, 3244 bytes".to_owned()));
+        assert_eq!(
+            kept.files[0],
+            ("a.wav".to_owned(), "the mix, 3244 bytes".to_owned())
+        );
         assert_eq!(kept.files[PARTIES + 1].0, "a.json");
         assert_eq!(kept.mix.map(|mix| mix.len()), Some(800));
         fs::remove_dir_all(&folder).expect("it was made");
@@ -246,7 +253,10 @@ mod tests {
         }
         let mut failed = status.clone();
         failed["state"] = "failed".into();
-        assert_eq!(failures(&failed, &folder), ["the recording is available (failed)"]);
+        assert_eq!(
+            failures(&failed, &folder),
+            ["the recording is available (failed)"]
+        );
         assert!(failures(&json!({}), &folder).len() > 3);
         fs::remove_dir_all(&folder).expect("it was made");
     }
@@ -266,8 +276,14 @@ mod tests {
         fs::remove_file(folder.join("a.json")).expect("it is there");
         fs::remove_file(folder.join("a.wav")).expect("it is there");
         let gone = failures(&status, &folder);
-        assert!(gone.iter().any(|gone| gone.starts_with("the receipt lies")), "{gone:?}");
-        assert!(gone.iter().any(|gone| gone.starts_with("the mix is the file")), "{gone:?}");
+        assert!(
+            gone.iter().any(|gone| gone.starts_with("the receipt lies")),
+            "{gone:?}"
+        );
+        assert!(
+            gone.iter().any(|gone| gone.starts_with("the mix is the file")),
+            "{gone:?}"
+        );
         fs::remove_dir_all(&folder).expect("it was made");
     }
 }

@@ -86,7 +86,9 @@ pub fn run(args: DemoArgs) -> Result<ExitCode, DemoError> {
     let mut verdict = judge(&heard, recording.as_ref())?;
     verdict.checks.extend(checks);
     if let Some(secret) = &archive.secret {
-        verdict.checks.push(unlogged(secret, &fs::read_to_string(directory.join(LOG))?));
+        verdict
+            .checks
+            .push(unlogged(secret, &fs::read_to_string(directory.join(LOG))?));
     }
     let matrix = matrix(&verdict);
     print!("{matrix}{}", account(&verdict.checks));

@@ -16,7 +16,7 @@ use super::probe::{Probe, Sweep};
 use super::progress::Progress;
 use super::proxy::{Line, Proxy};
 use super::reading::{Reading, lateness_of_ticks, process};
-use super::recordings::{Recorded, Recordings};
+use super::recordings::Recordings;
 use super::report::{AddedDelay, Generator, Impaired, Quantiles, Received, Report, Run, Sent};
 use super::scenario::{Place, Role, Scenario};
 use super::sdp::Offer;
@@ -96,17 +96,22 @@ pub fn run(
     };
     let (seated, refusal) = table.seat_all(&mut progress, interrupted);
 
+    let recordings = match target {
+        Target::Daemon(api) if scenario.records => {
+            let conferences = seated.iter().map(|leg| leg.conference.as_str()).collect();
+            Some(Recordings::begin(api, &conferences))
+        }
+        _ => None,
+    };
+
     // Whatever happens from here on, the legs are taken away.
     let measured = table.measure(&seated, &mut progress, interrupted);
     let outcomes: Vec<Outcome> = workers.into_iter().map(Worker::finish).collect();
     let relayed = proxy.map(Proxy::finish);
+    // Only now: what is counted at the parties goes on until the workers have finished.
+    let recorded = recordings.map(Recordings::end);
     take_away(target, &seated, &mut progress);
-    let Measured {
-        from,
-        to,
-        watched,
-        recorded,
-    } = measured?;
+    let (from, to, watched) = measured?;
     if seated.is_empty()
         && let Some(refusal) = refusal
     {
@@ -338,15 +343,8 @@ impl Table<'_> {
         seated: &[Seated],
         progress: &mut Progress,
         interrupted: &AtomicBool,
-    ) -> Result<Measured, LoadError> {
+    ) -> Result<(Reading, Reading, Option<Watched>), LoadError> {
         let Table { target, timing, .. } = self;
-        let recordings = match target {
-            Target::Daemon(api) if self.scenario.records => {
-                let conferences = seated.iter().map(|leg| leg.conference.as_str()).collect();
-                Some(Recordings::begin(api, &conferences))
-            }
-            _ => None,
-        };
         wait("settling", SETTLE, progress, interrupted, || {});
         let mut watch = match target {
             Target::Daemon(api) if self.proxy.is_some() => {
@@ -371,23 +369,8 @@ impl Table<'_> {
         let measured = to.at.duration_since(from.at);
         let rate = self.scenario.encoding.codec.rate();
         let watched = watch.map(|watch| watch.end(measured, rate)).transpose()?;
-        Ok(Measured {
-            from,
-            to,
-            watched,
-            recorded: recordings.map(Recordings::end),
-        })
+        Ok((from, to, watched))
     }
-}
-
-/// What was read and told of the measured part.
-struct Measured {
-    from: Reading,
-    to: Reading,
-    /// Of the legs behind the proxy.
-    watched: Option<Watched>,
-    /// Where the rooms were recorded.
-    recorded: Option<Recorded>,
 }
 
 /// Looks around once a second.

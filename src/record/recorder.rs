@@ -18,7 +18,7 @@ use super::journal::{Journal, SYNC_INTERVAL, SyncGroup, Syncer};
 use super::note::{Note, Opening};
 use super::orders::{End, Orders};
 use super::receipt::Anchor;
-use super::renderer::{Job, Task, Workshop};
+use super::renderer::{self, Job, Task, Workshop};
 use super::rendering::Rendering;
 use super::shelf::{RecordingState, RecordingStatus, Shelf};
 use super::spool::{Spool, make_folder};
@@ -38,9 +38,6 @@ const FINISHING: Duration = Duration::from_secs(30);
 
 /// How long uploads may take at shutdown; after it they go on with the next start.
 const UPLOADING: Duration = Duration::from_secs(10);
-
-/// One carries about 200 recordings in Opus, and several times as many of the others.
-const RENDERERS_MAX: usize = 4;
 
 /// Between two looks at how full the disk is.
 const WATERMARK_INTERVAL: Duration = Duration::from_secs(5);
@@ -240,7 +237,7 @@ impl Recorder {
         threads
             .workers
             .push(named("record-finish").spawn(move || workshop.finish(&tasks))?);
-        for renderer in 1..=thread::available_parallelism().map_or(1, |cores| cores.get().min(RENDERERS_MAX)) {
+        for renderer in 1..=renderer::threads() {
             let workshop = self.workshop.clone();
             let thread = named(&format!("record-render-{renderer}")).spawn(move || workshop.render())?;
             threads.workers.push(thread);

@@ -14,6 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::consignment::Consignment;
@@ -43,6 +44,14 @@ const JOBS_BEFORE_LEFTOVERS: usize = 16;
 
 /// Attempts to end a recording on a disk that fails, beyond those on one that is full, which may take as long as it is.
 const ATTEMPTS_MAX: u32 = 5;
+
+/// One carries about 200 recordings in Opus, and many times as many of the other formats.
+const THREADS_MAX: usize = 4;
+
+/// How many threads are to render: as many as there are cores, up to four.
+pub fn threads() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get().min(THREADS_MAX))
+}
 
 /// One recording on its way from its journal to its place.
 pub struct Job {

@@ -39,7 +39,8 @@ fn begin(recorder: &Recorder, id: &str, format: &str) -> RecordingSlot {
         recording_id: id.to_owned(),
         conference_id: id.to_owned(),
         call_id: None,
-        destination: Destination::parse(Some(&url), None, Some(format), &Rules::default()).expect("a good place"),
+        destination: Destination::parse(Some(&url), None, Some(format), &Rules::default())
+            .expect("a good place"),
         application: "test".to_owned(),
         rate: RATE,
         legs: true,
@@ -66,7 +67,9 @@ fn likeness(one: &[i16], other: &[i16]) -> f64 {
     }
     let product = |one: &[i16], other: &[i16]| -> f64 {
         let pairs = one.iter().zip(other);
-        pairs.map(|(one, other)| f64::from(*one) * f64::from(*other)).sum()
+        pairs
+            .map(|(one, other)| f64::from(*one) * f64::from(*other))
+            .sum()
     };
     product(one, other) / (product(one, one) * product(other, other)).sqrt()
 }
@@ -85,7 +88,9 @@ fn recordings_rendered_side_by_side_are_each_as_if_they_were_alone() {
         .map(|(id, format)| begin(&recorder, id, format))
         .collect();
     for (n, slot) in slots.iter().enumerate() {
-        recorder.track(*slot, TrackNumber(n as u32 + 1), "leg").expect("it runs");
+        recorder
+            .track(*slot, TrackNumber(n as u32 + 1), "leg")
+            .expect("it runs");
     }
     for tick in 0..TICKS {
         for (n, slot) in slots.iter().enumerate() {
