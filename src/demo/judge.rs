@@ -384,7 +384,7 @@ mod tests {
             (track(3), 3, Scene::InTurn, 0.0),
             (track(0), 1, Scene::InTurn, 0.1),
             (track(1), 1, Scene::Muted, 1.0),
-            (track(6), 4, Scene::Together, 1.0),
+            (track(6), 4, Scene::Kicked, 1.0),
         ];
         let verdict = judged(|listener, turn| {
             wrong
@@ -398,7 +398,7 @@ mod tests {
             "the track of dora has dora speaking alone",
             "the track of alma does not have boris speaking alone",
             "the track of boris does not have boris speaking while muted",
-            "does not have edgar among four",
+            "the track of gus does not have edgar speaking after the kick",
         ] {
             assert!(
                 failures.iter().any(|failure| failure.contains(name)),
