@@ -232,6 +232,6 @@ impl Writer {
 }
 
 #[cfg(test)]
-pub(super) mod read;
+pub mod read;
 #[cfg(test)]
 mod tests;
