@@ -121,8 +121,8 @@ fn look(status: &Value, folder: &Path) -> Kept {
     });
     kept.mix = kept.examine("the mix", receipt, receipt, folder);
     for name in (0..PARTIES).map(script::name) {
-        let tracks = receipt["tracks"].as_array().into_iter().flatten();
-        let track = tracks.filter(|track| track["callId"] == name).next_back();
+        let mut tracks = receipt["tracks"].as_array().into_iter().flatten();
+        let track = tracks.rfind(|track| track["callId"] == name);
         let what = format!("{name}'s voice");
         let sound = track.and_then(|track| kept.examine(&what, track, receipt, folder));
         kept.checks.push(Check {
