@@ -15,6 +15,10 @@ use thiserror::Error;
 /// How long the daemon may take to be ready, and to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What it writes, in the demo's directory.
+pub const LOG: &str = "daemon.log";
+pub const RECORDINGS: &str = "recordings";
+
 /// A daemon started for the demo; it ends with this value.
 pub struct Daemon {
     child: Child,
@@ -30,13 +34,14 @@ pub enum DaemonError {
 }
 
 impl Daemon {
-    /// Starts the daemon with everything it writes under `directory`, and waits until it is ready.
-    pub fn start(directory: &Path) -> Result<Daemon, DaemonError> {
+    /// Starts the daemon with everything it writes under `directory` and with further settings (`section.key=value`), and
+    /// waits until it is ready.
+    pub fn start(directory: &Path, settings: &[String]) -> Result<Daemon, DaemonError> {
         let ready_file = directory.join("ready.json");
-        let log = directory.join("daemon.log");
+        let log = directory.join(LOG);
         // One of an earlier demo would name ports that are no more.
         let _ = fs::remove_file(&ready_file);
-        let recordings = directory.join("recordings");
+        let recordings = directory.join(RECORDINGS);
         let mut command = Command::new(env::current_exe()?);
         // SAFETY: between fork and exec only prctl is called, which is async-signal-safe and allocates nothing.
         unsafe {
@@ -53,6 +58,7 @@ impl Daemon {
             .args(["--set", "rtp.ports=21000-21999"])
             .arg("--set")
             .arg(format!("recording.dir={}", recordings.display()))
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .arg("--ready-file")
             .arg(&ready_file)
             .stdin(Stdio::null())

@@ -9,21 +9,22 @@ use std::time::Duration;
 use super::check::{Match, RATE, compare, flattened};
 use super::keys;
 use super::script::{self, LAG_MAX, PARTIES, Scene, TURNS, Texts, Turn};
+use super::tracks;
 use crate::load::speech::SpeechError;
 
 /// A voice alone: 0.8 and more on a machine with time between codecs that carry the waveform, 0.5 from G.729 to iLBC or
 /// back; two thirds of that where late packets had to be concealed; somebody else's gives at most 0.2.
-const LIKENESS_MIN_ALONE: f32 = 0.35;
+pub const LIKENESS_MIN_ALONE: f32 = 0.35;
 
 /// One of four at once, none of them coded by a model of speech, looked for near the lag it had alone: 0.34 and more where
 /// it is there (to G.729, 0.39 to others), two thirds of that on a machine without time, at most 0.15 where it is not.
 const LIKENESS_MIN_TOGETHER: f32 = 0.2;
 
 /// Quieter than this is not heard; a correct mixer gives −45 or less (what noise correlates by chance).
-const LEVEL_DB_MAX_UNHEARD: f32 = -28.0;
+pub const LEVEL_DB_MAX_UNHEARD: f32 = -28.0;
 
 /// A voice that should be heard is not heard more quietly than this.
-const LEVEL_DB_MIN_HEARD: f32 = -12.0;
+pub const LEVEL_DB_MIN_HEARD: f32 = -12.0;
 
 /// While all speak, how far from its lag alone a voice's lag is looked for: playout adapts meanwhile.
 const LAG_CHANGE: Duration = Duration::from_millis(100);
@@ -36,6 +37,13 @@ const RECORDING_SHIFT: Duration = Duration::from_millis(1_500);
 pub struct Timeline {
     pub start_ms: f64,
     pub sound: Vec<f32>,
+}
+
+/// The mix and each party's track, sample by sample at the same times.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    pub mix: Timeline,
+    pub tracks: Vec<Timeline>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +66,7 @@ impl Verdict {
 }
 
 /// Judges what all heard and what the recording has.
-pub fn judge(heard: &[Timeline], recording: Option<&Timeline>) -> Result<Verdict, SpeechError> {
+pub fn judge(heard: &[Timeline], recording: Option<&Recorded>) -> Result<Verdict, SpeechError> {
     let texts = Texts::decode(RATE)?;
     let said: Vec<Vec<f32>> = (0..TURNS.len())
         .map(|turn| flattened(&texts.said(turn)))
@@ -87,7 +95,8 @@ pub fn judge(heard: &[Timeline], recording: Option<&Timeline>) -> Result<Verdict
             sentence: "there is a recording".into(),
             passed: false,
         }),
-        Some(timeline) => {
+        Some(recorded) => {
+            let timeline = &recorded.mix;
             let ear = Ear::recording(timeline, &said[0]);
             listen(&mut verdict, "the recording", None, &ear, &said, Turn::in_the_mix);
             // The ear is laid out so that voices lag by half of what they may; here they should not lag at all, or the end
@@ -99,6 +108,10 @@ pub fn judge(heard: &[Timeline], recording: Option<&Timeline>) -> Result<Verdict
             verdict
                 .checks
                 .extend(keys::unheard("the recording", None, &aligned));
+            if let Some(in_mix) = verdict.matrix.last() {
+                let checks = tracks::judge(recorded, &ear, in_mix, &said);
+                verdict.checks.extend(checks);
+            }
         }
     }
     Ok(verdict)
@@ -114,13 +127,9 @@ fn listen(
     hears: impl Fn(&Turn) -> bool,
 ) {
     let mut row = [ear.hear(&TURNS[0], &said[0], ear.lags.clone()); PARTIES];
-    let change = RATE.samples(LAG_CHANGE);
     for (turn, said) in TURNS.iter().zip(said) {
-        let alone = RATE.samples(row[turn.speaker].lag);
         let lags = match turn.scene {
-            Scene::Together => {
-                alone.saturating_sub(change).max(ear.lags.start)..(alone + change).min(ear.lags.end)
-            }
+            Scene::Together => near(row[turn.speaker].lag, &ear.lags),
             _ => ear.lags.clone(),
         };
         let found = ear.hear(turn, said, lags);
@@ -159,7 +168,13 @@ fn listen(
     verdict.matrix.push(row);
 }
 
-fn when(scene: Scene) -> &'static str {
+/// The lags about that of a voice alone.
+pub fn near(alone: Duration, lags: &Range<usize>) -> Range<usize> {
+    let (alone, change) = (RATE.samples(alone), RATE.samples(LAG_CHANGE));
+    alone.saturating_sub(change).max(lags.start)..(alone + change).min(lags.end)
+}
+
+pub fn when(scene: Scene) -> &'static str {
     match scene {
         Scene::InTurn => "speaking alone",
         Scene::Together => "among four speaking at once",
@@ -173,14 +188,14 @@ fn when(scene: Scene) -> &'static str {
 }
 
 /// A sound to be listened to, prepared once.
-struct Ear {
-    start_ms: f64,
+pub struct Ear {
+    pub start_ms: f64,
     flat: Vec<f32>,
-    lags: Range<usize>,
+    pub lags: Range<usize>,
 }
 
 impl Ear {
-    fn new(timeline: &Timeline, lags: Range<usize>) -> Ear {
+    pub fn new(timeline: &Timeline, lags: Range<usize>) -> Ear {
         Ear {
             start_ms: timeline.start_ms,
             flat: flattened(&timeline.sound),
@@ -201,7 +216,7 @@ impl Ear {
     }
 
     /// Finds a turn in what was heard from the moment it was said on.
-    fn hear(&self, turn: &Turn, said: &[f32], lags: Range<usize>) -> Match {
+    pub fn hear(&self, turn: &Turn, said: &[f32], lags: Range<usize>) -> Match {
         let from = ((turn.at_ms as f64 - self.start_ms) * RATE.samples_per_ms() as f64).round() as i64;
         let to = from + (said.len() + lags.end) as i64;
         let length = self.flat.len() as i64;
@@ -234,7 +249,8 @@ mod tests {
         Timeline { start_ms, sound }
     }
 
-    /// As it should be, but for the gain that `change` gives to a listener (the recording is number `PARTIES`) and a turn.
+    /// As it should be, but for the gain that `change` gives to a listener (the recording is number `PARTIES`, the parties'
+    /// tracks follow) and a turn.
     fn judged(change: impl Fn(usize, &Turn) -> Option<f32>) -> Verdict {
         let heard: Vec<Timeline> = (0..PARTIES)
             .map(|listener| {
@@ -245,9 +261,17 @@ mod tests {
                 )
             })
             .collect();
-        let recording = timeline(-300.0, -150.0, |turn| {
-            change(PARTIES, turn).unwrap_or(f32::from(u8::from(turn.in_the_mix())))
-        });
+        let recorded = |number, has: &dyn Fn(&Turn) -> bool| {
+            timeline(-300.0, -150.0, |turn| {
+                change(number, turn).unwrap_or(f32::from(u8::from(turn.in_the_mix() && has(turn))))
+            })
+        };
+        let mix = recorded(PARTIES, &|_| true);
+        let tracks = (0..PARTIES).map(|party| recorded(PARTIES + 1 + party, &|turn| turn.speaker == party));
+        let recording = Recorded {
+            mix,
+            tracks: tracks.collect(),
+        };
         judge(&heard, Some(&recording)).expect("the speech decodes")
     }
 
@@ -343,13 +367,45 @@ mod tests {
     fn a_recording_with_the_muted_or_without_a_talker_or_none_at_all_is_caught() {
         let with =
             judged(|listener, turn| (listener == PARTIES && turn.scene == Scene::Muted).then_some(1.0));
-        assert_eq!(failures(&with).len(), 1, "{:?}", failures(&with));
+        // And the tracks are not what is in the mix.
+        assert_eq!(failures(&with).len(), 2, "{:?}", failures(&with));
         let without = judged(|listener, turn| {
             (listener == PARTIES && turn.speaker == 4 && turn.in_the_mix()).then_some(0.0)
         });
-        assert_eq!(failures(&without).len(), 2, "{:?}", failures(&without));
+        assert_eq!(failures(&without).len(), 3, "{:?}", failures(&without));
         let verdict = judge(&[], None).expect("the speech decodes");
         assert_eq!(failures(&verdict), ["there is a recording"]);
+    }
+
+    #[test]
+    fn a_track_without_its_voice_or_with_anothers_or_the_muted_is_caught() {
+        let track = |party| PARTIES + 1 + party;
+        let wrong = [
+            (track(3), 3, Scene::InTurn, 0.0),
+            (track(0), 1, Scene::InTurn, 0.1),
+            (track(1), 1, Scene::Muted, 1.0),
+            (track(6), 4, Scene::Kicked, 1.0),
+        ];
+        let verdict = judged(|listener, turn| {
+            wrong
+                .iter()
+                .find(|wrong| (wrong.0, wrong.1, wrong.2) == (listener, turn.speaker, turn.scene))
+                .map(|wrong| wrong.3)
+        });
+        let failures = failures(&verdict);
+        for name in [
+            "the tracks together are",
+            "the track of dora has dora speaking alone",
+            "the track of alma does not have boris speaking alone",
+            "the track of boris does not have boris speaking while muted",
+            "the track of gus does not have edgar speaking after the kick",
+        ] {
+            assert!(
+                failures.iter().any(|failure| failure.contains(name)),
+                "{name}: {failures:?}"
+            );
+        }
+        assert_eq!(failures.len(), 5, "{failures:?}");
     }
 
     #[test]
@@ -358,7 +414,13 @@ mod tests {
             start_ms: 0.0,
             sound: Vec::new(),
         };
-        let verdict = judge(std::slice::from_ref(&silent), Some(&silent)).expect("the speech decodes");
+        let recorded = Recorded {
+            mix: silent.clone(),
+            tracks: vec![silent.clone(); PARTIES],
+        };
+        let verdict = judge(std::slice::from_ref(&silent), Some(&recorded)).expect("the speech decodes");
         assert!(failures(&verdict).len() > 15);
+        let tracks = |failure: &&&str| failure.starts_with("the track");
+        assert!(failures(&verdict).iter().filter(tracks).count() > PARTIES);
     }
 }

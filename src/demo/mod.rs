@@ -1,9 +1,11 @@
 //! `mixminus demo`: the main job, end to end, on one machine and with no set-up. It starts the daemon, seats a party of
 //! each codec with real speech in a room over real sockets, two of them encrypted, presses keys, mutes, holds and kicks,
-//! records the mix, and judges by signal who heard whom.
+//! records the mix and each voice, and judges by signal who heard whom and what was recorded. With `--s3` the recording
+//! goes to an object store, which runs in this process.
 //!
 //! Like any switch it knows the daemon only by HTTP and RTP, and what it finds can fail: its exit status tells.
 
+pub mod archive;
 pub mod check;
 pub mod daemon;
 pub mod judge;
@@ -12,6 +14,7 @@ pub mod object_store;
 pub mod script;
 pub mod sound;
 pub mod stage;
+pub mod tracks;
 
 pub use object_store::ObjectStore;
 
@@ -23,9 +26,11 @@ use std::process::ExitCode;
 use clap::Args;
 use thiserror::Error;
 
-use self::daemon::{Daemon, DaemonError};
+use self::archive::Archive;
+use self::daemon::{Daemon, DaemonError, LOG};
 use self::judge::{Check, Verdict, judge};
 use self::script::PARTIES;
+use self::stage::Performance;
 use crate::codec::CodecError;
 use crate::load::api::{Api, ApiError};
 use crate::load::speech::SpeechError;
@@ -36,6 +41,9 @@ pub struct DemoArgs {
     /// Where the recording, its receipt and what each party heard are left.
     #[arg(long, default_value = "mixminus-demo", value_name = "DIR")]
     pub out: PathBuf,
+    /// Start an object store (S3) for the demo, and leave the recording in a bucket of it.
+    #[arg(long)]
+    pub s3: bool,
 }
 
 #[derive(Debug, Error)]
@@ -56,21 +64,39 @@ pub enum DemoError {
 pub fn run(args: DemoArgs) -> Result<ExitCode, DemoError> {
     fs::create_dir_all(&args.out)?;
     let directory = fs::canonicalize(&args.out)?;
+    let archive = match args.s3 {
+        true => Archive::in_bucket(&directory)?,
+        false => Archive::local(&directory),
+    };
+    if let Some(endpoint) = archive.settings.first() {
+        println!("        An object store has started: {endpoint}");
+    }
     println!("        The daemon starts.");
-    let daemon = Daemon::start(&directory)?;
+    let daemon = Daemon::start(&directory, &archive.settings)?;
     println!("        It serves at {}.", daemon.url);
-    let performance = stage::perform(&Api::new(&daemon.url, None), &directory)?;
+    let performance = stage::perform(&Api::new(&daemon.url, None), &directory, &archive)?;
     drop(daemon);
     println!("        The daemon has ended. Now everything that was heard is compared with what was said.\n");
-    let mut verdict = judge(&performance.heard, performance.recording.as_ref())?;
-    verdict.checks.extend(performance.checks);
+    let Performance {
+        heard,
+        recording,
+        checks,
+        files,
+    } = performance;
+    let mut verdict = judge(&heard, recording.as_ref())?;
+    verdict.checks.extend(checks);
+    if let Some(secret) = &archive.secret {
+        verdict
+            .checks
+            .push(unlogged(secret, &fs::read_to_string(directory.join(LOG))?));
+    }
     let matrix = matrix(&verdict);
     print!("{matrix}{}", account(&verdict.checks));
     fs::write(
         directory.join("checks.txt"),
         format!("{matrix}{}", list(&verdict.checks)),
     )?;
-    print!("{}", left_behind(&args.out));
+    print!("{}", left_behind(&args.out, &archive, &files));
     Ok(if verdict.passed() {
         ExitCode::SUCCESS
     } else {
@@ -119,7 +145,8 @@ fn account(checks: &[Check]) -> String {
     match failed.len() {
         0 => text.push_str(&format!(
             "All {} checks passed: each party heard the others and not itself, nobody heard the muted, the held, \
-             the kicked\nor a key, and the recording has what was said.\n",
+             the kicked\nor a key, the recording has what was said and each track one voice of it, and the receipt \
+             is true.\n",
             checks.len()
         )),
         failures => text.push_str(&format!("{failures} of {} checks failed.\n", checks.len())),
@@ -141,13 +168,30 @@ fn list(checks: &[Check]) -> String {
         .collect()
 }
 
-fn left_behind(out: &Path) -> String {
-    format!(
-        "The recording is {}, its receipt {};\nevery check with its figures is in {}, what each heard lies beside it.\n",
-        out.join("recording.wav").display(),
-        out.join("receipt.json").display(),
+/// The secret that the recording was asked for with stands in no line of the daemon's log.
+fn unlogged(secret: &str, log: &str) -> Check {
+    Check {
+        sentence: "the store's secret is not in the daemon's log".to_owned(),
+        passed: !log.contains(secret),
+    }
+}
+
+/// Where everything lies.
+fn left_behind(out: &Path, archive: &Archive, files: &[(String, String)]) -> String {
+    let mut text = match archive.bucket {
+        None => "The recording is".to_owned(),
+        Some(bucket) => format!("The recording is in the bucket {bucket}, whose objects are files"),
+    };
+    text.push_str(&format!(" in {}:\n", archive.folder.display()));
+    let width = files.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, what) in files {
+        text.push_str(&format!("  {name:<width$}  {what}\n"));
+    }
+    text.push_str(&format!(
+        "Every check with its figures is in {}, what each heard lies beside it.\n",
         out.join("checks.txt").display()
-    )
+    ));
+    text
 }
 
 #[cfg(test)]
@@ -163,5 +207,26 @@ mod tests {
         let text = account(&[check(true, "alma hears boris"), check(false, "boris hears craig")]);
         assert_eq!(text, "  FAILED: boris hears craig\n1 of 2 checks failed.\n");
         assert!(account(&[check(true, "")]).starts_with("All 1 checks passed"));
+    }
+
+    #[test]
+    fn a_secret_in_the_log_fails() {
+        assert!(unlogged("hush", "ready\nrecording started\n").passed);
+        assert!(!unlogged("hush", "ready\ncredentials key:hush:region\n").passed);
+    }
+
+    #[test]
+    fn what_is_left_behind_is_named_with_its_place() {
+        let archive = Archive::local(Path::new("/demo"));
+        let files = [
+            ("a.wav".to_owned(), "the mix".to_owned()),
+            ("a.json".to_owned(), "the receipt".to_owned()),
+        ];
+        let text = left_behind(Path::new("demo"), &archive, &files);
+        assert_eq!(
+            text,
+            "The recording is in /demo/recordings:\n  a.wav   the mix\n  a.json  the receipt\n\
+             Every check with its figures is in demo/checks.txt, what each heard lies beside it.\n"
+        );
     }
 }

@@ -1,22 +1,18 @@
 //! The performance: seven parties over real sockets, the cues of the script carried out in time, and what came of it.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::DemoError;
-use super::check::RATE;
-use super::judge::{Check, Timeline};
+use super::archive::{self, Archive};
+use super::judge::{Check, Recorded, Timeline};
 use super::keys;
 use super::script::{self, CODECS, COMMAND_MARGIN, CUES, Deed, PARTIES, SUITES, TURNS, Texts};
 use super::sound;
 use crate::codec::Codec;
-use crate::frame::Rate;
 use crate::load::api::{Api, ApiError};
 use crate::load::codecs::{encoding, usual_packet_time};
 use crate::load::hearing::Hearing;
@@ -37,19 +33,19 @@ const OFFSET: Duration = Duration::from_millis(4);
 /// More than a party hears in a play, in the largest codec.
 const CAPTURE_BYTES: usize = 32 << 20;
 
-/// How long a recording may take to be finished.
-const RECORDING_PATIENCE: Duration = Duration::from_secs(10);
-
 /// What the play left behind, ready to be judged.
 pub struct Performance {
     pub heard: Vec<Timeline>,
-    pub recording: Option<Timeline>,
+    pub recording: Option<Recorded>,
     /// What is checked by counting, not by listening.
     pub checks: Vec<Check>,
+    /// The recording's files, as paths in the archive's folder, and what each is.
+    pub files: Vec<(String, String)>,
 }
 
-/// Performs the script against the daemon behind `api`; sounds and the recording are left in `directory`.
-pub fn perform(api: &Api, directory: &Path) -> Result<Performance, DemoError> {
+/// Performs the script against the daemon behind `api`; what each heard is left in `directory`, the recording in the
+/// archive.
+pub fn perform(api: &Api, directory: &Path, archive: &Archive) -> Result<Performance, DemoError> {
     let tracks = (0..PARTIES).map(track).collect::<Result<Vec<_>, DemoError>>()?;
     let epoch = Instant::now();
     let epoch_wall = WallTime::now();
@@ -84,8 +80,8 @@ pub fn perform(api: &Api, directory: &Path) -> Result<Performance, DemoError> {
         api.set_digit_options(script::name(pressing.party), &pressing.options())?;
     }
     let recording_before = epoch.elapsed();
-    let recording_id = api.record(CONFERENCE)?;
-    println!("        The mix is recorded, as {recording_id}.");
+    let recording_id = api.record(CONFERENCE, &archive.options)?;
+    println!("        The mix and each voice are recorded, as {recording_id}.");
 
     let start = epoch.elapsed() + BEFORE_START;
     worker.measure();
@@ -115,20 +111,19 @@ pub fn perform(api: &Api, directory: &Path) -> Result<Performance, DemoError> {
         heard.push(timeline(party, CODECS[number], start_wall, directory)?);
         checks.extend(counted(number, party, start_wall));
     }
-    let receipt = receipt(api, &recording_id, directory)?;
-    let recording = recording(api, &recording_id, directory)?.map(|(hz, samples)| {
-        checks.push(in_receipt(&receipt, hz, samples.len()));
-        let rate = Rate::from_hz(hz).unwrap_or(RATE);
-        let start_ms = recording_before.as_secs_f64() * 1e3 - start.as_secs_f64() * 1e3;
-        Timeline {
-            start_ms,
-            sound: sound::at_check_rate(&samples, rate),
-        }
+    let kept = archive::fetch(api, &recording_id, archive)?;
+    checks.extend(kept.checks);
+    let start_ms = recording_before.as_secs_f64() * 1e3 - start.as_secs_f64() * 1e3;
+    let timeline = |sound| Timeline { start_ms, sound };
+    let recording = kept.mix.map(|mix| Recorded {
+        mix: timeline(mix),
+        tracks: kept.tracks.into_iter().map(timeline).collect(),
     });
     Ok(Performance {
         heard,
         recording,
         checks,
+        files: kept.files,
     })
 }
 
@@ -223,51 +218,8 @@ fn counted(number: usize, party: &Party, start: WallTime) -> Vec<Check> {
     checks
 }
 
-/// Waits until the recording is finished; its receipt, kept as a file.
-fn receipt(api: &Api, recording_id: &str, directory: &Path) -> Result<Value, DemoError> {
-    let deadline = Instant::now() + RECORDING_PATIENCE;
-    loop {
-        let receipt = api.receipt(recording_id)?;
-        if !matches!(
-            receipt["state"].as_str(),
-            Some("recording" | "finishing" | "uploading")
-        ) || Instant::now() > deadline
-        {
-            let json = serde_json::to_vec_pretty(&receipt).map_err(io::Error::from)?;
-            std::fs::write(directory.join("receipt.json"), json)?;
-            return Ok(receipt);
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
-fn recording(api: &Api, recording_id: &str, directory: &Path) -> Result<Option<(u32, Vec<f32>)>, DemoError> {
-    let audio = api.recorded_audio(recording_id)?;
-    std::fs::write(directory.join("recording.wav"), &audio)?;
-    Ok(sound::read_wav(&audio))
-}
-
-/// The receipt tells of a finished recording of the file's own length.
-fn in_receipt(receipt: &Value, hz: u32, samples: usize) -> Check {
-    let figure = |name: &str| {
-        receipt[name]
-            .as_u64()
-            .or_else(|| receipt["receipt"][name].as_u64())
-    };
-    let state = receipt["state"].as_str().unwrap_or("?");
-    let (told_samples, told_hz) = (figure("samples"), figure("rate"));
-    Check {
-        sentence: format!("the receipt tells of the recording ({state}, {samples} samples at {hz} Hz)"),
-        passed: state == "available"
-            && told_samples == Some(samples as u64)
-            && told_hz == Some(u64::from(hz)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -276,22 +228,5 @@ mod tests {
         assert!(in_time(13_300, Duration::from_millis(13_310)).passed);
         assert!(in_time(13_300, Duration::from_millis(13_850)).passed);
         assert!(!in_time(13_300, Duration::from_millis(13_851)).passed);
-    }
-
-    #[test]
-    fn a_receipt_of_another_length_or_state_fails() {
-        let receipt = json!({"state": "available", "receipt": {"samples": 100, "rate": 16_000}});
-        assert!(in_receipt(&receipt, 16_000, 100).passed);
-        assert!(!in_receipt(&receipt, 16_000, 101).passed);
-        assert!(!in_receipt(&receipt, 8_000, 100).passed);
-        assert!(
-            !in_receipt(
-                &json!({"state": "failed", "samples": 100, "rate": 16_000}),
-                16_000,
-                100
-            )
-            .passed
-        );
-        assert!(!in_receipt(&json!({}), 16_000, 100).passed);
     }
 }

@@ -193,10 +193,10 @@ impl Api {
         .map(drop)
     }
 
-    /// Starts to record a conference and returns the recording's id.
-    pub fn record(&self, conference_id: &str) -> Result<String, ApiError> {
+    /// Starts to record a conference, as `RecordingOptions` say, and returns the recording's id.
+    pub fn record(&self, conference_id: &str, options: &Value) -> Result<String, ApiError> {
         let (method, path) = ("POST", format!("{}/recording", conference(conference_id)));
-        let started = self.json(method, &path, Some(&json!({})))?;
+        let started = self.json(method, &path, Some(options))?;
         let id = started["recordingId"].as_str().map(str::to_owned);
         id.ok_or_else(|| ApiError::Malformed {
             method,

@@ -18,6 +18,7 @@ pub mod progress;
 pub mod proxy;
 pub mod reading;
 pub mod ready;
+pub mod recordings;
 pub mod report;
 pub mod run;
 pub mod scenario;
@@ -106,6 +107,9 @@ pub struct LoadArgs {
     /// (ppm of the parties' clocks), seed.
     #[arg(long, value_name = "KEY=VALUE,…", conflicts_with = "floor")]
     pub impair: Option<String>,
+    /// Have the daemon record every room, to where its configuration says, from before what is measured to after it.
+    #[arg(long, conflicts_with = "floor")]
+    pub record: bool,
     /// Write the report to this file as JSON too.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -182,6 +186,7 @@ pub fn run(args: LoadArgs) -> Result<ExitCode, LoadError> {
         let scenario = Scenario {
             srtp,
             impairment,
+            records: args.record,
             ..Scenario::plan(args.legs, room_size, args.talkers, encoding, args.seed)
         };
         (Target::Daemon(Api::new(&args.url, args.key.as_deref())), scenario)

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::distribution::Distribution;
 use super::impair::Impairment;
 use super::proxy::{Passed, Relayed, TO_DAEMON, TO_PARTY};
+use super::recordings::Recorded;
 use super::scrape::Buckets;
 use super::watch::Watched;
 
@@ -27,6 +28,8 @@ pub struct Report {
     pub generator: Generator,
     /// Where there was a bad network between the parties and the daemon.
     pub impaired: Option<Impaired>,
+    /// Where the rooms were recorded.
+    pub recorded: Option<Recorded>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -224,13 +227,15 @@ pub struct Generator {
 const LATENESS_P99_MS_MAX: f64 = 5.0;
 
 impl Report {
-    /// All legs were seated, and each heard something, and nothing that was not for it.
+    /// All legs were seated, and each heard something, and nothing that was not for it; and where rooms were recorded, all
+    /// of them are.
     pub fn is_good(&self) -> bool {
         !self.run.interrupted
             && self.run.legs > 0
             && self.run.legs == self.run.legs_wanted
             && self.received.silent_legs == 0
             && self.received.unauthentic == 0
+            && self.recorded.as_ref().is_none_or(Recorded::is_good)
     }
 }
 
@@ -355,6 +360,9 @@ impl Display for Report {
             figure(daemon.memory_bytes.map(|bytes| bytes as f64 / 1_048_576.0)),
             figure(daemon.memory_bytes_per_leg.map(|bytes| bytes / 1_024.0)),
         )?;
+        if let Some(recorded) = &self.recorded {
+            recorded.fmt(f)?;
+        }
         if lateness.p99.is_some_and(|ms| ms > LATENESS_P99_MS_MAX) {
             writeln!(
                 f,
@@ -481,6 +489,7 @@ mod tests {
             daemon: Process::default(),
             generator: Generator::default(),
             impaired: None,
+            recorded: None,
         }
     }
 
@@ -508,6 +517,16 @@ mod tests {
         forged.received.unauthentic = 1;
         assert!(!forged.is_good());
         assert!(forged.to_string().contains("not authentic"), "{forged}");
+        let mut unrecorded = report();
+        unrecorded.recorded = Some(Recorded {
+            rooms: 1,
+            ..Recorded::default()
+        });
+        assert!(!unrecorded.is_good());
+        assert!(
+            unrecorded.to_string().contains("recordings available"),
+            "{unrecorded}"
+        );
         let mut empty = report();
         (empty.run.legs, empty.run.legs_wanted) = (0, 0);
         assert!(!empty.is_good());

@@ -16,6 +16,7 @@ use super::probe::{Probe, Sweep};
 use super::progress::Progress;
 use super::proxy::{Line, Proxy};
 use super::reading::{Reading, lateness_of_ticks, process};
+use super::recordings::Recordings;
 use super::report::{AddedDelay, Generator, Impaired, Quantiles, Received, Report, Run, Sent};
 use super::scenario::{Place, Role, Scenario};
 use super::sdp::Offer;
@@ -60,6 +61,7 @@ pub struct Timing {
 /// A leg that was seated, to be taken away at the end.
 struct Seated {
     call_id: String,
+    conference: String,
 }
 
 /// Runs `scenario` against `target`. `codec_name` is for the report; `interrupted` turns true on Ctrl-C.
@@ -94,10 +96,20 @@ pub fn run(
     };
     let (seated, refusal) = table.seat_all(&mut progress, interrupted);
 
+    let recordings = match target {
+        Target::Daemon(api) if scenario.records => {
+            let conferences = seated.iter().map(|leg| leg.conference.as_str()).collect();
+            Some(Recordings::begin(api, &conferences))
+        }
+        _ => None,
+    };
+
     // Whatever happens from here on, the legs are taken away.
     let measured = table.measure(&seated, &mut progress, interrupted);
     let outcomes: Vec<Outcome> = workers.into_iter().map(Worker::finish).collect();
     let relayed = proxy.map(Proxy::finish);
+    // Only now: what is counted at the parties goes on until the workers have finished.
+    let recorded = recordings.map(Recordings::end);
     take_away(target, &seated, &mut progress);
     let (from, to, watched) = measured?;
     if seated.is_empty()
@@ -128,6 +140,7 @@ pub fn run(
     };
     Ok(Report {
         impaired,
+        recorded,
         run: Run {
             target: match target {
                 Target::Daemon(api) => api.url().to_owned(),
@@ -248,6 +261,7 @@ impl Table<'_> {
         let socket = bind()?;
         // The proxy's end at the party, and the one at the daemon.
         let ends = self.proxy.map(|_| Ok([bind()?, bind()?])).transpose()?;
+        let room = format!("{run}-{}", place.room);
         let seat = match self.target {
             Target::Floor { ports, .. } => Seat {
                 call_id: String::new(),
@@ -256,7 +270,6 @@ impl Table<'_> {
                 srtp: None,
             },
             Target::Daemon(api) => {
-                let room = format!("{run}-{}", place.room);
                 let heard_at = ends.as_ref().map_or(&socket, |[_, at_daemon]| at_daemon);
                 let address = heard_at.local_addr().map_err(local)?;
                 let offer = Offer {
@@ -276,6 +289,7 @@ impl Table<'_> {
         self.start(leg, place, socket, &seat);
         Ok(Seated {
             call_id: seat.call_id,
+            conference: room,
         })
     }
 

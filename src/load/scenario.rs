@@ -45,6 +45,8 @@ pub struct Scenario {
     pub srtp: Option<Suite>,
     /// Of the ways between all parties and the daemon.
     pub impairment: Option<Impairment>,
+    /// Whether every room is recorded.
+    pub records: bool,
     pub room_size: usize,
     pub talkers: usize,
     pub places: Vec<Place>,
@@ -93,6 +95,7 @@ impl Scenario {
             encoding,
             srtp: None,
             impairment: None,
+            records: false,
             room_size,
             talkers,
             places,

@@ -43,6 +43,7 @@ mod spool;
 mod store;
 mod take;
 mod tap;
+mod turns;
 mod writer;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use super::journal::{Journal, SYNC_INTERVAL, SyncGroup, Syncer};
 use super::note::{Note, Opening};
 use super::orders::{End, Orders};
 use super::receipt::Anchor;
-use super::renderer::{Job, Task, Workshop};
+use super::renderer::{self, Job, Task, Workshop};
 use super::rendering::Rendering;
 use super::shelf::{RecordingState, RecordingStatus, Shelf};
 use super::spool::{Spool, make_folder};
@@ -203,7 +203,8 @@ impl Recorder {
             ballast: ballast.clone(),
             store: store.map(Arc::new),
             to_finisher,
-            arriving: Mutex::default(),
+            turns: Mutex::default(),
+            turned: Condvar::new(),
             leftovers: Mutex::default(),
             is_closing: AtomicBool::new(false),
         });
@@ -237,10 +238,11 @@ impl Recorder {
         threads
             .workers
             .push(named("record-finish").spawn(move || workshop.finish(&tasks))?);
-        let workshop = self.workshop.clone();
-        threads
-            .workers
-            .push(named("record-render").spawn(move || workshop.render())?);
+        for renderer in 1..=renderer::threads() {
+            let workshop = self.workshop.clone();
+            let thread = named(&format!("record-render-{renderer}")).spawn(move || workshop.render())?;
+            threads.workers.push(thread);
+        }
         threads.syncer = Some(Syncer::start(self.syncs.clone(), SYNC_INTERVAL)?);
         let mut writer = Writer::new(rings, self.begun.clone(), self.shelf.clone(), ballast.clone());
         let (no_more, disk, root) = (
@@ -489,7 +491,6 @@ impl Recorder {
         }
         self.no_more.store(true, Ordering::Release);
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        let wake = |threads: &[JoinHandle<()>]| threads.iter().for_each(|thread| thread.thread().unpark());
         let join = |thread: JoinHandle<()>| {
             if thread.join().is_err() {
                 tracing::error!("a recorder thread has panicked");
@@ -499,14 +500,13 @@ impl Recorder {
             return;
         };
         join(writer);
-        wake(&threads.workers);
+        self.workshop.hurry();
         if !self.shelf.wait_until_none(FINISHING, RecordingState::is_active)
             || !self.shelf.wait_until_none(UPLOADING, |state| !state.is_settled())
         {
             tracing::warn!("recordings are not delivered yet: the next start goes on with them");
         }
         self.workshop.close();
-        wake(&threads.workers);
         threads.workers.drain(..).for_each(join);
         if let Some(syncer) = threads.syncer.take() {
             syncer.stop();

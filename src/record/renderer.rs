@@ -1,5 +1,5 @@
-//! The two threads between journals and delivery: one brings the files of all recordings up to their journals, again and
-//! again; the other ends those that are over, which takes as long as reading them.
+//! The threads between journals and delivery: some bring the files of all recordings up to their journals, again and
+//! again; one more ends those that are over, which takes as long as reading them.
 //!
 //! ```text
 //! begin, leftovers ─▶ render (every 500 ms) ─▶ finish ─┬─▶ in its place, receipt ─▶ available
@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,10 +28,14 @@ use super::rendering::{Pass, Rendering};
 use super::shelf::{RecordingState, RecordingStatus, Shelf};
 use super::spool::{Leftover, Spool, destination};
 use super::store::Store;
+use super::turns::Turns;
 use crate::id::RecordingSlot;
 
 /// Between two passes: how old the files are that grow.
 const INTERVAL: Duration = Duration::from_millis(500);
+
+/// A thread with nothing to do sleeps at least this long, so that it finds several recordings due when it wakes up.
+const SLEEP_MIN: Duration = Duration::from_millis(50);
 
 /// After an error, before the next attempt.
 const RETRY: Duration = Duration::from_secs(5);
@@ -42,6 +46,14 @@ const JOBS_BEFORE_LEFTOVERS: usize = 16;
 /// Attempts to end a recording on a disk that fails, beyond those on one that is full, which may take as long as it is.
 const ATTEMPTS_MAX: u32 = 5;
 
+/// One carries about 200 recordings in Opus, and many times as many of the other formats.
+const THREADS_MAX: usize = 4;
+
+/// How many threads are to render: as many as there are cores, up to four.
+pub fn threads() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get().min(THREADS_MAX))
+}
+
 /// One recording on its way from its journal to its place.
 pub struct Job {
     pub slot: RecordingSlot,
@@ -49,7 +61,6 @@ pub struct Job {
     /// The way to the object store; `None` for a file below `recording.dir`.
     pub consignment: Option<Consignment>,
     attempts: u32,
-    not_before: Option<Instant>,
 }
 
 impl Job {
@@ -59,13 +70,7 @@ impl Job {
             rendering,
             consignment,
             attempts: 0,
-            not_before: None,
         }
-    }
-
-    fn later(mut self) -> Job {
-        self.not_before = Some(Instant::now() + RETRY);
-        self
     }
 }
 
@@ -79,7 +84,7 @@ pub enum Task {
     Close,
 }
 
-/// What both threads work with.
+/// What the threads work with.
 pub struct Workshop {
     pub spool: Arc<Spool>,
     pub shelf: Arc<Shelf>,
@@ -88,8 +93,10 @@ pub struct Workshop {
     /// The way to the object store, where there is one.
     pub store: Option<Arc<Store>>,
     pub to_finisher: mpsc::Sender<Task>,
-    /// Recordings that were begun.
-    pub arriving: Mutex<Vec<Job>>,
+    /// Recordings that are at work.
+    pub turns: Mutex<Turns<Box<Job>>>,
+    /// Heard by those who wait for a turn.
+    pub turned: Condvar,
     /// Recordings that a crash or a shutdown has interrupted.
     pub leftovers: Mutex<VecDeque<(RecordingSlot, Leftover)>>,
     pub(super) is_closing: AtomicBool,
@@ -101,13 +108,21 @@ impl Workshop {
         self.is_closing.store(true, Ordering::Release);
         // Gone already: then there is nobody to tell.
         let _ = self.to_finisher.send(Task::Close);
+        self.hurry();
+    }
+
+    /// Every recording has its next turn now.
+    pub fn hurry(&self) {
+        self.turns().hurry(Instant::now());
+        self.turned.notify_all();
     }
 
     pub fn take_up(&self, job: Job) {
-        self.arriving
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(job);
+        self.turns().put(Box::new(job), Instant::now());
+    }
+
+    fn turns(&self) -> MutexGuard<'_, Turns<Box<Job>>> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes up a recording that a crash or a shutdown has interrupted, unless it turns out to be delivered.
@@ -206,52 +221,75 @@ impl Workshop {
         }
     }
 
-    /// The thread of the growing files. It ends when the workshop closes; what is not in its place then is in the spool.
+    /// A thread of the growing files; several share the work. It ends when the workshop closes; what is not in its place
+    /// then is in the spool.
     pub fn render(&self) {
-        let mut jobs: Vec<Job> = Vec::new();
-        while !self.is_closing.load(Ordering::Acquire) {
-            jobs.append(&mut self.arriving.lock().unwrap_or_else(PoisonError::into_inner));
-            while jobs.len() < JOBS_BEFORE_LEFTOVERS && self.has_leftovers() {
-                jobs.extend(self.next_leftover());
-            }
-            let mut is_behind = self.has_leftovers();
-            for mut job in std::mem::take(&mut jobs) {
-                if job.not_before.is_some_and(|time| Instant::now() < time) {
-                    jobs.push(job);
-                    continue;
-                }
-                match guarded(|| job.rendering.pass()) {
-                    Ok(Pass::Complete) => {
-                        // Nobody listens any more: then what is not finished stays in the spool.
-                        let _ = self.to_finisher.send(Task::Finish(Box::new(job)));
-                    }
-                    Ok(pass) => {
-                        job.attempts = 0;
-                        is_behind |= pass == Pass::More;
-                        let published = job.rendering.publish();
-                        self.shelf.grown(job.slot, job.rendering.bytes());
-                        if let Some(consignment) = &mut job.consignment {
-                            consignment.grow(&job.rendering);
-                        }
-                        self.note(&job, published.as_ref().err());
-                        jobs.push(job);
-                    }
-                    Err(error) => {
-                        self.note(&job, Some(&error));
-                        job.attempts += u32::from(!says_full(&error));
-                        if job.attempts >= ATTEMPTS_MAX && job.rendering.is_written() {
-                            self.fail(&job, &error);
-                        } else {
-                            jobs.push(job.later());
-                        }
-                    }
-                }
-            }
-            // With many running recordings leftovers wait for them.
-            if !is_behind || jobs.len() >= JOBS_BEFORE_LEFTOVERS {
-                thread::park_timeout(INTERVAL);
-            }
+        while let Some(job) = self.next_job() {
+            self.take_turn(job);
+            self.turns().is_done();
         }
+    }
+
+    /// Waits for a recording that is due; `None` when the workshop closes.
+    fn next_job(&self) -> Option<Box<Job>> {
+        let mut turns = self.turns();
+        while !self.is_closing.load(Ordering::Acquire) {
+            if turns.len() < JOBS_BEFORE_LEFTOVERS && self.has_leftovers() {
+                turns.take_from_elsewhere();
+                drop(turns);
+                if let Some(job) = self.next_leftover() {
+                    return Some(Box::new(job));
+                }
+                turns = self.turns();
+                turns.is_done();
+                continue;
+            }
+            let now = Instant::now();
+            if let Some(job) = turns.take(now) {
+                return Some(job);
+            }
+            let sleep = turns.until_next(now).unwrap_or(INTERVAL);
+            let sleep = sleep.clamp(SLEEP_MIN, INTERVAL);
+            let woken = self.turned.wait_timeout(turns, sleep);
+            turns = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        // Their files are let go of.
+        turns.clear();
+        None
+    }
+
+    /// Brings a recording's files up to its journal, and puts it back to wait or hands it on.
+    fn take_turn(&self, mut job: Box<Job>) {
+        let until_next = match guarded(|| job.rendering.pass()) {
+            Ok(Pass::Complete) => {
+                // Nobody listens any more: then what is not finished stays in the spool.
+                let _ = self.to_finisher.send(Task::Finish(job));
+                return;
+            }
+            Ok(pass) => {
+                job.attempts = 0;
+                let published = job.rendering.publish();
+                self.shelf.grown(job.slot, job.rendering.bytes());
+                if let Some(consignment) = &mut job.consignment {
+                    consignment.grow(&job.rendering);
+                }
+                self.note(&job, published.as_ref().err());
+                match pass {
+                    Pass::More => Duration::ZERO,
+                    _ => INTERVAL,
+                }
+            }
+            Err(error) => {
+                self.note(&job, Some(&error));
+                job.attempts += u32::from(!says_full(&error));
+                if job.attempts >= ATTEMPTS_MAX && job.rendering.is_written() {
+                    self.fail(&job, &error);
+                    return;
+                }
+                RETRY
+            }
+        };
+        self.turns().put(job, Instant::now() + until_next);
     }
 
     /// The thread that ends recordings and sees them off. It ends when the workshop closes; what the store does not have
@@ -367,16 +405,15 @@ impl Workshop {
             false => Ok(rendering),
         };
         match rendering {
-            Ok(rendering) => self.take_up(
-                Job {
+            Ok(rendering) => {
+                let job = Job {
                     slot,
                     rendering,
                     consignment,
                     attempts,
-                    not_before: None,
-                }
-                .later(),
-            ),
+                };
+                self.turns().put(Box::new(job), Instant::now() + RETRY);
+            }
             Err(error) => {
                 tracing::error!(%error, "a recording cannot be read from its journal: it stays in the spool");
                 self.shelf.hindered(slot, Some(error.to_string()));
@@ -469,3 +506,5 @@ fn guarded<T>(act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     catch_unwind(AssertUnwindSafe(act))
         .unwrap_or_else(|_| Err(io::Error::other("a defect of the recorder, told in the log")))
 }
+#[cfg(test)]
+mod tests;
