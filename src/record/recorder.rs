@@ -16,7 +16,7 @@ use super::disk::{Ballast, Disk, LocalDisk, Space};
 use super::image::Format;
 use super::journal::{Journal, SYNC_INTERVAL, SyncGroup, Syncer};
 use super::note::{Note, Opening};
-use super::orders::{End, Orders};
+use super::orders::{End, Orders, Written};
 use super::receipt::Anchor;
 use super::renderer::{Job, Task, Workshop};
 use super::rendering::Rendering;
@@ -334,7 +334,7 @@ impl Recorder {
         }
         let journal = Journal::create(self.syncs.clone(), folder, &serde_json::to_vec(opening)?)?;
         self.disk.sync_folder(self.spool.root())?;
-        let written = Arc::new(AtomicBool::new(false));
+        let written = Arc::<Written>::default();
         let rendering = Rendering::new(
             self.disk.clone(),
             opening.clone(),
@@ -594,3 +594,6 @@ fn look_at(disk: &dyn Disk, root: &Path, ballast: &Mutex<Ballast>) {
         Err(error) => tracing::warn!(%error, "how full the disk of recordings is cannot be told"),
     }
 }
+
+#[cfg(test)]
+mod tests;

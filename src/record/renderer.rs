@@ -22,6 +22,7 @@ use super::destination::Names;
 use super::disk::{Ballast, Disk, says_full};
 use super::image::FinishError;
 use super::note::Opening;
+use super::orders::Written;
 use super::receipt::{self, Receipt};
 use super::rendering::{Pass, Rendering};
 use super::shelf::{RecordingState, RecordingStatus, Shelf};
@@ -184,7 +185,7 @@ impl Workshop {
             opening.clone(),
             &folder,
             self.path_of(&opening, &folder),
-            Arc::new(AtomicBool::new(true)),
+            Arc::new(Written::before()),
         );
         match rendering.and_then(|rendering| Ok((rendering, self.consignment(slot, &opening, &folder)?))) {
             Ok((rendering, consignment)) => {

@@ -303,8 +303,8 @@ impl Take {
         });
     }
 
-    /// Puts the reason of a premature end into the journal, where the disk takes it.
-    pub fn write_ending(&mut self) {
+    /// Puts the reason of a premature end into the journal. Gives it where the disk does not take it.
+    pub fn write_ending(&mut self) -> Option<Ending> {
         let written = self.put_ending().and_then(|()| self.journal.write());
         if let Err(error) = written {
             tracing::warn!(
@@ -312,7 +312,9 @@ impl Take {
                 %error,
                 "the end of a recording could not be journaled"
             );
+            return Some(self.ending());
         }
+        None
     }
 
     /// Whether it ended because the disk was full.
@@ -324,12 +326,15 @@ impl Take {
         self.trouble.as_deref()
     }
 
-    fn put_ending(&mut self) -> Result<(), WriteError> {
-        let ending = Ending {
+    fn ending(&self) -> Ending {
+        Ending {
             truncated_because: self.trouble.clone(),
             late_frames: self.late_frames,
-        };
-        let json = serde_json::to_vec(&ending).unwrap_or_default();
+        }
+    }
+
+    fn put_ending(&mut self) -> Result<(), WriteError> {
+        let json = serde_json::to_vec(&self.ending()).unwrap_or_default();
         put(&mut self.journal, &Entry::Ended(&json))
     }
 
