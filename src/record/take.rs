@@ -27,6 +27,9 @@ const WAITING_MAX: usize = 64;
 /// Rounds of 40 ms to wait for frames that were still on their way when the end was ordered.
 const GRACE_ROUNDS: u32 = 5;
 
+/// Bytes of sound in one entry: a round that had to wait for the disk has many seconds to write.
+const RUN_BYTES_MAX: usize = 64 << 10;
+
 /// Ticks of a leg's silence that are put together into one entry.
 const QUIET_TICKS_MAX: u32 = 50;
 
@@ -103,7 +106,8 @@ impl Track {
         samples: &[i16],
     ) -> Result<(), WriteError> {
         let from = self.next.unwrap_or(Tick(0));
-        if self.run.kind != kind || self.run.ticks == 0 {
+        let is_full = self.run.sound.len() + 2 * samples.len() > RUN_BYTES_MAX;
+        if self.run.kind != kind || self.run.ticks == 0 || is_full {
             self.put(journal)?;
             self.run.from = from;
             self.run.kind = kind;
