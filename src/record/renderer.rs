@@ -290,6 +290,8 @@ impl Workshop {
             consignment.finish(&job.rendering);
             if let Some(receipt) = consignment.receipt() {
                 self.shelf.uploading(job.slot, receipt);
+                // What was said of the parts while it grew holds until the next try, which may be minutes away.
+                self.shelf.hindered(job.slot, consignment.hindrance());
             }
             return Some((job.slot, consignment));
         }
