@@ -2,8 +2,9 @@
 //! reads it each round; nothing is carried out here.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
-use super::note::Note;
+use super::note::{Ending, Note};
 use crate::time::Tick;
 
 /// Notes of one recording: what is beyond is left out of the receipt and counted there.
@@ -29,6 +30,33 @@ pub enum End {
     After(Tick),
     /// With the last frame that was in the queue when the end was ordered.
     WithWhatCame,
+}
+
+/// What whoever reads a journal must know and cannot read there: whether it is over, and with what ending where the disk
+/// took none.
+#[derive(Debug, Default)]
+pub struct Written(OnceLock<Option<Ending>>);
+
+impl Written {
+    /// Of a journal that is over since before a crash.
+    pub fn before() -> Written {
+        Written(OnceLock::from(None))
+    }
+
+    /// The writer has written its last, but for `unwritten`.
+    pub(super) fn is_over_now(&self, unwritten: Option<Ending>) {
+        // Over already: the first end counts.
+        let _ = self.0.set(unwritten);
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.0.get().is_some()
+    }
+
+    /// The ending that the disk did not take.
+    pub fn unwritten(&self) -> Option<&Ending> {
+        self.0.get()?.as_ref()
+    }
 }
 
 impl Orders {

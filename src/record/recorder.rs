@@ -17,7 +17,7 @@ use super::disk::{Ballast, Disk, LocalDisk, Space};
 use super::image::Format;
 use super::journal::{Journal, SYNC_INTERVAL, SyncGroup, Syncer};
 use super::note::{Note, Opening};
-use super::orders::{End, Orders};
+use super::orders::{End, Orders, Written};
 use super::receipt::Anchor;
 use super::renderer::{self, Job, Task, Workshop};
 use super::rendering::Rendering;
@@ -337,7 +337,7 @@ impl Recorder {
         }
         let journal = Journal::create(self.syncs.clone(), folder, &serde_json::to_vec(opening)?)?;
         self.disk.sync_folder(self.spool.root())?;
-        let written = Arc::new(AtomicBool::new(false));
+        let written = Arc::<Written>::default();
         let rendering = Rendering::new(
             self.disk.clone(),
             opening.clone(),
@@ -603,5 +603,7 @@ fn look_at(disk: &dyn Disk, root: &Path, ballast: &Mutex<Ballast>) {
     }
 }
 
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod tests;

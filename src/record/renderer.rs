@@ -23,6 +23,7 @@ use super::destination::Names;
 use super::disk::{Ballast, Disk, says_full};
 use super::image::FinishError;
 use super::note::Opening;
+use super::orders::Written;
 use super::receipt::{self, Receipt};
 use super::rendering::{Pass, Rendering};
 use super::shelf::{RecordingState, RecordingStatus, Shelf};
@@ -200,7 +201,7 @@ impl Workshop {
             opening.clone(),
             &folder,
             self.path_of(&opening, &folder),
-            Arc::new(AtomicBool::new(true)),
+            Arc::new(Written::before()),
         );
         match rendering.and_then(|rendering| Ok((rendering, self.consignment(slot, &opening, &folder)?))) {
             Ok((rendering, consignment)) => {
@@ -339,6 +340,8 @@ impl Workshop {
             consignment.finish(&job.rendering);
             if let Some(receipt) = consignment.receipt() {
                 self.shelf.uploading(job.slot, receipt);
+                // What was said of the parts while it grew holds until the next try, which may be minutes away.
+                self.shelf.hindered(job.slot, consignment.hindrance());
             }
             return Some((job.slot, consignment));
         }

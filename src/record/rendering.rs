@@ -11,13 +11,13 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::attendance::Attendance;
 use super::disk::Disk;
 use super::image::{FinishError, Finished, Format, Image};
 use super::journal::{Entry, Reader, Why};
 use super::note::{Ending, Note, Opening};
+use super::orders::Written;
 use super::receipt::{Receipt, Stretch, TrackReceipt, rfc3339};
 use crate::frame::Rate;
 use crate::id::TrackNumber;
@@ -53,8 +53,8 @@ pub struct Rendering {
     /// The recording's folder in the spool.
     pub folder: PathBuf,
     reader: Reader,
-    /// Set when the writer has written its last.
-    written: Arc<AtomicBool>,
+    /// Whether the writer has written its last.
+    written: Arc<Written>,
     main: Piece,
     legs: BTreeMap<u32, Piece>,
     calls: BTreeMap<u32, String>,
@@ -116,7 +116,7 @@ impl Rendering {
         opening: Opening,
         folder: &Path,
         path: PathBuf,
-        written: Arc<AtomicBool>,
+        written: Arc<Written>,
     ) -> io::Result<Rendering> {
         let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
         let format: Format = opening
@@ -163,7 +163,7 @@ impl Rendering {
     pub fn pass(&mut self) -> io::Result<Pass> {
         self.write()?;
         // Read before the journal is: what was written before this was set is read then.
-        let is_written = self.written.load(Ordering::Acquire);
+        let is_written = self.written.is_over();
         if is_written {
             self.reader.writer_is_gone();
         }
@@ -219,7 +219,8 @@ impl Rendering {
         let start = self.first.map_or(anchor.at, |first| anchor.wall_clock(first));
         let finished = self.main.finished.as_ref();
         let asked = opening.requested_key.clone().unwrap_or_else(|| opening.key());
-        let ended = self.ending.clone().unwrap_or_else(|| Ending {
+        let ending = self.ending.as_ref().or_else(|| self.written.unwritten());
+        let ended = ending.cloned().unwrap_or_else(|| Ending {
             truncated_because: Some(CRASH.to_owned()),
             late_frames: 0,
         });
@@ -270,14 +271,14 @@ impl Rendering {
         self.legs.iter().map(|(&number, piece)| (number, piece))
     }
 
-    /// Set when the writer has written its last.
-    pub fn written(&self) -> Arc<AtomicBool> {
+    /// To be told when the writer has written its last.
+    pub fn written(&self) -> Arc<Written> {
         self.written.clone()
     }
 
     /// Whether the journal is over.
     pub fn is_written(&self) -> bool {
-        self.written.load(Ordering::Acquire)
+        self.written.is_over()
     }
 
     pub fn bytes(&self) -> u64 {

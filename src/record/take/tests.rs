@@ -282,3 +282,13 @@ fn a_full_disk_ends_the_recording_and_what_was_written_stays() {
         Some("the disk was full")
     );
 }
+
+#[test]
+fn a_round_that_had_to_wait_for_half_a_minute_is_written_whole() {
+    let mut stand = Stand::new();
+    let frames = main_track(0..1_500);
+    assert!(!stand.round(&frames));
+    assert_eq!(stand.take.trouble(), None);
+    let ticks: Vec<_> = (0..1_500).map(|tick| format!("s{tick}")).collect();
+    assert_eq!(stand.journal()[&0], ticks.join(" "));
+}
