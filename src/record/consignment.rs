@@ -99,12 +99,6 @@ impl Consignment {
         &self.folder
     }
 
-    /// What is in the way now.
-    pub fn hindrance(&self) -> Option<String> {
-        let hindrances = self.hindrances.lock().unwrap_or_else(PoisonError::into_inner);
-        hindrances.values().next().cloned()
-    }
-
     /// What is known of the recording before the store has taken it.
     pub fn receipt(&self) -> Option<&Receipt> {
         self.receipt.as_ref().map(|(receipt, _)| receipt)

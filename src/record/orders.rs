@@ -18,10 +18,17 @@ pub const TRACKS_MAX: usize = 256;
 pub struct Orders {
     notes: Vec<Note>,
     noted: usize,
+    left_out: u64,
+    /// It has tracks of legs.
+    legs: bool,
     tracks: BTreeSet<u32>,
+    refused: BTreeSet<String>,
     pub(super) end: Option<End>,
     pub paused: bool,
 }
+
+/// Calls without a track that are named.
+const REFUSED_MAX: usize = 1_000;
 
 /// Where a recording shall end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,20 +67,41 @@ impl Written {
 }
 
 impl Orders {
-    pub fn note(&mut self, note: Note) {
-        let note = match note {
-            // Named when it was here before.
-            Note::Track { track, .. } if self.tracks.contains(&track) => return,
-            Note::Track { call_id, .. } if self.tracks.len() >= TRACKS_MAX => Note::TrackRefused { call_id },
-            note => note,
-        };
-        if self.noted < NOTES_MAX {
-            self.noted += 1;
-            if let Note::Track { track, .. } = note {
-                self.tracks.insert(track);
-            }
-            self.notes.push(note);
+    /// Of a recording, with tracks of its legs or without.
+    pub fn new(legs: bool) -> Orders {
+        Orders {
+            legs,
+            ..Orders::default()
         }
+    }
+
+    pub fn note(&mut self, note: Note) {
+        match note {
+            // Named when it was here before.
+            Note::Track { track, .. } if self.tracks.contains(&track) => {}
+            Note::Track { call_id, .. } if self.tracks.len() >= TRACKS_MAX => {
+                if self.refused.len() < REFUSED_MAX && self.refused.insert(call_id.clone()) {
+                    self.notes.push(Note::TrackRefused { call_id });
+                }
+            }
+            // As many as there are tracks: what is said next is lost without them.
+            Note::Track { track, .. } => {
+                self.tracks.insert(track);
+                self.notes.push(note);
+            }
+            // Tells absence from loss.
+            Note::Left { .. } if self.legs => self.notes.push(note),
+            _ if self.noted < NOTES_MAX => {
+                self.noted += 1;
+                self.notes.push(note);
+            }
+            _ => self.left_out += 1,
+        }
+    }
+
+    /// Notes that were left out because there are too many.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// What was noted since the last time.

@@ -339,6 +339,7 @@ impl Take {
         Ending {
             truncated_because: self.trouble.clone(),
             late_frames: self.late_frames,
+            notes_left_out: self.lock_orders().left_out(),
         }
     }
 
@@ -355,7 +356,8 @@ impl Take {
 
     fn let_wait(&mut self, frame: RecordedFrame) {
         if self.waiting.len() >= WAITING_MAX {
-            let waiting = std::mem::take(&mut self.waiting);
+            let mut waiting = std::mem::take(&mut self.waited);
+            waiting.append(&mut self.waiting);
             self.accept_holes(waiting);
         }
         self.waiting.push(frame);
@@ -401,7 +403,12 @@ impl Take {
                 self.note_pause(frame.tick);
             }
         }
-        if self.away.get(&frame.track).is_some_and(|left| frame.tick > *left) {
+        // With the tick after it left comes what the filters held back.
+        if self
+            .away
+            .get(&frame.track)
+            .is_some_and(|left| frame.tick > left.next())
+        {
             self.away.remove(&frame.track);
         }
         let track = match is_main {

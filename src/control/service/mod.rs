@@ -185,7 +185,7 @@ impl Service {
 
     /// Closes every recording; returns when the last receipt is written.
     pub fn stop_recordings(&self) {
-        self.inner.recorder.stop();
+        self.inner.recorder.stop(std::time::Duration::from_secs(20));
     }
 }
 
