@@ -77,6 +77,9 @@ struct Failed {
 /// The caller asked for something that cannot be.
 const MISUSE: u8 = 2;
 
+/// Beginnings of the targets of libraries that log requests whole, with the names of keys: warnings are all they may log.
+const TELLTALES: [&str; 5] = ["aws_", "hyper", "h2", "rustls", "s3s"];
+
 /// How often `recordings recover` says what it waits for, when that changes.
 const STILL_THERE: Duration = Duration::from_secs(5);
 
@@ -120,7 +123,7 @@ fn main() -> ExitCode {
 
 fn run_daemon(configuration: Configuration, ready_file: Option<PathBuf>) -> Result<(), Failed> {
     let config = configuration.load()?;
-    log_to_stderr(&config);
+    log_to_stderr(&config, config.log.level);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -128,19 +131,20 @@ fn run_daemon(configuration: Configuration, ready_file: Option<PathBuf>) -> Resu
             status: 1,
             sentence: format!("The runtime cannot be started: {error}."),
         })?;
-    runtime
-        .block_on(serve(config, || configuration.read(), ready_file))
-        .map_err(|error| Failed {
-            status: if matches!(error, ServeError::Configuration(_)) {
-                MISUSE
-            } else {
-                1
-            },
-            sentence: error.to_string(),
-        })
+    let served = runtime.block_on(serve(config, || configuration.read(), ready_file));
+    // Whoever told it twice to stop does not wait for a disk or an object store: the journals are safe without that.
+    runtime.shutdown_background();
+    served.map_err(|error| Failed {
+        status: if matches!(error, ServeError::Configuration(_)) {
+            MISUSE
+        } else {
+            1
+        },
+        sentence: error.to_string(),
+    })
 }
 
-fn log_to_stderr(config: &Config) {
+fn log_to_stderr(config: &Config, level: Level) {
     let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
@@ -148,9 +152,11 @@ fn log_to_stderr(config: &Config) {
         true => log.json().boxed(),
         false => log.with_target(false).boxed(),
     };
+    let quiet = Level::WARN.min(level);
     let levels = Targets::new()
-        .with_default(config.log.level)
-        .with_target(READY, Level::INFO.max(config.log.level));
+        .with_default(level)
+        .with_targets(TELLTALES.map(|target| (target, quiet)))
+        .with_target(READY, Level::INFO.max(level));
     tracing_subscriber::registry()
         .with(log.with_filter(levels))
         .init();
@@ -165,6 +171,7 @@ fn list_recordings(config: &Config) -> Result<(), Failed> {
 /// Finishes what a daemon has left behind, and says what became of it. It takes as long as the object store keeps it
 /// waiting.
 fn recover_recordings(config: &Config) -> Result<(), Failed> {
+    log_to_stderr(config, Level::WARN);
     let store = object_store(config).map_err(|error| Failed {
         status: MISUSE,
         sentence: error.to_string(),

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -19,6 +20,12 @@ use crate::control::store::{self, StoreError};
 
 /// The target of the line that says where the daemon is reached, which is logged at every level.
 pub const READY: &str = "mixminus::ready";
+
+/// How long recordings may take to be finished and delivered at a stop; the next start goes on with what is not.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The same where the stop is to be at once: what the engines have said already gets into the journals.
+const NO_PATIENCE: Duration = Duration::from_millis(300);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -101,7 +108,7 @@ impl Daemon {
     /// Waits until the last room has ended.
     pub async fn drained(&self) {
         while self.app.service.rooms() > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -116,17 +123,21 @@ impl Daemon {
 
     /// Ends what rooms are left, closes recordings, then connections.
     pub async fn stop(self) {
+        self.stop_within(PATIENCE).await;
+    }
+
+    async fn stop_within(self, patience: Duration) {
         self.drain();
         self.app.service.clear("shutdown").await;
         let service = self.app.service.clone();
-        if tokio::task::spawn_blocking(move || service.stop_recordings())
+        if tokio::task::spawn_blocking(move || service.stop_recordings(patience))
             .await
             .is_err()
         {
             tracing::error!("the recorder could not be stopped");
         }
         // What the recorder said last reaches those who listen.
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
         self.stopping.send_replace(true);
         if self.server.await.is_err() {
             tracing::error!("the HTTP server has failed");
@@ -147,8 +158,8 @@ fn keys(config: &Config, auth: &Auth) -> Result<Keys, ServeError> {
     }
 }
 
-/// Runs the daemon until a signal ends it: SIGTERM (or SIGINT) drains, a second one stops at once, SIGHUP takes keys,
-/// limits (`auth.*`) and the credentials of the object store from the configuration that `reload` reads then.
+/// Runs the daemon until a signal ends it: SIGTERM (or SIGINT) drains, a second one stops at once (threads may still be
+/// closing recordings then: end the process without waiting for them), SIGHUP takes keys, limits (`auth.*`) and the credentials of the object store from the configuration that `reload` reads then.
 pub async fn serve(
     config: Config,
     reload: impl Fn() -> Result<Config, ConfigError>,
@@ -204,14 +215,21 @@ pub async fn serve(
         deadline_s = deadline.as_secs(),
         "draining"
     );
+    let told_again = || {
+        tracing::warn!("told again: stopping at once");
+        NO_PATIENCE
+    };
+    let patience = tokio::select! {
+        () = daemon.drained() => PATIENCE,
+        () = tokio::time::sleep(deadline) => {
+            tracing::warn!("the deadline ends the rooms that are left");
+            PATIENCE
+        }
+        _ = terminate.recv() => told_again(),
+        _ = interrupt.recv() => told_again(),
+    };
     tokio::select! {
-        () = daemon.drained() => {}
-        () = tokio::time::sleep(deadline) => tracing::warn!("the deadline ends the rooms that are left"),
-        _ = terminate.recv() => tracing::warn!("told again: stopping at once"),
-        _ = interrupt.recv() => tracing::warn!("told again: stopping at once"),
-    }
-    tokio::select! {
-        () = daemon.stop() => {}
+        () = daemon.stop_within(patience) => {}
         _ = terminate.recv() => tracing::warn!("told again: not waiting for what is still to be closed"),
         _ = interrupt.recv() => tracing::warn!("told again: not waiting for what is still to be closed"),
     }

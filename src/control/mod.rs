@@ -14,6 +14,7 @@ pub mod http;
 pub mod ids;
 mod metrics;
 mod negotiation;
+pub mod news;
 mod process;
 mod quality;
 pub mod refusal;

@@ -3,7 +3,7 @@
 //! Plain data behind one lock. The invariants: a slot is taken as long as its engine may still speak of it; a room is
 //! here exactly as long as it has a member; a member is a leg that sits in the room, or is on its way in or out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
@@ -25,6 +25,8 @@ use crate::time::PHASES;
 pub struct State {
     pub legs: BTreeMap<CallId, LegEntry>,
     pub rooms: BTreeMap<ConferenceId, RoomEntry>,
+    /// Legs of which what they are sent is recorded.
+    recorded_legs: BTreeSet<CallId>,
     pub engines: Vec<EngineEntry>,
     /// No room is made any more.
     pub is_draining: bool,
@@ -59,8 +61,10 @@ pub struct LegEntry {
     pub waiting: Vec<oneshot::Sender<()>>,
     /// Of what it is sent.
     pub recording: Option<RunningRecording>,
-    /// What the recording of its room was told last.
-    pub is_muted_in_recording: bool,
+    /// Recordings of what it is or was sent that are not settled: their events name the room where it is.
+    pub unsettled_recordings: BTreeSet<String>,
+    /// The recordings that were told last that it is muted.
+    pub muted_in: BTreeSet<RecordingSlot>,
     /// Those that it was to be sent.
     pub pending_digits: PendingDigits,
     /// Whose deeds they are that it is muted, deaf or held.
@@ -133,6 +137,7 @@ impl State {
         State {
             legs: BTreeMap::new(),
             rooms: BTreeMap::new(),
+            recorded_legs: BTreeSet::new(),
             engines: (0..engines).map(engine).collect(),
             is_draining: false,
             is_stopping: false,
@@ -176,6 +181,73 @@ impl State {
     pub fn leg_at(&self, engine: usize, slot: LegId) -> Option<CallId> {
         self.engines[engine].legs.occupant(slot.0).cloned()
     }
+
+    /// What the leg is sent goes to this recording from now on.
+    pub fn record_leg(&mut self, call: &CallId, recording: RunningRecording) {
+        if let Some(leg) = self.legs.get_mut(call) {
+            leg.unsettled_recordings.insert(recording.id.clone());
+            leg.recording = Some(recording);
+            self.recorded_legs.insert(call.clone());
+        }
+    }
+
+    /// Takes the recording from the leg, if it is one such.
+    pub fn unrecord_leg(
+        &mut self,
+        call: &CallId,
+        is_meant: impl FnOnce(&RunningRecording) -> bool,
+    ) -> Option<RunningRecording> {
+        let leg = self.legs.get_mut(call)?;
+        let recording = leg.recording.take_if(|recording| is_meant(recording))?;
+        self.recorded_legs.remove(call);
+        Some(recording)
+    }
+
+    pub fn remove_leg(&mut self, call: &CallId) -> Option<LegEntry> {
+        self.recorded_legs.remove(call);
+        self.legs.remove(call)
+    }
+
+    /// The recordings in which what is said in the room is heard: its own, and those of what its legs are sent.
+    pub fn recordings_in(&self, conference: &ConferenceId) -> Vec<RecordingSlot> {
+        let room = self.rooms.get(conference);
+        let of_room = room.and_then(|room| room.recording.as_ref());
+        let legs = self.recorded_legs.iter().filter_map(|call| self.legs.get(call));
+        let of_legs = legs
+            .filter(|leg| leg.place.conference == *conference)
+            .filter_map(|leg| leg.recording.as_ref());
+        of_room
+            .into_iter()
+            .chain(of_legs)
+            .map(|recording| recording.slot)
+            .collect()
+    }
+
+    /// Who has joined the room and not left it.
+    pub fn present_in(&self, conference: &ConferenceId) -> Vec<CallId> {
+        let is_present = |call: &&CallId| {
+            let leg = self.legs.get(*call);
+            leg.is_some_and(|leg| leg.has_joined && leg.place.conference == *conference)
+        };
+        let room = self.rooms.get(conference);
+        let members = room.iter().flat_map(|room| &room.members);
+        members.filter(is_present).cloned().collect()
+    }
+
+    /// File descriptors that legs and recordings take, as far as they can be counted here.
+    pub fn fds(&self) -> u64 {
+        let rooms = self.rooms.values();
+        let of_rooms = rooms.filter_map(|room| Some((room.recording.as_ref()?, room.members.len())));
+        let recorded = of_rooms.map(|(recording, members)| fds_of_recording(recording.legs, members));
+        let of_legs = self.recorded_legs.iter().map(|_| fds_of_recording(false, 0));
+        let sockets = 2 * self.legs.len() as u64;
+        sockets + recorded.sum::<u64>() + of_legs.sum::<u64>()
+    }
+}
+
+/// What a recording takes: journal, sound, folders and the way to a store, and of each leg's track two files.
+pub fn fds_of_recording(legs: bool, members: usize) -> u64 {
+    4 + if legs { 2 * members as u64 } else { 0 }
 }
 
 impl LegEntry {

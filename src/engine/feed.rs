@@ -6,7 +6,7 @@
 use crate::dsp::{self, Music};
 use crate::engine::EngineStats;
 use crate::engine::outbox::Outbox;
-use crate::engine::record::record_leg;
+use crate::engine::record::{record_leg, record_owed};
 use crate::engine::send::send;
 use crate::engine::tick::{Scratch, Step, voice_at};
 use crate::frame::{FRAME_SAMPLES_MAX, FrameBuffer, Rate};
@@ -228,6 +228,7 @@ pub(super) fn feed_all(
                 if seat.progress == Progress::Leaving {
                     dsp::ramp(own, 1.0, 0.0);
                 }
+                record_owed(seat.leg, leg, seat.owed, step, out);
                 record_leg(seat.leg, leg, Some(own), step, seat.seam || seat.owed > 0, out);
                 let Some(mut stream) = leg.media.stream.take() else {
                     continue;

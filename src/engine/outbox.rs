@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::capture::Recording;
 use crate::engine::event::Event;
+use crate::engine::tick::OWED_MAX;
 use crate::frame::{FRAME_SAMPLES_MAX, Rate};
 use crate::id::{LegId, RecordingSlot, TrackNumber};
 use crate::leg::{Dropped, Port};
@@ -25,8 +26,8 @@ const EVENTS_PER_LEG: usize = 10;
 const DATAGRAMS_PER_LEG: usize = 4;
 
 /// Frames for recordings that one room's tick can cause, for each leg: of what it says, with the rest of that when it
-/// leaves, and of what it is sent.
-const TAPPED_PER_LEG: usize = 3;
+/// leaves, and of what it is sent, with what it was owed.
+const TAPPED_PER_LEG: usize = 3 + OWED_MAX as usize;
 
 /// Room for one of our reports, as its writer sees it: one block and a short name.
 const REPORT_BYTES_MAX: usize = 128;

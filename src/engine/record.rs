@@ -77,6 +77,21 @@ pub(super) fn record_leg(
     });
 }
 
+/// Hands the recorder the silence that a leg gets for the ticks before this one, which it was on its way from another
+/// room. A recording that begins with this tick knows nothing of them.
+pub(super) fn record_owed(id: LegId, leg: &mut Leg, owed: u8, step: Step, out: &mut Outbox) {
+    for tick in step.tick.0 - u64::from(owed)..step.tick.0 {
+        let goes_on = |tap: &Tap| tap.next.is_some_and(|next| next.0 <= tick);
+        if leg.tap.as_ref().is_some_and(goes_on) {
+            let step = Step {
+                tick: Tick(tick),
+                ..step
+            };
+            record_leg(id, leg, None, step, true, out);
+        }
+    }
+}
+
 /// Tells what a tick changes about a recording; says whether there is to be sound in it.
 fn begin_tick(of: Recorded, tap: &mut Tap, tick: Tick, out: &mut Outbox) -> bool {
     let slot = tap.recording.slot;

@@ -28,7 +28,7 @@ use crate::room::{Candidate, Heard, Place, Progress, Room, Seat, SharedStreams, 
 use crate::time::{Tick, Time};
 
 /// Packets that a leg is given at most for ticks it missed between two rooms.
-const OWED_MAX: u64 = 2;
+pub(super) const OWED_MAX: u64 = 2;
 
 /// Frames that live for one room's tick.
 pub(super) struct Scratch {

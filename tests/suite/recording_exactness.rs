@@ -504,7 +504,7 @@ fn what_a_leg_was_sent_is_what_it_heard_whatever_it_was() {
 }
 
 #[test]
-fn the_recording_of_a_leg_goes_with_it_to_another_engine_and_lacks_what_it_was_on_the_way() {
+fn the_recording_of_a_leg_goes_with_it_to_another_engine_and_has_the_silence_it_was_sent_on_the_way() {
     let mut world = World::seeded(8).engine();
     for engine in 0..2 {
         world.open(engine, engine as u32, RoomSettings::default());
@@ -523,13 +523,24 @@ fn the_recording_of_a_leg_goes_with_it_to_another_engine_and_lacks_what_it_was_o
     world.run(3);
     world.seat_again(one, 1, 1);
     world.run(50);
-    let ticks: Vec<u64> = frames(&world, OF_LEG).iter().map(|frame| frame.tick.0).collect();
-    assert_eq!(ticks, Vec::from_iter((1_000..1_051).chain(1_053..1_103)));
+    let of_leg = frames(&world, OF_LEG);
+    let ticks: Vec<u64> = of_leg.iter().map(|frame| frame.tick.0).collect();
+    assert_eq!(ticks, Vec::from_iter(1_000..1_103));
+    let last_owed = of_leg[52].sound.as_ref().expect("it is not paused");
+    assert!(last_owed.iter().all(|sample| *sample == 0.0));
     let of_room = frames(&world, SLOT);
     let track = of_room
         .iter()
         .filter(|frame| frame.track == TrackNumber(one as u32 + 1));
     assert_eq!(track.count(), 51, "the room's recording stays where it is");
+    // More than two packets a leg is not owed: what it was sent later has a hole.
+    world.leave(one);
+    world.run(7);
+    world.seat_again(one, 0, 0);
+    world.run(3);
+    let ticks = frames(&world, OF_LEG).into_iter().map(|frame| frame.tick.0);
+    let after: Vec<u64> = ticks.skip_while(|tick| *tick < 1_103).collect();
+    assert_eq!(after, [1_103, 1_108, 1_109, 1_110, 1_111, 1_112]);
     let ends = world
         .events
         .iter()

@@ -114,7 +114,7 @@ pub async fn audio(
     RecordingId(id): RecordingId,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let audio = app.service.recording_audio(&id)?;
+    let audio = app.service.recording_audio(id).await?;
     let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
     let span = match asked.map_or(Asked::All, |range| Asked::parse(range, audio.bytes)) {
         Asked::All => None,

@@ -56,7 +56,10 @@ impl Service {
             }
             locked(&inner.answers.engines).remove(&number);
         }
-        let recordings = inner.recorder.figures();
+        let recorder = inner.clone();
+        // It asks the disk.
+        let recordings = tokio::task::spawn_blocking(move || recorder.recorder.figures());
+        let recordings = recordings.await.unwrap_or_default();
         let state = inner.state();
         let names = ["PCMU", "PCMA", "G722", "G729", "iLBC", "L16", "opus", "none"];
         let mut legs_by_codec = BTreeMap::from(names.map(|name| (name, 0)));

@@ -1,5 +1,6 @@
 //! Legs: create, change, move, end. Each request about a leg waits for its turn, and then for the leg to sit still.
 
+use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
@@ -277,7 +278,8 @@ impl Inner {
             motion: None,
             waiting: Vec::new(),
             recording: None,
-            is_muted_in_recording: false,
+            unsettled_recordings: BTreeSet::new(),
+            muted_in: BTreeSet::new(),
             pending_digits: PendingDigits::default(),
             deeds,
             ends_on_media_timeout: self.ends_on_media_timeout(request.end_on_media_timeout),

@@ -8,6 +8,7 @@
 //! never held across an await. A request either is done or leaves nothing behind: the first command of a group may be
 //! refused by a full queue, the rest then waits in the outbox and cannot be lost.
 
+mod attendance;
 mod digits;
 mod explain;
 mod figures;
@@ -23,10 +24,10 @@ mod watch;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 pub use figures::Figures;
 pub use pump::pump;
@@ -35,6 +36,7 @@ pub use recordings::Started;
 use crate::config::Config;
 use crate::control::events::{EventLog, Happening};
 use crate::control::ids::{CallId, ConferenceId};
+use crate::control::news::RecordingNews;
 use crate::control::process;
 use crate::control::refusal::Refusal;
 use crate::control::state::State;
@@ -50,9 +52,6 @@ use crate::record::{Credentials, Recorder, RecordingStatus, Rules};
 /// Changes of a leg that wait to be told until it has joined, some milliseconds as a rule; those beyond are told at
 /// once.
 const UNTOLD_MAX: usize = 64;
-
-/// Changes of recordings that may wait for the pump: more than can run at once, each with its few states.
-const RECORDING_NEWS_MAX: usize = 8_192;
 
 #[derive(Clone)]
 pub struct Service {
@@ -76,6 +75,8 @@ struct Inner {
     last_figures: Mutex<Vec<EngineStats>>,
     /// Descriptors from this number on are kept for connections and recordings.
     fds_for_legs: u64,
+    /// What legs and recordings may take together.
+    fds_for_recordings: u64,
     /// Rung when an answer is awaited, so that the pump looks more often.
     awaited: Notify,
 }
@@ -103,7 +104,7 @@ pub enum StartError {
 
 impl Service {
     /// Starts media threads and recorder. Whoever has the second half drives the service by handing it to [`pump`].
-    pub fn start(config: Config) -> Result<(Service, mpsc::Receiver<RecordingStatus>), StartError> {
+    pub fn start(config: Config) -> Result<(Service, Arc<RecordingNews>), StartError> {
         let engines = config.engine.threads;
         let driver = Driver::start(&DriverConfig {
             engines,
@@ -113,15 +114,9 @@ impl Service {
         let taps = (0..engines)
             .filter_map(|engine| driver.take_tap(engine))
             .collect();
-        let (news, recording_news) = mpsc::channel(RECORDING_NEWS_MAX);
-        let tell = move |status: &RecordingStatus| {
-            if news.try_send(status.clone()).is_err() {
-                tracing::warn!(
-                    recording = status.recording_id,
-                    "news of a recording found no room"
-                );
-            }
-        };
+        let recording_news = Arc::new(RecordingNews::default());
+        let news = recording_news.clone();
+        let tell = move |status: &RecordingStatus| news.tell(status);
         let recorder = Recorder::start(
             &config.recording.dir,
             taps,
@@ -149,7 +144,8 @@ impl Service {
             answers: Answers::default(),
             next_track: AtomicU32::new(TrackNumber::MAIN.0 + 1),
             last_figures: Mutex::new(vec![EngineStats::default(); engines]),
-            fds_for_legs: fds_for_legs(process::fd_limit(), config.http.connections),
+            fds_for_legs: fds_beside(process::fd_limit(), config.http.connections, FILES + RECORDINGS),
+            fds_for_recordings: fds_beside(process::fd_limit(), config.http.connections, FILES),
             awaited: Notify::new(),
             config,
         };
@@ -183,9 +179,10 @@ impl Service {
         self.inner.recorder.replace_store_credentials(credentials);
     }
 
-    /// Closes every recording; returns when the last receipt is written.
-    pub fn stop_recordings(&self) {
-        self.inner.recorder.stop(std::time::Duration::from_secs(20));
+    /// Closes every recording; returns when the last receipt is written, or after this patience: what is not delivered
+    /// then is for the next start.
+    pub fn stop_recordings(&self, patience: Duration) {
+        self.inner.recorder.stop(patience);
     }
 }
 
@@ -277,10 +274,15 @@ impl Inner {
     }
 }
 
-/// How many descriptors there may be before a leg is refused: without the rest, nobody could be told so.
-fn fds_for_legs(limit: u64, connections: usize) -> u64 {
-    const RECORDINGS_AND_FILES: u64 = 64;
-    limit - (connections as u64 + RECORDINGS_AND_FILES).min(limit / 4)
+/// Descriptors for what is neither leg nor recording nor connection.
+const FILES: u64 = 64;
+
+/// Descriptors that legs leave to recordings, so that those who speak already can be recorded.
+const RECORDINGS: u64 = 64;
+
+/// How many descriptors there may be before somebody is refused: without the rest, nobody could be told so.
+fn fds_beside(limit: u64, connections: usize, others: u64) -> u64 {
+    limit - (connections as u64 + others).min(limit / 4)
 }
 
 impl Answers {

@@ -1,21 +1,22 @@
 //! Carries what engines and recorder say into the state, to those who wait for it, and to the log of events.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Map;
-use tokio::sync::mpsc;
 
 use super::legs::{change, millis};
-use super::recordings::recording_fields;
+use super::recordings::{record_leg, recording_fields, subject};
 use super::{Inner, Service, locked};
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::negotiation::registered_name;
-use crate::control::state::{Motion, Place, RoomEntry, State};
+use crate::control::news::RecordingNews;
+use crate::control::state::{Motion, Place, RoomEntry, RunningRecording, State};
 use crate::control::views::final_report;
 use crate::driver::ports::Sockets;
 use crate::driver::{Command, Event};
-use crate::engine;
+use crate::engine::{self, Recorded};
 use crate::id::{LegId, RecordingSlot, TrackNumber};
 use crate::leg::{DEFAULT_MAX_DELAY, Leg, LegChange};
 use crate::record::{RecordingState, RecordingStatus};
@@ -36,7 +37,7 @@ const BATCH: usize = 256;
 type Returned = Vec<Box<dyn Any + Send>>;
 
 /// Runs for as long as the service is to do anything.
-pub async fn pump(service: Service, mut recording_news: mpsc::Receiver<RecordingStatus>) {
+pub async fn pump(service: Service, recording_news: Arc<RecordingNews>) {
     let inner = &service.inner;
     let mut awaited_until = Instant::now();
     loop {
@@ -48,7 +49,7 @@ pub async fn pump(service: Service, mut recording_news: mpsc::Receiver<Recording
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
             () = inner.awaited.notified() => awaited_until = Instant::now() + AWAITED,
-            Some(status) = recording_news.recv() => inner.tell_of_recording(&status),
+            news = recording_news.next() => news.iter().for_each(|status| inner.tell_of_recording(status)),
         }
         for engine in 0..inner.driver.engines() {
             while inner.listen(engine) == BATCH {}
@@ -110,10 +111,10 @@ impl Inner {
             }
             engine::Event::Digits { leg, digits, .. } => self.pressed(state, engine, leg, digits),
             engine::Event::Renegotiated { before, .. } => returned.push(before),
-            engine::Event::Recording { slot, on, tick, .. } => {
-                if !on {
-                    self.recording_off(slot, tick);
-                }
+            engine::Event::Recording { on: true, .. } => {}
+            engine::Event::Recording { of, slot, tick, .. } => {
+                state.untapped(engine, of, slot);
+                self.recording_off(slot, tick);
             }
             engine::Event::RecordingPaused { slot, on, .. } => self.recording_paused(slot, on),
             engine::Event::Changed { leg, tick } => self.changed(state, engine, leg, tick),
@@ -152,9 +153,7 @@ impl Inner {
         for (kind, fields) in untold {
             self.tell_of_leg(state, &call, kind, fields);
         }
-        for recording in state.recordings_of(&call) {
-            self.attend(state, &call, recording, tick);
-        }
+        self.has_come(state, &call, tick);
     }
 
     /// Tells the recording of a room whose voice a track will be, before the leg comes into the room.
@@ -173,37 +172,9 @@ impl Inner {
         }
     }
 
-    /// Writes a leg into the recording's attendance.
-    pub(super) fn attend(&self, state: &mut State, call: &CallId, recording: RecordingSlot, tick: Tick) {
-        let Some(leg) = state.legs.get_mut(call) else {
-            return;
-        };
-        // What fails here was said of a recording that has just ended.
-        let _ = self
-            .recorder
-            .joined(recording, call.as_str(), leg.request.cli.as_deref(), tick);
-        leg.is_muted_in_recording = leg.settings.muted;
-        if leg.settings.muted {
-            let _ = self.recorder.muted(recording, call.as_str(), tick);
-        }
-    }
-
     fn changed(&self, state: &mut State, engine: usize, slot: LegId, tick: Tick) {
-        let Some(call) = state.leg_at(engine, slot) else {
-            return;
-        };
-        let recordings = state.recordings_of(&call);
-        let Some(leg) = state.legs.get_mut(&call) else {
-            return;
-        };
-        if leg.is_muted_in_recording != leg.settings.muted {
-            leg.is_muted_in_recording = leg.settings.muted;
-            for recording in recordings {
-                let _ = match leg.settings.muted {
-                    true => self.recorder.muted(recording, call.as_str(), tick),
-                    false => self.recorder.unmuted(recording, call.as_str(), tick),
-                };
-            }
+        if let Some(call) = state.leg_at(engine, slot) {
+            self.is_muted_or_not(state, &call, tick);
         }
     }
 
@@ -260,9 +231,7 @@ impl Inner {
         let fields = final_report(leg, reason, &leg_state.report());
         let ends_room = leg.request.end_on_exit;
         tracing::info!(conference = %from.conference, call = %call, reason, "leg left");
-        for recording in state.recordings_of(&call) {
-            let _ = self.recorder.left(recording, call.as_str(), tick);
-        }
+        self.has_gone(state, &call, tick);
         self.tell_of_leg(state, &call, "leg.left", fields);
 
         match motion {
@@ -277,7 +246,10 @@ impl Inner {
                 }
             }
             _ => {
-                state.legs.remove(&call);
+                if let Some(recording) = state.remove_leg(&call).and_then(|leg| leg.recording) {
+                    // Its engine never had it, and has no word of its end: the leg failed before it was told.
+                    self.recording_off(recording.slot, tick.next());
+                }
                 state.engines[engine].legs.release(slot.0);
                 returned.extend([leg_state as Box<dyn Any + Send>, Box::new(sockets)]);
             }
@@ -341,7 +313,6 @@ impl Inner {
         leg.was_muted = leg.settings.muted;
         leg.has_joined = false;
         leg.is_contributing = false;
-        leg.is_muted_in_recording = false;
         let max_delay = leg
             .request
             .max_delay
@@ -372,7 +343,9 @@ impl Inner {
             RecordingState::Available => "recording.available",
             RecordingState::Failed => "recording.failed",
         };
-        let Ok(conference) = ConferenceId::parse(&status.conference_id) else {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let Some(conference) = state.room_of_recording(status) else {
             return;
         };
         tracing::info!(conference = %conference, recording = status.recording_id, kind, "recording");
@@ -386,60 +359,69 @@ impl Inner {
                 serde_json::to_value(receipt).unwrap_or_default(),
             );
         }
-        let mut state = self.state();
-        let call = status
-            .call_id
-            .as_deref()
-            .and_then(|call| CallId::parse(call).ok());
-        if status.notifies {
+        let call = subject(status);
+        if status.state.is_settled()
+            && let Some(leg) = call.as_ref().and_then(|call| state.legs.get_mut(call))
+        {
+            leg.unsettled_recordings.remove(&status.recording_id);
+        }
+        let ended_by_itself = self.untap(state, status);
+        let is_cut_short = status.receipt.as_ref().is_some_and(|receipt| receipt.truncated);
+        // Whoever wants no word of an end that was ordered still has to hear of one that was not.
+        let is_bad = status.state == RecordingState::Failed || ended_by_itself || is_cut_short;
+        if status.notifies || is_bad {
             self.tell(&conference, call.as_ref(), kind, fields);
         }
-        // One that ended by itself, at a full disk: what the leg is sent can be recorded anew.
-        let leg = call.and_then(|call| state.legs.get_mut(&call));
-        if let Some(leg) = leg
-            && leg
-                .recording
-                .take_if(|recording| recording.id == status.recording_id)
-                .is_some()
-        {
+    }
+
+    /// Takes off the tap of a recording that ended by itself, as at a full disk, so that another can begin; false
+    /// where there was none.
+    fn untap(&self, state: &mut State, status: &RecordingStatus) -> bool {
+        let is_it = |recording: &RunningRecording| recording.id == status.recording_id;
+        let (engine, untap) = if let Some(call) = subject(status) {
+            let Some(leg) = state.legs.get(&call) else {
+                return false;
+            };
             let (engine, slot) = (leg.place.engine, leg.place.slot);
-            let untap = engine::Command::RecordLeg {
-                leg: slot,
-                recording: None,
+            if state.unrecord_leg(&call, is_it).is_none() {
+                return false;
+            }
+            (engine, record_leg(slot, None))
+        } else {
+            let room = ConferenceId::parse(&status.conference_id).ok();
+            let room = room.and_then(|conference| state.rooms.get_mut(&conference));
+            let Some(room) = room else { return false };
+            if room.recording.take_if(|recording| is_it(recording)).is_none() {
+                return false;
+            }
+            let change = RoomChange::Record(None);
+            let room_change = engine::Command::ChangeRoom {
+                room: room.slot,
+                change,
             };
-            self.send_surely(&mut state, engine, Command::Engine(untap));
-        }
-        // One that ended by itself, at a full disk: the room can be recorded anew.
-        let room = state.rooms.get_mut(&conference);
-        let ended = room.filter(|room| {
-            room.recording
-                .as_ref()
-                .is_some_and(|recording| recording.id == status.recording_id)
-        });
-        if let Some(room) = ended {
-            room.recording = None;
-            let (engine, slot) = (room.engine, room.slot);
-            let untap = engine::Command::ChangeRoom {
-                room: slot,
-                change: RoomChange::Record(None),
-            };
-            self.send_surely(&mut state, engine, Command::Engine(untap));
-        }
+            (room.engine, Command::Engine(room_change))
+        };
+        self.send_surely(state, engine, untap);
+        true
     }
 }
 
 impl State {
-    /// The recordings that run where the leg is, and of what it is sent.
-    fn recordings_of(&self, call: &CallId) -> Vec<RecordingSlot> {
-        let Some(leg) = self.legs.get(call) else {
-            return Vec::new();
-        };
-        let room = self.rooms.get(&leg.place.conference);
-        let of_room = room.and_then(|room| room.recording.as_ref());
-        of_room
-            .into_iter()
-            .chain(&leg.recording)
-            .map(|recording| recording.slot)
-            .collect()
+    /// The engine has taken the tap off.
+    fn untapped(&mut self, engine: usize, of: Recorded, slot: RecordingSlot) {
+        let is_it = |recording: &RunningRecording| recording.slot == slot;
+        match of {
+            Recorded::Leg(leg) => {
+                if let Some(call) = self.leg_at(engine, leg) {
+                    self.unrecord_leg(&call, is_it);
+                }
+            }
+            Recorded::Room(room) => {
+                let conference = self.engines[engine].rooms.occupant(room.0);
+                if let Some(room) = conference.and_then(|conference| self.rooms.get_mut(conference)) {
+                    room.recording.take_if(|recording| is_it(recording));
+                }
+            }
+        }
     }
 }

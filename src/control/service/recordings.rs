@@ -12,12 +12,15 @@ use crate::control::deeds::Actor;
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::refusal::{INTERNAL, NO_STORAGE, Refusal};
 use crate::control::requests::{RecordingCommand, RecordingOptions};
-use crate::control::state::RunningRecording;
+use crate::control::state::{RunningRecording, State, fds_of_recording};
 use crate::control::views::{Listed, Page};
 use crate::driver::Command;
 use crate::engine;
+use crate::frame::Rate;
 use crate::id::{LegId, RecordingSlot};
-use crate::record::{Anchor, Audio, BeginRecording, Begun, RecordError, RecordingStatus, Rules};
+use crate::record::{
+    Anchor, Audio, BeginRecording, Begun, RecordError, RecordingState, RecordingStatus, Rules,
+};
 use crate::room::{Recording, RoomChange};
 use crate::time::{TICK, Tick};
 
@@ -26,6 +29,12 @@ pub struct Started {
     pub status: RecordingStatus,
     pub is_new: bool,
     pub notes: Vec<String>,
+}
+
+/// A recording of which the recorder says that it runs.
+struct Running {
+    recording: RunningRecording,
+    status: RecordingStatus,
 }
 
 /// What files are called that were made for nobody in particular.
@@ -46,47 +55,16 @@ impl Service {
         let inner = &self.inner;
         let _turn = inner.recordings_in_turn.take(conference).await?;
         if let Some(running) = inner.running(conference)? {
-            return inner.found(&running, options.notes);
+            return Ok(running.found(options.notes));
         }
         let (rate, legs) = (options.rate, options.legs);
         let (begun, notes) = inner.begin(conference, None, options, actor).await?;
 
-        let mut state = inner.state();
-        let Some(room) = state.rooms.get_mut(conference) else {
-            drop(state);
-            // The last leg left meanwhile: an empty recording is all there can be.
-            let _ = inner.recorder.finish(begun.slot, None);
+        if !inner.record_room(conference, &begun, rate, legs) {
+            // The last leg left meanwhile.
+            inner.cancel(begun.slot).await;
             return Err(no_such_conference());
-        };
-        room.recording = Some(RunningRecording {
-            id: begun.status.recording_id.clone(),
-            slot: begun.slot,
-            legs,
-        });
-        let (engine, slot, members) = (room.engine, room.slot, room.members.clone());
-        let tick = inner.tick_now();
-        for call in &members {
-            let Some(leg) = state.legs.get(call) else { continue };
-            if legs {
-                let _ = inner.recorder.track(begun.slot, leg.track, call.as_str());
-            }
-            if leg.has_joined && leg.place.conference == *conference {
-                inner.attend(&mut state, call, begun.slot, tick);
-            }
         }
-        let recording = Recording {
-            slot: begun.slot,
-            rate,
-            legs,
-        };
-        let change = RoomChange::Record(Some(recording));
-        inner.send_surely(
-            &mut state,
-            engine,
-            Command::Engine(engine::Command::ChangeRoom { room: slot, change }),
-        );
-        inner.tell_recording(conference, "recording.started", &begun.status);
-        tracing::info!(conference = %conference, recording = begun.status.recording_id, "recording started");
         Ok(Started {
             status: begun.status,
             is_new: true,
@@ -109,39 +87,22 @@ impl Service {
         let inner = &self.inner;
         let _turn = inner.legs_in_turn.take(call).await?;
         inner.settled(call).await?;
+        if let Some(running) = inner.running_of_leg(call)? {
+            return Ok(running.found(options.notes));
+        }
         let conference = {
             let state = inner.state();
             let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
-            if let Some(running) = &leg.recording {
-                return inner.found(running, options.notes);
-            }
             leg.place.conference.clone()
         };
         let rate = options.rate;
         let (begun, notes) = inner.begin(&conference, Some(call), options, actor).await?;
 
-        let mut state = inner.state();
-        let Some(leg) = state.legs.get_mut(call).filter(|leg| leg.motion.is_none()) else {
-            drop(state);
+        if !inner.record_what_is_sent(call, &begun, rate) {
             // It was let go meanwhile.
-            let _ = inner.recorder.finish(begun.slot, None);
+            inner.cancel(begun.slot).await;
             return Err(no_such_leg());
-        };
-        leg.recording = Some(RunningRecording {
-            id: begun.status.recording_id.clone(),
-            slot: begun.slot,
-            legs: false,
-        });
-        let (engine, slot) = (leg.place.engine, leg.place.slot);
-        inner.attend(&mut state, call, begun.slot, inner.tick_now());
-        let recording = Recording {
-            slot: begun.slot,
-            rate,
-            legs: false,
-        };
-        inner.send_surely(&mut state, engine, record_leg(slot, Some(recording)));
-        inner.tell_recording(&conference, "recording.started", &begun.status);
-        tracing::info!(call = %call, recording = begun.status.recording_id, "recording of a leg started");
+        }
         Ok(Started {
             status: begun.status,
             is_new: true,
@@ -157,8 +118,8 @@ impl Service {
         let inner = &self.inner;
         let _turn = inner.legs_in_turn.take(call).await?;
         inner.settled(call).await?;
-        let running = inner.running_of_leg(call)?.ok_or_else(no_leg_recording)?;
-        let was_paused = inner.status(&running.id)?.paused;
+        let Running { recording, status } = inner.running_of_leg(call)?.ok_or_else(no_leg_recording)?;
+        let was_paused = status.paused;
         let is_pause = command == RecordingCommand::Pause;
         if was_paused != is_pause {
             let paused = {
@@ -166,7 +127,7 @@ impl Service {
                 let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
                 let (engine, slot) = (leg.place.engine, leg.place.slot);
                 let (waiting, paused) = oneshot::channel();
-                locked(&inner.answers.recordings_paused).insert(running.slot.0, waiting);
+                locked(&inner.answers.recordings_paused).insert(recording.slot.0, waiting);
                 let pause = engine::Command::PauseLegRecording {
                     leg: slot,
                     on: is_pause,
@@ -174,9 +135,11 @@ impl Service {
                 inner.send_surely(&mut state, engine, Command::Engine(pause));
                 paused
             };
-            inner.paused(running.slot, paused).await?;
+            inner.paused(recording.slot, paused).await?;
         }
-        let status = inner.status(&running.id)?;
+        let status = inner
+            .status_while_it_runs(&recording)
+            .ok_or_else(no_leg_recording)?;
         if was_paused != is_pause {
             inner.tell_paused(is_pause, &status);
         }
@@ -190,17 +153,15 @@ impl Service {
         inner.settled(call).await?;
         let (running, off) = {
             let mut state = inner.state();
-            let leg = state.legs.get_mut(call).ok_or_else(no_such_leg)?;
-            let running = leg.recording.take().ok_or_else(no_leg_recording)?;
+            let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
             let (engine, slot) = (leg.place.engine, leg.place.slot);
+            let running = state.unrecord_leg(call, |_| true).ok_or_else(no_leg_recording)?;
             let (waiting, off) = oneshot::channel();
             locked(&inner.answers.recordings_off).insert(running.slot.0, waiting);
             inner.send_surely(&mut state, engine, record_leg(slot, None));
             (running, off)
         };
-        inner.answer(off).await.inspect_err(|_| {
-            locked(&inner.answers.recordings_off).remove(&running.slot.0);
-        })?;
+        inner.is_off(running.slot, off).await?;
         inner.status(&running.id)
     }
 
@@ -211,13 +172,13 @@ impl Service {
     ) -> Result<RecordingStatus, Refusal> {
         let inner = &self.inner;
         let _turn = inner.recordings_in_turn.take(conference).await?;
-        let running = inner.running(conference)?.ok_or_else(no_recording)?;
-        let was_paused = inner.status(&running.id)?.paused;
+        let Running { recording, status } = inner.running(conference)?.ok_or_else(no_recording)?;
+        let was_paused = status.paused;
         let is_pause = command == RecordingCommand::Pause;
         if was_paused != is_pause {
-            inner.pause_room(conference, running.slot, is_pause).await?;
+            inner.pause_room(conference, recording.slot, is_pause).await?;
         }
-        let status = inner.status(&running.id)?;
+        let status = inner.status_while_it_runs(&recording).ok_or_else(no_recording)?;
         if was_paused != is_pause {
             inner.tell_paused(is_pause, &status);
         }
@@ -243,30 +204,25 @@ impl Service {
             );
             (running, off)
         };
-        inner.answer(off).await.inspect_err(|_| {
-            locked(&inner.answers.recordings_off).remove(&running.slot.0);
-        })?;
+        inner.is_off(running.slot, off).await?;
         inner.status(&running.id)
     }
 
     /// All that is known, oldest first.
     pub fn recordings(&self, page: Page) -> Listed<RecordingStatus> {
-        let all = self.inner.recorder.list();
-        let total = all.len();
         let skipped = (page.page - 1).saturating_mul(page.size);
-        Listed {
-            items: all.into_iter().skip(skipped).take(page.size).collect(),
-            page,
-            total,
-        }
+        let (total, items) = self.inner.recorder.page(skipped, page.size);
+        Listed { items, page, total }
     }
 
     pub fn recording(&self, id: &str) -> Result<RecordingStatus, Refusal> {
         self.inner.status(id)
     }
 
-    pub fn recording_audio(&self, id: &str) -> Result<Audio, Refusal> {
-        self.inner.recorder.audio(id).ok_or_else(no_such_recording)
+    pub async fn recording_audio(&self, id: String) -> Result<Audio, Refusal> {
+        let inner = Arc::clone(&self.inner);
+        let audio = tokio::task::spawn_blocking(move || inner.recorder.audio(&id));
+        audio.await.ok().flatten().ok_or_else(no_such_recording)
     }
 }
 
@@ -275,14 +231,104 @@ impl Inner {
         Tick(self.driver.clock().now().as_nanos() / TICK.as_nanos() as u64)
     }
 
-    fn running(&self, conference: &ConferenceId) -> Result<Option<RunningRecording>, Refusal> {
-        Ok(self
-            .state()
-            .rooms
-            .get(conference)
-            .ok_or_else(no_such_conference)?
-            .recording
-            .clone())
+    fn running(&self, conference: &ConferenceId) -> Result<Option<Running>, Refusal> {
+        let state = self.state();
+        let room = state.rooms.get(conference).ok_or_else(no_such_conference)?;
+        let recording = room.recording.clone();
+        Ok(recording.and_then(|recording| self.still(recording)))
+    }
+
+    fn running_of_leg(&self, call: &CallId) -> Result<Option<Running>, Refusal> {
+        let state = self.state();
+        let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
+        let recording = leg.recording.clone();
+        Ok(recording.and_then(|recording| self.still(recording)))
+    }
+
+    /// Taps the room; false where there is none any more.
+    fn record_room(&self, conference: &ConferenceId, begun: &Begun, rate: Rate, legs: bool) -> bool {
+        let mut state = self.state();
+        let Some(room) = state.rooms.get_mut(conference) else {
+            return false;
+        };
+        room.recording = Some(RunningRecording::new(begun, legs));
+        let (engine, slot) = (room.engine, room.slot);
+        if legs {
+            for call in &state.rooms[conference].members {
+                if let Some(leg) = state.legs.get(call) {
+                    let _ = self.recorder.track(begun.slot, leg.track, call.as_str());
+                }
+            }
+        }
+        self.attend_all(&mut state, conference, begun.slot, self.tick_now());
+        let recording = Recording {
+            slot: begun.slot,
+            rate,
+            legs,
+        };
+        let change = RoomChange::Record(Some(recording));
+        self.send_surely(
+            &mut state,
+            engine,
+            Command::Engine(engine::Command::ChangeRoom { room: slot, change }),
+        );
+        self.tell_recording(&state, "recording.started", &begun.status);
+        tracing::info!(conference = %conference, recording = begun.status.recording_id, "recording started");
+        true
+    }
+
+    /// Taps what the leg is sent; false where it has left or is about to.
+    fn record_what_is_sent(&self, call: &CallId, begun: &Begun, rate: Rate) -> bool {
+        let mut state = self.state();
+        let Some(leg) = state.legs.get(call).filter(|leg| leg.motion.is_none()) else {
+            return false;
+        };
+        let (engine, slot, has_joined) = (leg.place.engine, leg.place.slot, leg.has_joined);
+        let conference = leg.place.conference.clone();
+        state.record_leg(call, RunningRecording::new(begun, false));
+        if has_joined {
+            self.attend_all(&mut state, &conference, begun.slot, self.tick_now());
+        }
+        let recording = Recording {
+            slot: begun.slot,
+            rate,
+            legs: false,
+        };
+        self.send_surely(&mut state, engine, record_leg(slot, Some(recording)));
+        self.tell_recording(&state, "recording.started", &begun.status);
+        tracing::info!(call = %call, recording = begun.status.recording_id, "recording of a leg started");
+        true
+    }
+
+    /// `None` of a recording that has ended by itself, where the word of that is still on its way.
+    fn still(&self, recording: RunningRecording) -> Option<Running> {
+        let status = self.status_while_it_runs(&recording)?;
+        Some(Running { recording, status })
+    }
+
+    fn status_while_it_runs(&self, recording: &RunningRecording) -> Option<RecordingStatus> {
+        let status = self.recorder.status(&recording.id)?;
+        (status.state == RecordingState::Recording).then_some(status)
+    }
+
+    /// Undoes what was begun and has no room or leg any more.
+    async fn cancel(self: &Arc<Inner>, slot: RecordingSlot) {
+        let inner = Arc::clone(self);
+        if tokio::task::spawn_blocking(move || inner.recorder.cancel(slot))
+            .await
+            .is_err()
+        {
+            tracing::error!("a recording could not be undone");
+        }
+    }
+
+    /// Waits until the engine has taken the tap off.
+    async fn is_off(&self, slot: RecordingSlot, off: oneshot::Receiver<()>) -> Result<(), Refusal> {
+        self.answer(off).await.inspect_err(|_| {
+            locked(&self.answers.recordings_off).remove(&slot.0);
+            // Nobody else would end it.
+            let _ = self.recorder.finish(slot, None);
+        })
     }
 
     fn status(&self, id: &str) -> Result<RecordingStatus, Refusal> {
@@ -297,6 +343,17 @@ impl Inner {
         options: RecordingOptions,
         actor: &Actor,
     ) -> Result<(Begun, Vec<String>), Refusal> {
+        {
+            let state = self.state();
+            let room = state.rooms.get(conference);
+            let members = room.map_or(0, |room| room.members.len());
+            if state.fds() + fds_of_recording(options.legs, members) > self.fds_for_recordings {
+                return Err(Refusal::unavailable(
+                    "No file descriptor is left for another recording.",
+                    5,
+                ));
+            }
+        }
         let request = BeginRecording {
             recording_id: uuid::Uuid::new_v4().to_string(),
             conference_id: conference.to_string(),
@@ -317,19 +374,6 @@ impl Inner {
             .map_err(|_| Refusal::new(INTERNAL, "The recorder failed."))?
             .map_err(refused)?;
         Ok((begun, options.notes))
-    }
-
-    fn found(&self, running: &RunningRecording, notes: Vec<String>) -> Result<Started, Refusal> {
-        Ok(Started {
-            status: self.status(&running.id)?,
-            is_new: false,
-            notes,
-        })
-    }
-
-    fn running_of_leg(&self, call: &CallId) -> Result<Option<RunningRecording>, Refusal> {
-        let state = self.state();
-        Ok(state.legs.get(call).ok_or_else(no_such_leg)?.recording.clone())
     }
 
     /// Tells the engine to send no more sound of the room, or to send it again; returns when that is so.
@@ -386,10 +430,7 @@ impl Inner {
         } else {
             "recording.resumed"
         };
-        if let Ok(conference) = ConferenceId::parse(&status.conference_id) {
-            let _in_order = self.state();
-            self.tell_recording(&conference, kind, status);
-        }
+        self.tell_recording(&self.state(), kind, status);
     }
 
     /// The engine no longer taps the room: `tick` is the first that is not in the recording, 0 if none was.
@@ -405,13 +446,49 @@ impl Inner {
         }
     }
 
-    fn tell_recording(&self, conference: &ConferenceId, kind: &'static str, status: &RecordingStatus) {
-        let call = status
-            .call_id
-            .as_deref()
-            .and_then(|call| CallId::parse(call).ok());
-        self.tell(conference, call.as_ref(), kind, recording_fields(status));
+    fn tell_recording(&self, state: &State, kind: &'static str, status: &RecordingStatus) {
+        if let Some(conference) = state.room_of_recording(status) {
+            let call = subject(status);
+            self.tell(&conference, call.as_ref(), kind, recording_fields(status));
+        }
     }
+}
+
+impl RunningRecording {
+    fn new(begun: &Begun, legs: bool) -> RunningRecording {
+        RunningRecording {
+            id: begun.status.recording_id.clone(),
+            slot: begun.slot,
+            legs,
+        }
+    }
+}
+
+impl Running {
+    fn found(self, notes: Vec<String>) -> Started {
+        Started {
+            status: self.status,
+            is_new: false,
+            notes,
+        }
+    }
+}
+
+impl State {
+    /// The room whose events tell of the recording: that of a leg goes where its leg is.
+    pub(super) fn room_of_recording(&self, status: &RecordingStatus) -> Option<ConferenceId> {
+        let leg = subject(status).and_then(|call| self.legs.get(&call));
+        match leg.filter(|leg| leg.unsettled_recordings.contains(&status.recording_id)) {
+            Some(leg) => Some(leg.place.conference.clone()),
+            None => ConferenceId::parse(&status.conference_id).ok(),
+        }
+    }
+}
+
+/// The leg of which a recording is.
+pub(super) fn subject(status: &RecordingStatus) -> Option<CallId> {
+    let call = status.call_id.as_deref()?;
+    CallId::parse(call).ok()
 }
 
 /// What an event says of a recording.
@@ -422,7 +499,7 @@ pub(super) fn recording_fields(status: &RecordingStatus) -> Map<String, Value> {
     ])
 }
 
-fn record_leg(leg: LegId, recording: Option<Recording>) -> Command {
+pub(super) fn record_leg(leg: LegId, recording: Option<Recording>) -> Command {
     Command::Engine(engine::Command::RecordLeg { leg, recording })
 }
 

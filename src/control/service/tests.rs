@@ -18,7 +18,7 @@ use crate::time::Tick;
 /// A service that nobody pumps yet.
 struct Unheard {
     service: Service,
-    recording_news: mpsc::Receiver<RecordingStatus>,
+    recording_news: Arc<RecordingNews>,
     dir: std::path::PathBuf,
 }
 
