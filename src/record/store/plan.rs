@@ -19,12 +19,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::answer::{Answer, Call, Reason, Refusal, SentPart};
 use super::retry::{Retry, Tempo};
 use super::{Delivered, PART_BYTES, Progress};
 use crate::record::destination::aside;
+use entry::Whole;
+
+mod entry;
+
+pub use entry::Entry;
 
 /// Uploads are given up for the bucket's lifecycle rule to remove after so many tries to abort them.
 const ABORTS_MAX: u32 = 5;
@@ -41,49 +44,6 @@ const RENAMES_MAX: u32 = 4;
 
 /// Lifecycle rules count in whole days: an upload younger than this was not removed by one.
 const LIFECYCLE_S_MIN: u64 = 20 * 3_600;
-
-/// What must not be forgotten; one record of the delivery log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Entry {
-    /// An upload exists. `at_s`: seconds of the wall clock since 1970.
-    Created {
-        key: String,
-        upload: String,
-        at_s: u64,
-    },
-    /// The store holds a part of the upload.
-    Part {
-        number: u32,
-        etag: String,
-        crc32c: u32,
-    },
-    /// What is about to be sent makes an object of these bytes.
-    Whole {
-        bytes: u64,
-        crc32c: u32,
-    },
-    /// The completion is about to be sent.
-    Completing,
-    /// The whole object is about to be sent.
-    Putting,
-    /// The store refused what was about to be sent: nothing came of it.
-    Refused,
-    /// The key is another's; this is the next one. An upload to the old key is to be aborted.
-    Renamed {
-        key: String,
-    },
-    /// The upload is of no more use, and to be aborted.
-    Dropped,
-    /// The store knows the upload no more.
-    Lost,
-    Aborted {
-        upload: String,
-    },
-    Delivered {
-        key: String,
-        etag: String,
-    },
-}
 
 /// What to do now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,13 +82,6 @@ pub struct Plan {
     /// Applied, and to be on the disk before the next call.
     unlogged: Vec<Entry>,
     retry: Retry,
-}
-
-/// A whole file, to be told from another that was made of the same sound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Whole {
-    bytes: u64,
-    crc32c: u32,
 }
 
 #[derive(Debug)]
