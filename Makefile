@@ -12,7 +12,7 @@ endif
 # Where cargo puts what it builds, and what else is made along the way.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help deps demo test bench quality lint run
+.PHONY: help deps demo test torture bench quality lint run
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ demo: deps ## the main job, end to end, on this machine: about 20 s once it is b
 
 test: deps ## all tests; same build profile as the demo
 	$(CARGO) test --locked
+
+torture: deps ## the long forms of what kills daemons: 200 kills, 40 stories of uploads; about ten minutes; MIXMINUS_SEED repeats one
+	MIXMINUS_KILLS=$(or $(MIXMINUS_KILLS),200) MIXMINUS_UPLOAD_STORIES=$(or $(MIXMINUS_UPLOAD_STORIES),40) \
+		$(CARGO) test --locked --test suite kills:: -- --nocapture --test-threads=1
 
 bench: deps ## measure codecs, resampler, packets and ticks
 	$(CARGO) bench --locked

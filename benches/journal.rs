@@ -31,7 +31,7 @@ fn main() {
 }
 
 fn measure(dir: &Path, rounds: usize) {
-    let group = SyncGroup::new(Arc::new(LocalDisk), dir);
+    let group = SyncGroup::new(Arc::new(LocalDisk));
     let mut journals: Vec<Journal> = (0..RECORDINGS)
         .map(|id| {
             let folder = dir.join(id.to_string());

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::credentials::{Credentials, CredentialsError};
 use super::image::Format;
+use super::spool::SPOOL;
 
 /// Folders and file below `recording.dir`.
 const PARTS_MAX: usize = 16;
@@ -102,6 +103,8 @@ pub enum DestinationError {
     Absolute,
     #[error("must not contain . or .. as a folder or file")]
     Dots,
+    #[error("must not begin with {SPOOL}, which the recorder keeps for itself")]
+    Spool,
     #[error("must not contain an empty folder (//)")]
     EmptyPart,
     #[error("must not contain control characters")]
@@ -350,6 +353,11 @@ fn check_key(key: &str) -> Result<(), DestinationError> {
 /// What file systems ask for beyond that.
 fn check_parts(key: &str) -> Result<(), DestinationError> {
     check_key(key)?;
+    // What the recorder keeps for itself, however the file system spells it.
+    let first = key.split('/').next().unwrap_or_default();
+    if first.eq_ignore_ascii_case(SPOOL) {
+        return Err(DestinationError::Spool);
+    }
     let folders = split_folder(key).0.split_terminator('/');
     let is_deep = folders.clone().count() >= PARTS_MAX;
     if is_deep || folders.clone().any(|folder| folder.len() > FOLDER_BYTES_MAX) {

@@ -4,7 +4,6 @@
 mod ballast;
 mod local;
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -42,9 +41,6 @@ pub trait Disk: Send + Sync {
 
     /// Returns when the names in `folder` would outlive a loss of power.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
-
-    /// Writes out everything on the file system that holds `dir`. It says nothing of any one file.
-    fn sync_everything(&self, dir: &Path) -> io::Result<()>;
 }
 
 /// An open file.
@@ -110,15 +106,6 @@ pub fn says_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
-}
-
-/// The disk of recordings that go straight to the file they end in.
-pub trait TakeDisk: Send + Sync {
-    /// Room on the file system that holds `dir`.
-    fn space(&self, dir: &Path) -> io::Result<Space>;
-
-    /// Makes a file that was not there; readable and writable, for the daemon's user and group only.
-    fn create(&self, path: &Path) -> io::Result<File>;
 }
 
 #[cfg(test)]

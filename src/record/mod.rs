@@ -32,6 +32,7 @@ mod destination;
 pub mod disk;
 pub mod image;
 pub mod journal;
+mod naming;
 mod note;
 mod orders;
 mod receipt;
@@ -44,6 +45,7 @@ mod store;
 mod take;
 mod tap;
 mod turns;
+mod watermark;
 mod writer;
 
 #[cfg(test)]

@@ -42,6 +42,26 @@ pub struct Opening {
 }
 
 impl Opening {
+    /// Of a recording of which nothing is known but its id.
+    pub fn unknown(recording_id: String) -> Opening {
+        Opening {
+            recording_id,
+            conference_id: String::new(),
+            call_id: None,
+            bucket: None,
+            stem: String::new(),
+            ending: String::new(),
+            requested_key: None,
+            format: String::new(),
+            rate: 0,
+            legs: false,
+            has_credentials: false,
+            notifies: true,
+            anchor_tick: 0,
+            anchor_us: 0,
+        }
+    }
+
     pub fn key(&self) -> String {
         format!("{}{}", self.stem, self.ending)
     }
@@ -107,4 +127,7 @@ pub struct Ending {
     /// Frames that came too late to be taken in.
     #[serde(default)]
     pub late_frames: u64,
+    /// Comings, goings and mutes beyond as many as are noted.
+    #[serde(default)]
+    pub notes_left_out: u64,
 }

@@ -47,8 +47,14 @@ pub struct Receipt {
     pub truncated: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncated_because: Option<String>,
+    /// Frames of sound that came too late for their place, which is a gap.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub late_frames: u64,
     /// Who was in the room; the first 10,000 stays.
     pub attendance: Vec<Attendee>,
+    /// Comings, goings and mutes that are not in it, because there were too many.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attendance_left_out: u64,
     /// The tracks of the legs, each as long as the mix.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tracks: Vec<TrackReceipt>,
@@ -122,6 +128,10 @@ impl Anchor {
 /// RFC 3339 in UTC, to the millisecond.
 pub(super) fn rfc3339(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Puts a receipt where it is looked for: complete under its name, or not there at all.
@@ -198,6 +208,8 @@ mod tests {
             pauses: vec![],
             truncated: false,
             truncated_because: None,
+            late_frames: 0,
+            attendance_left_out: 0,
             attendance: vec![Attendee {
                 call_id: "leg".to_owned(),
                 cli: Some("+46".to_owned()),

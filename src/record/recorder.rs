@@ -6,26 +6,28 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::consignment::Consignment;
 use super::credentials::Credentials;
-use super::destination::{Destination, Place};
+use super::destination::Destination;
 use super::disk::{Ballast, Disk, LocalDisk, Space};
 use super::image::Format;
 use super::journal::{Journal, SYNC_INTERVAL, SyncGroup, Syncer};
+use super::naming;
 use super::note::{Note, Opening};
-use super::orders::{End, Orders};
+use super::orders::{End, Orders, Written};
 use super::receipt::Anchor;
 use super::renderer::{self, Job, Task, Workshop};
 use super::rendering::Rendering;
 use super::shelf::{RecordingState, RecordingStatus, Shelf};
-use super::spool::{Spool, make_folder};
+use super::spool::{Spool, make_folder, write_sidecar};
 use super::store::{Counts, Store};
 use super::take::Take;
 use super::tap::TapReceiver;
+use super::watermark::Watermark;
 use super::writer::{self, Writer};
 use crate::frame::Rate;
 use crate::id::{RecordingSlot, TrackNumber};
@@ -34,14 +36,8 @@ use crate::time::Tick;
 /// Bytes of a recording's id: what `~<recordingId>` may add to a file name.
 const RECORDING_ID_BYTES_MAX: usize = 64;
 
-/// How long the files of recordings may take to be finished at shutdown; after it they are finished by the next start.
-const FINISHING: Duration = Duration::from_secs(30);
-
-/// How long uploads may take at shutdown; after it they go on with the next start.
-const UPLOADING: Duration = Duration::from_secs(10);
-
-/// Between two looks at how full the disk is.
-const WATERMARK_INTERVAL: Duration = Duration::from_secs(5);
+/// How long what is not delivered yet may take when the recorder is dropped.
+const PATIENCE_AT_THE_END: Duration = Duration::from_secs(20);
 
 /// What is to be recorded, and where to.
 #[derive(Debug, Clone)]
@@ -144,9 +140,10 @@ pub struct Recorder {
     shelf: Arc<Shelf>,
     syncs: Arc<SyncGroup>,
     workshop: Arc<Workshop>,
+    watermark: Arc<Watermark>,
     begun: writer::Begun,
     /// Held while a name is taken, and to keep `begin` from overtaking `stop`.
-    is_stopping: Mutex<bool>,
+    is_stopping: RwLock<bool>,
     no_more: Arc<AtomicBool>,
     threads: Mutex<Threads>,
 }
@@ -193,7 +190,7 @@ impl Recorder {
             let status = RecordingStatus::new(&receipt, RecordingState::Available);
             shelf.add(shelf.new_slot(), status, None, path);
         }
-        let syncs = SyncGroup::new(disk.clone(), spool.root());
+        let syncs = SyncGroup::new(disk.clone());
         let ballast = Arc::new(Mutex::new(Ballast::new(disk.clone(), spool.root())));
         let (to_finisher, tasks) = mpsc::channel();
         let workshop = Arc::new(Workshop {
@@ -206,6 +203,8 @@ impl Recorder {
             turns: Mutex::default(),
             turned: Condvar::new(),
             leftovers: Mutex::default(),
+            leftovers_at_work: Arc::default(),
+            sent: Mutex::default(),
             is_closing: AtomicBool::new(false),
         });
         let mut recorder = Recorder {
@@ -213,14 +212,19 @@ impl Recorder {
             shelf,
             syncs,
             workshop,
+            watermark: Arc::default(),
             begun: writer::Begun::default(),
-            is_stopping: Mutex::new(false),
+            is_stopping: RwLock::new(false),
             no_more: Arc::new(AtomicBool::new(false)),
             threads: Mutex::default(),
             disk,
         };
-        for leftover in recorder.spool.leftovers()? {
+        let leftovers = recorder.spool.leftovers()?;
+        for leftover in leftovers.recordings {
             recorder.workshop.take_up_leftover(leftover);
+        }
+        for (folder, error) in leftovers.damaged {
+            recorder.workshop.take_up_damaged(&folder, &error);
         }
         recorder.start_threads(rings, ballast, tasks)?;
         Ok(recorder)
@@ -234,34 +238,39 @@ impl Recorder {
     ) -> io::Result<()> {
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let workshop = self.workshop.clone();
+        let (watermark, disk, root) = (
+            self.watermark.clone(),
+            self.disk.clone(),
+            self.spool.root().to_owned(),
+        );
         threads
             .workers
-            .push(named("record-finish").spawn(move || workshop.finish(&tasks))?);
+            .push(named("record-watch").spawn(move || watermark.watch(disk.as_ref(), &root, &ballast))?);
+        let tasks = Arc::new(Mutex::new(tasks));
         for renderer in 1..=renderer::threads() {
+            let (workshop, tasks) = (self.workshop.clone(), tasks.clone());
+            let thread =
+                named(&format!("record-finish-{renderer}")).spawn(move || workshop.finish(&tasks))?;
+            threads.workers.push(thread);
             let workshop = self.workshop.clone();
             let thread = named(&format!("record-render-{renderer}")).spawn(move || workshop.render())?;
             threads.workers.push(thread);
         }
         threads.syncer = Some(Syncer::start(self.syncs.clone(), SYNC_INTERVAL)?);
-        let mut writer = Writer::new(rings, self.begun.clone(), self.shelf.clone(), ballast.clone());
-        let (no_more, disk, root) = (
-            self.no_more.clone(),
-            self.disk.clone(),
-            self.spool.root().to_owned(),
+        let mut writer = Writer::new(
+            rings,
+            self.begun.clone(),
+            self.shelf.clone(),
+            self.workshop.ballast.clone(),
         );
+        let no_more = self.no_more.clone();
         threads.writer = Some(named("record-write").spawn(move || {
-            let mut next_look = Instant::now();
             loop {
                 // Read before the round: what was begun before `no_more` was set is seen by the round.
                 let is_last = no_more.load(Ordering::Acquire);
                 writer.round();
                 if is_last && !writer.is_busy() {
                     break;
-                }
-                if Instant::now() >= next_look {
-                    next_look = Instant::now() + WATERMARK_INTERVAL;
-                    look_at(disk.as_ref(), &root, &ballast);
                 }
                 thread::sleep(writer::ROUND);
             }
@@ -276,7 +285,8 @@ impl Recorder {
         if id.is_empty() || id.len() > RECORDING_ID_BYTES_MAX || !id.chars().all(is_safe) {
             return Err(RecordError::BadId);
         }
-        let is_stopping = self.is_stopping.lock().unwrap_or_else(PoisonError::into_inner);
+        // Many may begin at once; who stops waits for them.
+        let is_stopping = self.is_stopping.read().unwrap_or_else(PoisonError::into_inner);
         if *is_stopping {
             return Err(RecordError::Stopping);
         }
@@ -284,13 +294,16 @@ impl Recorder {
         if !self.disk.space(self.spool.root())?.admits_recording() {
             return Err(RecordError::NoSpace);
         }
-        let mut opening = opening(&request);
+        let mut opening = naming::opening(&request);
+        if opening.bucket.is_some() && self.workshop.store.is_none() {
+            return Err(RecordError::NoStore);
+        }
         let folder = self.spool.folder(id);
-        let path = match &request.destination.place {
-            Place::Local => self.take_name(&mut opening)?,
-            Place::S3 { .. } if self.workshop.store.is_none() => return Err(RecordError::NoStore),
-            Place::S3 { .. } => folder.join(format!("mix{}", opening.ending)),
-        };
+        make_folder(&folder)?;
+        if opening.bucket.is_none() {
+            naming::take(self.spool.dir(), &mut opening).inspect_err(|_| drop(self.spool.forget(&folder)))?;
+        }
+        let path = self.workshop.path_of(&opening, &folder);
         let slot = self.shelf.new_slot();
         let made = self.make(slot, &request, &opening, &folder, &path);
         let (journal, rendering, consignment) = made.map_err(|error| {
@@ -301,7 +314,7 @@ impl Recorder {
         })?;
 
         let status = RecordingStatus::of(&opening, RecordingState::Recording);
-        let orders = Arc::new(Mutex::new(Orders::default()));
+        let orders = Arc::new(Mutex::new(Orders::new(request.legs)));
         self.shelf
             .add(slot, status.clone(), Some(orders.clone()), Some(path));
         let samples_max = rendering.format.samples_max();
@@ -330,14 +343,15 @@ impl Recorder {
         folder: &Path,
         path: &Path,
     ) -> io::Result<(Journal, Rendering, Option<Consignment>)> {
-        make_folder(folder)?;
-        let credentials = request.destination.credentials.clone();
-        if let Some(credentials) = &credentials {
+        // In this order a crash on the way leaves what the next start can tell from a recording, and take away.
+        let json = serde_json::to_vec(opening)?;
+        write_sidecar(folder, &json)?;
+        if let Some(credentials) = &request.destination.credentials {
             credentials.keep(folder)?;
         }
-        let journal = Journal::create(self.syncs.clone(), folder, &serde_json::to_vec(opening)?)?;
+        let journal = Journal::create(self.syncs.clone(), folder, &json)?;
         self.disk.sync_folder(self.spool.root())?;
-        let written = Arc::new(AtomicBool::new(false));
+        let written = Arc::<Written>::default();
         let rendering = Rendering::new(
             self.disk.clone(),
             opening.clone(),
@@ -436,6 +450,30 @@ impl Recorder {
         self.shelf.status(recording_id)
     }
 
+    /// Takes back what was begun and never recorded anything: it is as if it had not been.
+    pub fn cancel(&self, slot: RecordingSlot) {
+        // What fails here has ended by itself, and is told of.
+        if self
+            .shelf
+            .with_orders(slot, |orders| orders.end(End::WithWhatCame))
+            .is_ok()
+        {
+            self.shelf.remove(slot);
+        }
+    }
+
+    /// Whether it records, paused or not.
+    pub fn is_running(&self, recording_id: &str) -> bool {
+        self.shelf
+            .status(recording_id)
+            .is_some_and(|status| status.state == RecordingState::Recording)
+    }
+
+    /// So many of them after so many, oldest first, and how many are known.
+    pub fn page(&self, skip: usize, take: usize) -> (usize, Vec<RecordingStatus>) {
+        self.shelf.page(skip, take)
+    }
+
     /// All that is known, oldest first; those of earlier runs come from their receipts.
     pub fn list(&self) -> Vec<RecordingStatus> {
         self.shelf.list()
@@ -466,7 +504,7 @@ impl Recorder {
             recordings: self.shelf.count(),
             sync_failures: self.syncs.failures(),
             late_syncs: self.syncs.late_rounds(),
-            space: self.disk.space(self.spool.root()).ok(),
+            space: self.watermark.space(),
             store: self.workshop.store.as_ref().map(|store| store.counts()),
         }
     }
@@ -481,10 +519,11 @@ impl Recorder {
         self.shelf.wait_until_none(timeout, |state| !state.is_settled())
     }
 
-    /// Begins nothing more, ends what runs, and returns when every receipt is written, or what is not delivered is safe
-    /// in the spool for the next start.
-    pub fn stop(&self) {
-        *self.is_stopping.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    /// Begins nothing more, ends what runs, and returns when every receipt is written; after `patience`, or where the
+    /// disk or the store keeps it waiting, what is not delivered stays safe in the spool for the next start.
+    pub fn stop(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        *self.is_stopping.write().unwrap_or_else(PoisonError::into_inner) = true;
         for slot in self.shelf.running() {
             // One that ended by itself just now is as good.
             let _ = self.finish(slot, None);
@@ -501,107 +540,27 @@ impl Recorder {
         };
         join(writer);
         self.workshop.hurry();
-        if !self.shelf.wait_until_none(FINISHING, RecordingState::is_active)
-            || !self.shelf.wait_until_none(UPLOADING, |state| !state.is_settled())
-        {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if !self.shelf.wait_until_delivered_or_hindered(left) || self.shelf.count_unsettled() > 0 {
             tracing::warn!("recordings are not delivered yet: the next start goes on with them");
         }
         self.workshop.close();
+        self.watermark.close();
+        threads.workers.iter().for_each(|thread| thread.thread().unpark());
         threads.workers.drain(..).for_each(join);
         if let Some(syncer) = threads.syncer.take() {
             syncer.stop();
         }
     }
-
-    /// Takes the name asked for, or the one made from it, by making its file. Tells where that is.
-    fn take_name(&self, opening: &mut Opening) -> Result<PathBuf, RecordError> {
-        let asked = opening.stem.clone();
-        for stem in [asked.clone(), format!("{asked}~{}", opening.recording_id)] {
-            let key = format!("{stem}{}", opening.ending);
-            let path = self.spool.dir().join(&key);
-            match make_new(&path, &self.spool.dir().join(format!("{stem}.json"))) {
-                Ok(()) => {
-                    opening.requested_key = (stem != asked).then(|| format!("{asked}{}", opening.ending));
-                    opening.stem = stem;
-                    return Ok(path);
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-                    return Err(RecordError::NoFolder);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(RecordError::TakenName)
-    }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.stop();
+        self.stop(PATIENCE_AT_THE_END);
     }
 }
 
-fn opening(request: &BeginRecording) -> Opening {
-    let subject = request.call_id.as_ref().unwrap_or(&request.conference_id);
-    let names = request
-        .destination
-        .names(request.now.at, &request.application, subject);
-    Opening {
-        recording_id: request.recording_id.clone(),
-        conference_id: request.conference_id.clone(),
-        call_id: request.call_id.clone(),
-        bucket: match &request.destination.place {
-            Place::Local => None,
-            Place::S3 { bucket } => Some(bucket.clone()),
-        },
-        stem: names.base().to_owned(),
-        ending: names.ending().to_owned(),
-        requested_key: None,
-        format: request.destination.format.extension().to_owned(),
-        rate: request.rate.hz(),
-        legs: request.legs,
-        has_credentials: request.destination.credentials.is_some(),
-        notifies: request.notifies,
-        anchor_tick: request.now.tick.0,
-        anchor_us: request.now.at.as_microsecond(),
-    }
-}
-
-/// Makes a file and the folders above it; `AlreadyExists` when it or its receipt is there, `NotADirectory` when a
-/// folder above it is a file.
-fn make_new(path: &Path, receipt: &Path) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|error| match error.kind() {
-            // The last folder itself is a file: not what this name means elsewhere here.
-            io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory.into(),
-            _ => error,
-        })?;
-    }
-    if fs::exists(receipt)? {
-        return Err(io::ErrorKind::AlreadyExists.into());
-    }
-    fs::File::create_new(path).map(drop)
-}
-
-/// Warns of a disk that fills up, and sees to the ballast.
-fn look_at(disk: &dyn Disk, root: &Path, ballast: &Mutex<Ballast>) {
-    match disk.space(root) {
-        Ok(space) => {
-            if space.alarms() {
-                tracing::warn!(
-                    full_percent = space.fullness(),
-                    "the disk of recordings fills up: at 90 % none begins, at 100 % those that run end"
-                );
-            }
-            let mut ballast = ballast.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Err(error) = ballast.restore() {
-                tracing::warn!(%error, "no room can be kept back to end recordings with");
-            }
-        }
-        Err(error) => tracing::warn!(%error, "how full the disk of recordings is cannot be told"),
-    }
-}
-
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod tests;

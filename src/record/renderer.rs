@@ -7,13 +7,13 @@
 //!                          └── again, after an error ──┘
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,10 +22,12 @@ use super::consignment::Consignment;
 use super::destination::Names;
 use super::disk::{Ballast, Disk, says_full};
 use super::image::FinishError;
+use super::naming;
 use super::note::Opening;
+use super::orders::Written;
 use super::receipt::{self, Receipt};
 use super::rendering::{Pass, Rendering};
-use super::shelf::{RecordingState, RecordingStatus, Shelf};
+use super::shelf::{Hindrance, RecordingState, RecordingStatus, Shelf};
 use super::spool::{Leftover, Spool, destination};
 use super::store::Store;
 use super::turns::Turns;
@@ -40,8 +42,8 @@ const SLEEP_MIN: Duration = Duration::from_millis(50);
 /// After an error, before the next attempt.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Leftovers are taken up while fewer recordings than this are at work: each holds files open.
-const JOBS_BEFORE_LEFTOVERS: usize = 16;
+/// Leftovers that are at work at once: each holds files open.
+const LEFTOVERS_AT_WORK: usize = 16;
 
 /// Attempts to end a recording on a disk that fails, beyond those on one that is full, which may take as long as it is.
 const ATTEMPTS_MAX: u32 = 5;
@@ -61,6 +63,8 @@ pub struct Job {
     /// The way to the object store; `None` for a file below `recording.dir`.
     pub consignment: Option<Consignment>,
     attempts: u32,
+    /// Among the leftovers at work.
+    place: Option<PlaceAtWork>,
 }
 
 impl Job {
@@ -70,7 +74,31 @@ impl Job {
             rendering,
             consignment,
             attempts: 0,
+            place: None,
         }
+    }
+}
+
+/// A leftover that waits to be taken up, or taken up again.
+pub struct Waiting {
+    slot: RecordingSlot,
+    leftover: Leftover,
+    attempts: u32,
+}
+
+/// Counts a leftover at work for as long as it is.
+struct PlaceAtWork(Arc<AtomicUsize>);
+
+impl PlaceAtWork {
+    fn take(places: &Arc<AtomicUsize>) -> PlaceAtWork {
+        places.fetch_add(1, Ordering::AcqRel);
+        PlaceAtWork(places.clone())
+    }
+}
+
+impl Drop for PlaceAtWork {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -98,7 +126,11 @@ pub struct Workshop {
     /// Heard by those who wait for a turn.
     pub turned: Condvar,
     /// Recordings that a crash or a shutdown has interrupted.
-    pub leftovers: Mutex<VecDeque<(RecordingSlot, Leftover)>>,
+    pub leftovers: Mutex<Turns<Waiting>>,
+    /// Recordings on their way to the store.
+    pub sent: Mutex<BTreeMap<RecordingSlot, Consignment>>,
+    /// Of the leftovers, how many are at work.
+    pub leftovers_at_work: Arc<AtomicUsize>,
     pub(super) is_closing: AtomicBool,
 }
 
@@ -107,7 +139,9 @@ impl Workshop {
     pub fn close(&self) {
         self.is_closing.store(true, Ordering::Release);
         // Gone already: then there is nobody to tell.
-        let _ = self.to_finisher.send(Task::Close);
+        for _ in 0..threads() {
+            let _ = self.to_finisher.send(Task::Close);
+        }
         self.hurry();
     }
 
@@ -134,15 +168,42 @@ impl Workshop {
             }
             return;
         }
+        let path = self.path_of(opening, folder);
+        if opening.bucket.is_none() {
+            naming::claim(self.spool.dir(), &path);
+        }
         let slot = self.shelf.new_slot();
         let status = RecordingStatus::of(opening, RecordingState::Recording);
-        self.shelf
-            .add(slot, status, None, Some(self.path_of(opening, folder)));
+        self.shelf.add(slot, status, None, Some(path));
         let _ = self.shelf.finishing(slot);
+        self.put_back(slot, leftover, 0, Instant::now());
+    }
+
+    fn put_back(&self, slot: RecordingSlot, leftover: Leftover, attempts: u32, due: Instant) {
+        let waiting = Waiting {
+            slot,
+            leftover,
+            attempts,
+        };
         self.leftovers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push_back((slot, leftover));
+            .put(waiting, due);
+    }
+
+    /// A folder of the spool that cannot be read: nothing can be done for it, and everybody is to see it.
+    pub fn take_up_damaged(&self, folder: &Path, error: &io::Error) {
+        let id = folder
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        tracing::error!(folder = %folder.display(), %error, "a recording in the spool cannot be read, and stays there");
+        let slot = self.shelf.new_slot();
+        let status = RecordingStatus::of(&Opening::unknown(id), RecordingState::Recording);
+        self.shelf.add(slot, status, None, None);
+        self.shelf
+            .given_up(slot, format!("its folder in the spool cannot be read: {error}"));
     }
 
     /// Where the main track's file lies while it grows.
@@ -169,7 +230,7 @@ impl Workshop {
             (Some(bucket), Some(store)) => {
                 let (shelf, finisher) = (self.shelf.clone(), self.to_finisher.clone());
                 let heard = move |hindrance| {
-                    shelf.hindered(slot, hindrance);
+                    shelf.hindered(slot, Hindrance::Store, hindrance);
                     // Nobody looks any more: then the next start does.
                     let _ = finisher.send(Task::Look(slot));
                 };
@@ -179,46 +240,71 @@ impl Workshop {
         }
     }
 
-    fn has_leftovers(&self) -> bool {
-        !self
-            .leftovers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_empty()
+    /// A leftover that is due, while few enough are at work.
+    fn due_leftover(&self) -> Option<Waiting> {
+        if self.leftovers_at_work.load(Ordering::Acquire) >= LEFTOVERS_AT_WORK {
+            return None;
+        }
+        let mut leftovers = self.leftovers.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = leftovers.take(Instant::now())?;
+        leftovers.is_done();
+        Some(waiting)
     }
 
-    /// Begins with the next leftover.
-    fn next_leftover(&self) -> Option<Job> {
-        let (slot, leftover) = self
-            .leftovers
+    /// Begins with a leftover. What the disk keeps from being done is tried again.
+    fn begin_leftover(&self, waiting: Waiting) -> Option<Job> {
+        let Waiting {
+            slot,
+            leftover,
+            attempts,
+        } = waiting;
+        let Leftover { folder, opening } = &leftover;
+        let begun = guarded(|| {
+            let rendering = Rendering::new(
+                self.disk.clone(),
+                opening.clone(),
+                folder,
+                self.path_of(opening, folder),
+                Arc::new(Written::before()),
+            )?;
+            Ok((rendering, self.consignment(slot, opening, folder)?))
+        });
+        let error = match begun {
+            Ok((rendering, consignment)) => {
+                let recording_id = &opening.recording_id;
+                tracing::info!(recording_id, "a recording that was interrupted is finished");
+                let mut job = Job::new(slot, rendering, consignment);
+                job.attempts = attempts;
+                job.place = Some(PlaceAtWork::take(&self.leftovers_at_work));
+                return Some(job);
+            }
+            Err(error) => error,
+        };
+        let recording_id = &opening.recording_id;
+        tracing::error!(recording_id, folder = %folder.display(), %error, "an interrupted recording has to wait");
+        let is_lasting = matches!(
+            error.kind(),
+            io::ErrorKind::InvalidData | io::ErrorKind::NotConnected | io::ErrorKind::NotFound
+        );
+        if says_full(&error) {
+            self.release_ballast();
+        }
+        let attempts = attempts + u32::from(!says_full(&error));
+        if is_lasting || attempts >= ATTEMPTS_MAX {
+            self.shelf.given_up(slot, error.to_string());
+        } else {
+            self.shelf
+                .hindered(slot, Hindrance::File, Some(format!("it has to wait: {error}")));
+            self.put_back(slot, leftover, attempts, Instant::now() + RETRY);
+        }
+        None
+    }
+
+    fn release_ballast(&self) {
+        self.ballast
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()?;
-        let Leftover { folder, opening } = leftover;
-        let rendering = Rendering::new(
-            self.disk.clone(),
-            opening.clone(),
-            &folder,
-            self.path_of(&opening, &folder),
-            Arc::new(AtomicBool::new(true)),
-        );
-        match rendering.and_then(|rendering| Ok((rendering, self.consignment(slot, &opening, &folder)?))) {
-            Ok((rendering, consignment)) => {
-                tracing::info!(
-                    recording_id = opening.recording_id,
-                    "a recording that was interrupted is finished"
-                );
-                Some(Job::new(slot, rendering, consignment))
-            }
-            Err(error) => {
-                tracing::error!(
-                    recording_id = opening.recording_id, folder = %folder.display(), %error,
-                    "a recording that was interrupted cannot be finished: it stays in the spool"
-                );
-                self.shelf.given_up(slot, error.to_string());
-                None
-            }
-        }
+            .release();
     }
 
     /// A thread of the growing files; several share the work. It ends when the workshop closes; what is not in its place
@@ -234,10 +320,10 @@ impl Workshop {
     fn next_job(&self) -> Option<Box<Job>> {
         let mut turns = self.turns();
         while !self.is_closing.load(Ordering::Acquire) {
-            if turns.len() < JOBS_BEFORE_LEFTOVERS && self.has_leftovers() {
+            if let Some(waiting) = self.due_leftover() {
                 turns.take_from_elsewhere();
                 drop(turns);
-                if let Some(job) = self.next_leftover() {
+                if let Some(job) = self.begin_leftover(waiting) {
                     return Some(Box::new(job));
                 }
                 turns = self.turns();
@@ -268,11 +354,13 @@ impl Workshop {
             }
             Ok(pass) => {
                 job.attempts = 0;
-                let published = job.rendering.publish();
+                let published = guarded(|| {
+                    if let Some(consignment) = &mut job.consignment {
+                        consignment.grow(&job.rendering);
+                    }
+                    job.rendering.publish()
+                });
                 self.shelf.grown(job.slot, job.rendering.bytes());
-                if let Some(consignment) = &mut job.consignment {
-                    consignment.grow(&job.rendering);
-                }
                 self.note(&job, published.as_ref().err());
                 match pass {
                     Pass::More => Duration::ZERO,
@@ -292,31 +380,50 @@ impl Workshop {
         self.turns().put(job, Instant::now() + until_next);
     }
 
-    /// The thread that ends recordings and sees them off. It ends when the workshop closes; what the store does not have
-    /// then is in the spool.
-    pub fn finish(&self, tasks: &mpsc::Receiver<Task>) {
-        let mut sent: BTreeMap<RecordingSlot, Consignment> = BTreeMap::new();
+    /// A thread that ends recordings and sees them off; several share the work. It ends when the workshop closes; what the
+    /// store does not have then is in the spool.
+    pub fn finish(&self, tasks: &Mutex<mpsc::Receiver<Task>>) {
+        let mut next_retry = Instant::now() + RETRY;
         while !self.is_closing.load(Ordering::Acquire) {
-            match tasks.recv_timeout(RETRY) {
+            // What the disk kept from being done is tried again, however much there is to hear.
+            if Instant::now() >= next_retry {
+                let slots: Vec<_> = self.sent().keys().copied().collect();
+                slots.into_iter().for_each(|slot| self.look(slot));
+                next_retry = Instant::now() + RETRY;
+            }
+            let task = tasks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .recv_timeout(INTERVAL);
+            match task {
                 Ok(Task::Finish(job)) => {
                     if let Some((slot, consignment)) = self.end(*job) {
-                        sent.insert(slot, consignment);
-                        self.look(slot, &mut sent);
+                        self.sent().insert(slot, consignment);
+                        self.look(slot);
                     }
                 }
-                Ok(Task::Look(slot)) => self.look(slot, &mut sent),
-                Ok(Task::Close) => {}
-                // What the disk kept from being done is tried again.
-                Err(_) => {
-                    let slots: Vec<_> = sent.keys().copied().collect();
-                    slots.into_iter().for_each(|slot| self.look(slot, &mut sent));
-                }
+                Ok(Task::Look(slot)) => self.look(slot),
+                Ok(Task::Close) | Err(_) => {}
             }
         }
     }
 
+    fn sent(&self) -> MutexGuard<'_, BTreeMap<RecordingSlot, Consignment>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Ends the files of a recording; gives what is left to the store.
     fn end(&self, mut job: Job) -> Option<(RecordingSlot, Consignment)> {
+        if !self.shelf.has(job.slot) {
+            // It was taken back before it recorded anything.
+            let (path, folder) = (job.rendering.main().path.clone(), job.rendering.folder.clone());
+            drop(job);
+            let removed = fs::remove_file(path).and_then(|()| self.spool.forget(&folder));
+            if let Err(error) = removed {
+                tracing::warn!(%error, folder = %folder.display(), "a recording that never began stays in the spool");
+            }
+            return None;
+        }
         match guarded(|| Ok(job.rendering.finish())).unwrap_or_else(|error| {
             Err(FinishError::Io {
                 path: job.rendering.main().path.clone(),
@@ -324,10 +431,10 @@ impl Workshop {
             })
         }) {
             Ok(()) => {}
-            Err(error @ FinishError::Damaged { .. }) => {
+            Err(error @ (FinishError::Damaged { .. } | FinishError::Unsynced { .. })) => {
                 let recording_id = &job.rendering.opening.recording_id;
-                tracing::error!(recording_id, %error, "a recording's file was damaged and is made anew");
-                self.try_again(job, &io::Error::new(io::ErrorKind::InvalidData, error), true);
+                tracing::error!(recording_id, %error, "a recording's file cannot be trusted and is made anew");
+                self.try_again(job, &io::Error::other(error.without_path()), true);
                 return None;
             }
             Err(FinishError::Io { error, .. }) => {
@@ -336,13 +443,19 @@ impl Workshop {
             }
         }
         if let Some(mut consignment) = job.consignment.take() {
-            consignment.finish(&job.rendering);
+            if let Err(error) = guarded(|| {
+                consignment.finish(&job.rendering);
+                Ok(())
+            }) {
+                self.try_again(job, &error, true);
+                return None;
+            }
             if let Some(receipt) = consignment.receipt() {
                 self.shelf.uploading(job.slot, receipt);
             }
             return Some((job.slot, consignment));
         }
-        match self.put_in_place(&job.rendering) {
+        match guarded(|| self.put_in_place(&job.rendering)) {
             Ok(receipt) => {
                 let path = job.rendering.main().path.clone();
                 self.shelf.settled(job.slot, receipt, Some(path), None);
@@ -353,16 +466,19 @@ impl Workshop {
     }
 
     /// Takes the next step with a recording on its way, and takes it out of the spool once it has arrived.
-    fn look(&self, slot: RecordingSlot, sent: &mut BTreeMap<RecordingSlot, Consignment>) {
+    fn look(&self, slot: RecordingSlot) {
+        // Held throughout: whoever is told to look meanwhile looks after this.
+        let mut sent = self.sent();
         let Some(consignment) = sent.get_mut(&slot) else {
             return;
         };
-        match consignment.step() {
+        match guarded(|| consignment.step()) {
             Ok(None) => {}
             Ok(Some(receipt)) => {
                 let folder = consignment.folder().to_owned();
                 // Its deliveries hold files of the folder.
                 sent.remove(&slot);
+                drop(sent);
                 let forgotten = self
                     .spool
                     .keep_receipt(&receipt)
@@ -374,51 +490,36 @@ impl Workshop {
                 }
                 self.shelf.settled(slot, receipt, None, None);
             }
-            Err(error) => self
-                .shelf
-                .hindered(slot, Some(format!("the receipt has to wait: {error}"))),
+            Err(error) => {
+                let waits = format!("the receipt has to wait: {error}");
+                self.shelf.hindered(slot, Hindrance::File, Some(waits));
+            }
         }
     }
 
+    /// Ends it once more, with files made anew where those that are there are not to be trusted.
     fn try_again(&self, mut job: Job, error: &io::Error, anew: bool) {
         self.note(&job, Some(error));
-        if says_full(error) {
-            self.ballast
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .release();
-        } else {
-            job.attempts += 1;
+        match says_full(error) {
+            true => self.release_ballast(),
+            false => job.attempts += 1,
         }
         if job.attempts >= ATTEMPTS_MAX {
             return self.fail(&job, error);
         }
-        let Job {
-            slot,
-            rendering,
-            consignment,
-            attempts,
-            ..
-        } = job;
-        let rendering = match anew {
-            true => rendering.again(),
-            false => Ok(rendering),
-        };
-        match rendering {
-            Ok(rendering) => {
-                let job = Job {
-                    slot,
-                    rendering,
-                    consignment,
-                    attempts,
-                };
-                self.turns().put(Box::new(job), Instant::now() + RETRY);
-            }
-            Err(error) => {
-                tracing::error!(%error, "a recording cannot be read from its journal: it stays in the spool");
-                self.shelf.hindered(slot, Some(error.to_string()));
-            }
+        let due = Instant::now() + RETRY;
+        if !anew {
+            self.turns().put(Box::new(job), due);
+            return;
         }
+        let leftover = Leftover {
+            folder: job.rendering.folder.clone(),
+            opening: job.rendering.opening.clone(),
+        };
+        let (slot, attempts) = (job.slot, job.attempts);
+        // Its files and deliveries are let go of first.
+        drop(job);
+        self.put_back(slot, leftover, attempts, due);
     }
 
     /// The tracks beside the mix, then the receipt; then the spool can forget the recording.
@@ -496,6 +597,7 @@ impl Workshop {
         }
         self.shelf.hindered(
             job.slot,
+            Hindrance::File,
             error.map(|error| format!("the file has to wait: {error}")),
         );
     }

@@ -5,19 +5,19 @@
 //! alone. The invariant: sample `n` of every file is the sound `n / rate` seconds after the first frame of the main
 //! track.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::attendance::Attendance;
 use super::disk::Disk;
 use super::image::{FinishError, Finished, Format, Image};
 use super::journal::{Entry, Reader, Why};
 use super::note::{Ending, Note, Opening};
+use super::orders::Written;
 use super::receipt::{Receipt, Stretch, TrackReceipt, rfc3339};
 use crate::frame::Rate;
 use crate::id::TrackNumber;
@@ -46,15 +46,14 @@ pub enum Pass {
 }
 
 pub struct Rendering {
-    disk: Arc<dyn Disk>,
     pub opening: Opening,
     pub format: Format,
     pub rate: Rate,
     /// The recording's folder in the spool.
     pub folder: PathBuf,
     reader: Reader,
-    /// Set when the writer has written its last.
-    written: Arc<AtomicBool>,
+    /// Whether the writer has written its last.
+    written: Arc<Written>,
     main: Piece,
     legs: BTreeMap<u32, Piece>,
     calls: BTreeMap<u32, String>,
@@ -67,6 +66,10 @@ pub struct Rendering {
     work: VecDeque<Work>,
     pauses: Vec<Stretch>,
     ending: Option<Ending>,
+    /// Calls that are in the room.
+    present: BTreeSet<String>,
+    /// What lacks at the end of the tracks stands in their gaps.
+    is_padded: bool,
 }
 
 /// One file and how far it is.
@@ -116,7 +119,7 @@ impl Rendering {
         opening: Opening,
         folder: &Path,
         path: PathBuf,
-        written: Arc<AtomicBool>,
+        written: Arc<Written>,
     ) -> io::Result<Rendering> {
         let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
         let format: Format = opening
@@ -127,8 +130,7 @@ impl Rendering {
             .rate()
             .ok_or_else(|| invalid("a rate of another version"))?;
         Ok(Rendering {
-            reader: Reader::open(disk.clone(), folder),
-            disk,
+            reader: Reader::open(disk, folder),
             main: Piece::create(path, format, rate, 0)?,
             opening,
             format,
@@ -145,25 +147,16 @@ impl Rendering {
             work: VecDeque::new(),
             pauses: Vec::new(),
             ending: None,
+            present: BTreeSet::new(),
+            is_padded: false,
         })
-    }
-
-    /// Begins again with nothing but the journal.
-    pub fn again(self) -> io::Result<Rendering> {
-        Rendering::new(
-            self.disk,
-            self.opening,
-            &self.folder,
-            self.main.path,
-            self.written,
-        )
     }
 
     /// Brings the files up to what the journal holds now. After an error it can be called again.
     pub fn pass(&mut self) -> io::Result<Pass> {
         self.write()?;
         // Read before the journal is: what was written before this was set is read then.
-        let is_written = self.written.load(Ordering::Acquire);
+        let is_written = self.written.is_over();
         if is_written {
             self.reader.writer_is_gone();
         }
@@ -189,9 +182,8 @@ impl Rendering {
             .map(|piece| piece.image.samples())
             .max()
             .unwrap_or(0);
-        let lacking = samples - self.main.image.samples();
-        if lacking > 0 {
-            self.main.note_gap(samples - lacking, lacking);
+        if !std::mem::replace(&mut self.is_padded, true) {
+            self.note_gaps_at_the_end(samples);
         }
         let second = u64::from(self.rate.hz());
         for piece in std::iter::once(&mut self.main).chain(self.legs.values_mut()) {
@@ -212,6 +204,25 @@ impl Rendering {
         Ok(())
     }
 
+    /// What lacks up to the end: of the main track it was lost, and so it was of a leg that was there.
+    fn note_gaps_at_the_end(&mut self, samples: u64) {
+        let lacking = samples - self.main.image.samples();
+        if lacking > 0 {
+            self.main.note_gap(samples - lacking, lacking);
+        }
+        for (number, piece) in &mut self.legs {
+            let lacking = samples - piece.image.samples();
+            let is_there = self
+                .calls
+                .get(number)
+                .is_some_and(|call| self.present.contains(call));
+            // After a crash nobody knows who was there.
+            if lacking > 0 && is_there && self.ending.is_some() {
+                piece.note_gap(samples - lacking, lacking);
+            }
+        }
+    }
+
     /// What is known so far; sizes and hashes are those of finished files. `key` is where the main file lies.
     pub fn receipt(&self, key: &str, destination: String) -> Receipt {
         let opening = &self.opening;
@@ -219,9 +230,10 @@ impl Rendering {
         let start = self.first.map_or(anchor.at, |first| anchor.wall_clock(first));
         let finished = self.main.finished.as_ref();
         let asked = opening.requested_key.clone().unwrap_or_else(|| opening.key());
-        let ended = self.ending.clone().unwrap_or_else(|| Ending {
+        let ending = self.ending.as_ref().or_else(|| self.written.unwritten());
+        let ended = ending.cloned().unwrap_or_else(|| Ending {
             truncated_because: Some(CRASH.to_owned()),
-            late_frames: 0,
+            ..Ending::default()
         });
         Receipt {
             recording_id: opening.recording_id.clone(),
@@ -241,7 +253,9 @@ impl Rendering {
             pauses: self.pauses.clone(),
             truncated: ended.truncated_because.is_some(),
             truncated_because: ended.truncated_because,
+            late_frames: ended.late_frames,
             attendance: self.attendance.by_wall_clock(&anchor),
+            attendance_left_out: ended.notes_left_out,
             tracks: Vec::new(),
             tracks_refused: self.refused.clone(),
         }
@@ -270,14 +284,14 @@ impl Rendering {
         self.legs.iter().map(|(&number, piece)| (number, piece))
     }
 
-    /// Set when the writer has written its last.
-    pub fn written(&self) -> Arc<AtomicBool> {
+    /// To be told when the writer has written its last.
+    pub fn written(&self) -> Arc<Written> {
         self.written.clone()
     }
 
     /// Whether the journal is over.
     pub fn is_written(&self) -> bool {
-        self.written.load(Ordering::Acquire)
+        self.written.is_over()
     }
 
     pub fn bytes(&self) -> u64 {
@@ -444,8 +458,12 @@ impl Rendering {
             }
             Note::Joined { call_id, cli, tick } => {
                 self.attendance.joined(&call_id, cli.as_deref(), Tick(tick));
+                self.present.insert(call_id);
             }
-            Note::Left { call_id, tick } => self.attendance.left(&call_id, Tick(tick)),
+            Note::Left { call_id, tick } => {
+                self.attendance.left(&call_id, Tick(tick));
+                self.present.remove(&call_id);
+            }
             Note::Muted { call_id, tick } => self.attendance.muted(&call_id, Tick(tick)),
             Note::Unmuted { call_id, tick } => self.attendance.unmuted(&call_id, Tick(tick)),
             Note::TrackRefused { call_id } => self.refused.push(call_id),

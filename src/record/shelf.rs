@@ -192,6 +192,17 @@ struct Entry {
     orders: Option<Arc<Mutex<Orders>>>,
     /// Where the sound lies on this machine, as long as it does.
     path: Option<PathBuf>,
+    /// What is in its way, by [`Hindrance`].
+    hindrances: [Option<String>; 2],
+}
+
+/// Where something is in a recording's way: each clears only its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hindrance {
+    /// The disk.
+    File,
+    /// The object store.
+    Store,
 }
 
 impl Shelf {
@@ -238,7 +249,12 @@ impl Shelf {
             entries.settled += 1;
         }
         entries.slots.insert(status.recording_id.clone(), slot);
-        let entry = Entry { status, orders, path };
+        let entry = Entry {
+            status,
+            orders,
+            path,
+            hindrances: [None, None],
+        };
         entries.by_slot.insert(slot, entry);
         entries.drop_oldest();
     }
@@ -264,7 +280,7 @@ impl Shelf {
             entry.status.state = RecordingState::Uploading;
             entry.status.start = receipt.start.clone();
             entry.status.bytes = receipt.bytes;
-            entry.status.error = None;
+            entry.hindrances[Hindrance::File as usize] = None;
             entry.orders = None;
             (self.tell)(&entry.seen());
         }
@@ -272,12 +288,13 @@ impl Shelf {
     }
 
     /// What keeps a recording from getting on, or that nothing does any more.
-    pub fn hindered(&self, slot: RecordingSlot, error: Option<String>) {
+    pub fn hindered(&self, slot: RecordingSlot, by: Hindrance, error: Option<String>) {
         if let Some(entry) = self.lock().by_slot.get_mut(&slot)
             && !entry.status.state.is_settled()
         {
-            entry.status.error = error;
+            entry.hindrances[by as usize] = error;
         }
+        self.changed.notify_all();
     }
 
     /// It cannot even be read: it fails with nothing but the reason.
@@ -353,6 +370,23 @@ impl Shelf {
         entries.by_slot.get(slot).map(Entry::seen)
     }
 
+    /// So many of them after so many, in the order they began, and how many there are.
+    pub fn page(&self, skip: usize, take: usize) -> (usize, Vec<RecordingStatus>) {
+        let entries = self.lock();
+        let page = entries.by_slot.values().skip(skip).take(take).map(Entry::seen);
+        (entries.by_slot.len(), page.collect())
+    }
+
+    /// It never began: as if it had not been there.
+    pub fn remove(&self, slot: RecordingSlot) {
+        let mut entries = self.lock();
+        if let Some(entry) = entries.by_slot.remove(&slot) {
+            entries.slots.remove(&entry.status.recording_id);
+            entries.active -= usize::from(entry.status.state.is_active());
+        }
+        self.changed.notify_all();
+    }
+
     /// All, in the order they began.
     pub fn list(&self) -> Vec<RecordingStatus> {
         self.lock().by_slot.values().map(Entry::seen).collect()
@@ -372,6 +406,31 @@ impl Shelf {
             *counts.entry(entry.status.state).or_default() += 1;
         }
         counts
+    }
+
+    /// Waits until each is available, has failed, or has something in its way, or for the timeout; true when it is so.
+    pub fn wait_until_delivered_or_hindered(&self, timeout: Duration) -> bool {
+        let waits = |entries: &mut Entries| {
+            entries
+                .by_slot
+                .values()
+                .any(|entry| !entry.status.state.is_settled() && entry.hindrances.iter().all(Option::is_none))
+        };
+        let waited = self.changed.wait_timeout_while(self.lock(), timeout, waits);
+        let (entries, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        drop(entries);
+        !waited.timed_out()
+    }
+
+    /// How many are neither available nor have failed.
+    pub fn count_unsettled(&self) -> usize {
+        let entries = self.lock();
+        entries.by_slot.len() - entries.settled
+    }
+
+    /// Whether it is known.
+    pub fn has(&self, slot: RecordingSlot) -> bool {
+        self.lock().by_slot.contains_key(&slot)
     }
 
     /// Waits until none is in such a state, or the timeout; true when none is.
@@ -432,6 +491,9 @@ impl Entries {
 impl Entry {
     fn seen(&self) -> RecordingStatus {
         let mut status = self.status.clone();
+        if !status.state.is_settled() {
+            status.error = self.hindrances.iter().flatten().next().cloned();
+        }
         if let Some(orders) = &self.orders {
             let orders = orders.lock().unwrap_or_else(PoisonError::into_inner);
             status.paused = status.state == RecordingState::Recording && orders.paused;
@@ -482,7 +544,9 @@ mod tests {
             pauses: Vec::new(),
             truncated: false,
             truncated_because: None,
+            late_frames: 0,
             attendance: Vec::new(),
+            attendance_left_out: 0,
             tracks: Vec::new(),
             tracks_refused: Vec::new(),
         }

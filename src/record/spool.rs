@@ -12,7 +12,7 @@
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +24,11 @@ use super::note::Opening;
 use super::receipt::{self, Receipt};
 use super::shelf::SETTLED_MAX;
 
-const SPOOL: &str = ".spool";
+/// The folder below `recording.dir` that no recording is called by.
+pub const SPOOL: &str = ".spool";
+
+/// The file of a recording's folder that says again what the journal begins with.
+const SIDECAR: &str = "opening.json";
 
 /// The spool below `recording.dir`, held for this process alone.
 pub struct Spool {
@@ -40,6 +44,15 @@ pub struct Spool {
 pub struct Leftover {
     pub folder: PathBuf,
     pub opening: Opening,
+}
+
+/// What a crash or a shutdown has left behind.
+#[derive(Debug, Default)]
+pub struct Leftovers {
+    /// Oldest first.
+    pub recordings: Vec<Leftover>,
+    /// Folders that do not say what they hold, and why not.
+    pub damaged: Vec<(PathBuf, io::Error)>,
 }
 
 impl Spool {
@@ -112,21 +125,58 @@ impl Spool {
         Ok(receipts)
     }
 
-    /// What a crash or a shutdown has left behind, oldest first.
-    pub fn leftovers(&self) -> io::Result<Vec<Leftover>> {
-        let mut leftovers: Vec<_> = folders(&self.root)?
-            .into_iter()
-            .filter_map(|folder| match opening_of(self.disk.as_ref(), &folder) {
-                Ok(opening) => Some(Leftover { folder, opening }),
-                Err(error) => {
-                    tracing::error!(folder = %folder.display(), %error, "a recording in the spool cannot be read");
-                    None
-                }
-            })
-            .collect();
-        leftovers.sort_by_key(|leftover| leftover.opening.anchor_us);
+    /// What a crash or a shutdown has left behind. A recording that never got as far as its journal is taken away, with
+    /// the credentials and the name it may have had.
+    pub fn leftovers(&self) -> io::Result<Leftovers> {
+        let mut leftovers = Leftovers::default();
+        for folder in folders(&self.root)? {
+            if self.clear_unbegun(&folder) {
+                continue;
+            }
+            match opening_of(self.disk.as_ref(), &folder) {
+                Ok(opening) => leftovers.recordings.push(Leftover { folder, opening }),
+                Err(error) => leftovers.damaged.push((folder, error)),
+            }
+        }
+        leftovers
+            .recordings
+            .sort_by_key(|leftover| leftover.opening.anchor_us);
         Ok(leftovers)
     }
+
+    /// Whether there was nothing but what comes before a journal: then it is gone.
+    fn clear_unbegun(&self, folder: &Path) -> bool {
+        let has_journal = fs::read_dir(folder).is_ok_and(|mut items| {
+            items
+                .any(|item| item.is_ok_and(|item| item.file_name().to_string_lossy().starts_with("journal-")))
+        });
+        if has_journal {
+            return false;
+        }
+        if let Some(opening) = sidecar(folder).filter(|opening| opening.bucket.is_none()) {
+            let file = self.dir.join(opening.key());
+            if fs::metadata(&file).is_ok_and(|file| file.len() == 0) {
+                let _ = fs::remove_file(&file);
+            }
+        }
+        self.forget(folder).is_ok()
+    }
+}
+
+/// Says what recording a folder is of, beside its journal, whose first record says the same: one of them may be
+/// damaged.
+pub fn write_sidecar(folder: &Path, opening: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(folder.join(SIDECAR))?;
+    file.write_all(opening)?;
+    file.sync_all()
+}
+
+fn sidecar(folder: &Path) -> Option<Opening> {
+    serde_json::from_slice(&fs::read(folder.join(SIDECAR)).ok()?).ok()
 }
 
 /// Makes a folder nobody else looks into, where it is missing.
@@ -149,15 +199,13 @@ fn folders(root: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn opening_of(disk: &dyn Disk, folder: &Path) -> io::Result<Opening> {
-    let opening: Opening = match Reader::opened_of(disk, folder)? {
-        Some(json) => serde_json::from_slice(&json)?,
-        None => {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "its journal does not say what it is of",
-            ));
-        }
-    };
+    let told = Reader::opened_of(disk, folder)?.and_then(|json| serde_json::from_slice(&json).ok());
+    let opening: Opening = told.or_else(|| sidecar(folder)).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it does not say what recording it is of",
+        )
+    })?;
     // Names of folders and of what is in them have to agree: nothing is made or removed by the word of a damaged file.
     match folder
         .file_name()

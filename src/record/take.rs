@@ -27,6 +27,9 @@ const WAITING_MAX: usize = 64;
 /// Rounds of 40 ms to wait for frames that were still on their way when the end was ordered.
 const GRACE_ROUNDS: u32 = 5;
 
+/// Bytes of sound in one entry: a round that had to wait for the disk has many seconds to write.
+const RUN_BYTES_MAX: usize = 64 << 10;
+
 /// Ticks of a leg's silence that are put together into one entry.
 const QUIET_TICKS_MAX: u32 = 50;
 
@@ -103,7 +106,8 @@ impl Track {
         samples: &[i16],
     ) -> Result<(), WriteError> {
         let from = self.next.unwrap_or(Tick(0));
-        if self.run.kind != kind || self.run.ticks == 0 {
+        let is_full = self.run.sound.len() + 2 * samples.len() > RUN_BYTES_MAX;
+        if self.run.kind != kind || self.run.ticks == 0 || is_full {
             self.put(journal)?;
             self.run.from = from;
             self.run.kind = kind;
@@ -308,8 +312,8 @@ impl Take {
         });
     }
 
-    /// Puts the reason of a premature end into the journal, where the disk takes it.
-    pub fn write_ending(&mut self) {
+    /// Puts the reason of a premature end into the journal. Gives it where the disk does not take it.
+    pub fn write_ending(&mut self) -> Option<Ending> {
         let written = self.put_ending().and_then(|()| self.journal.write());
         if let Err(error) = written {
             tracing::warn!(
@@ -317,7 +321,9 @@ impl Take {
                 %error,
                 "the end of a recording could not be journaled"
             );
+            return Some(self.ending());
         }
+        None
     }
 
     /// Whether it ended because the disk was full.
@@ -329,12 +335,16 @@ impl Take {
         self.trouble.as_deref()
     }
 
-    fn put_ending(&mut self) -> Result<(), WriteError> {
-        let ending = Ending {
+    fn ending(&self) -> Ending {
+        Ending {
             truncated_because: self.trouble.clone(),
             late_frames: self.late_frames,
-        };
-        let json = serde_json::to_vec(&ending).unwrap_or_default();
+            notes_left_out: self.lock_orders().left_out(),
+        }
+    }
+
+    fn put_ending(&mut self) -> Result<(), WriteError> {
+        let json = serde_json::to_vec(&self.ending()).unwrap_or_default();
         put(&mut self.journal, &Entry::Ended(&json))
     }
 
@@ -346,7 +356,8 @@ impl Take {
 
     fn let_wait(&mut self, frame: RecordedFrame) {
         if self.waiting.len() >= WAITING_MAX {
-            let waiting = std::mem::take(&mut self.waiting);
+            let mut waiting = std::mem::take(&mut self.waited);
+            waiting.append(&mut self.waiting);
             self.accept_holes(waiting);
         }
         self.waiting.push(frame);
@@ -392,7 +403,12 @@ impl Take {
                 self.note_pause(frame.tick);
             }
         }
-        if self.away.get(&frame.track).is_some_and(|left| frame.tick > *left) {
+        // With the tick after it left comes what the filters held back.
+        if self
+            .away
+            .get(&frame.track)
+            .is_some_and(|left| frame.tick > left.next())
+        {
             self.away.remove(&frame.track);
         }
         let track = match is_main {

@@ -46,7 +46,8 @@ impl<T> Turns<T> {
     }
 
     /// How many wait and how many are taken.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.waiting.len() + self.taken
     }
 

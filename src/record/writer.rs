@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::disk::Ballast;
 use super::journal::WriteError;
+use super::orders::Written;
 use super::shelf::Shelf;
 use super::take::Take;
 use super::tap::{RecordedFrame, TapReceiver};
@@ -19,14 +19,14 @@ pub const ROUND: Duration = Duration::from_millis(40);
 /// Frames taken from one ring in one round: more than a ring holds, so that a flood cannot keep the round from its end.
 const FRAMES_PER_ROUND_MAX: usize = 65_536;
 
-/// A take that was begun and not yet seen by the writer, and the flag by which whoever reads its journal learns that
+/// A take that was begun and not yet seen by the writer, and that by which whoever reads its journal learns that
 /// nothing more comes.
-pub type Begun = Arc<Mutex<Vec<(Take, Arc<AtomicBool>)>>>;
+pub type Begun = Arc<Mutex<Vec<(Take, Arc<Written>)>>>;
 
 pub struct Writer {
     rings: Vec<TapReceiver>,
     begun: Begun,
-    takes: BTreeMap<RecordingSlot, (Take, Arc<AtomicBool>)>,
+    takes: BTreeMap<RecordingSlot, (Take, Arc<Written>)>,
     shelf: Arc<Shelf>,
     ballast: Arc<Mutex<Ballast>>,
 }
@@ -77,17 +77,18 @@ impl Writer {
             }
         }
         for (mut take, written) in over {
+            let mut unwritten = None;
             if let Some(trouble) = take.trouble() {
                 tracing::error!(
                     recording_id = take.recording_id,
                     trouble,
                     "recording ends before its time"
                 );
-                guarded(&mut take, Take::write_ending);
+                unwritten = guarded(&mut take, Take::write_ending).flatten();
             }
             // Not running any more when the end was ordered: then that was told already.
             let _ = self.shelf.finishing(take.slot);
-            written.store(true, Ordering::Release);
+            written.is_over_now(unwritten);
         }
     }
 

@@ -143,10 +143,6 @@ impl Disk for Memory {
     fn sync_folder(&self, _: &Path) -> io::Result<()> {
         not_for_readers()
     }
-
-    fn sync_everything(&self, _: &Path) -> io::Result<()> {
-        not_for_readers()
-    }
 }
 
 impl DiskFile for MemoryFile {

@@ -7,6 +7,7 @@ mod encrypted;
 mod faults;
 mod fuzz_corpus;
 mod impaired;
+mod kills;
 mod loopback;
 mod one_way;
 mod recording_exactness;

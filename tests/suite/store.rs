@@ -16,6 +16,8 @@ use tokio::sync::watch;
 
 use crate::support::fault_proxy::{Fault, FaultProxy};
 
+mod said;
+
 const BUCKET: &str = "calls";
 const SECRET: &str = "hush+Secret/of:calls";
 const KEY_ID: &str = "AKIDEXAMPLE";
@@ -321,6 +323,51 @@ fn an_etag_of_other_bytes_is_not_believed() {
         "the store holds our bytes, and it is proved"
     );
     assert!(counts.failures.contains(&("wrong_answer", 1)));
+}
+
+#[test]
+fn a_bucket_that_encrypts_by_itself_is_believed_by_its_checksums() {
+    let large = Site::new();
+    large.proxy.fault("", usize::MAX, Fault::Kms);
+    let (delivered, _) = large.through(LARGE);
+    assert!(!delivered.is_renamed);
+    assert_eq!(large.proxy.calls(), ["Create", "Part", "Part", "Complete"]);
+    assert!(large.errors().is_empty(), "{:?}", large.errors());
+    let small = Site::new();
+    small.proxy.fault("", usize::MAX, Fault::Kms);
+    let store = small.store();
+    for name in ["first", "second"] {
+        let progress = small.file(name, SMALL);
+        let delivered = arrival(&small.deliver(&store, name, progress));
+        assert!(!delivered.is_renamed);
+        small.check(name, SMALL, &delivered);
+    }
+    // Where an ETag proves nothing, an upload does.
+    assert_eq!(small.proxy.calls(), ["Put", "Create", "Part", "Complete"]);
+}
+
+#[test]
+fn a_delivery_that_panics_says_so_and_begins_anew() {
+    let site = Site::new();
+    let store = site.store();
+    let (_, progress) = watch::channel(site.file("talk", LARGE));
+    let told = site.told.clone();
+    let delivery = store.deliver(site.object("talk"), progress, move |status| {
+        let mut told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        told.push(status.clone());
+        let count = told.len();
+        drop(told);
+        assert!(count != 2 && count != 3, "as the test wants it");
+    });
+    let delivered = arrival(&delivery);
+    site.check("talk", LARGE, &delivered);
+    assert!(!delivered.is_renamed);
+    assert!(
+        site.errors().iter().any(|error| error.contains("panicked")),
+        "{:?}",
+        site.errors()
+    );
+    assert_eq!(delivery.status().error, None);
 }
 
 #[test]

@@ -72,6 +72,9 @@ fn names_that_lead_elsewhere_are_refused() {
     let cases: &[(&str, DestinationError)] = &[
         ("/etc/passwd", Absolute),
         ("//x", Absolute),
+        (".spool/receipts/x", Spool),
+        (".SPOOL/x", Spool),
+        (".spool", Spool),
         ("..", Dots),
         ("../x", Dots),
         ("../../x", Dots),

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use super::{Disk, DiskFile, Space, TakeDisk};
+use super::{Disk, DiskFile, Space};
 
 /// The file system below `recording.dir`.
 pub struct LocalDisk;
@@ -72,15 +72,6 @@ impl Disk for LocalDisk {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
     }
-
-    fn sync_everything(&self, dir: &Path) -> io::Result<()> {
-        let dir = File::open(dir)?;
-        // SAFETY: `dir` is open through the call.
-        match unsafe { libc::syncfs(dir.as_raw_fd()) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    }
 }
 
 impl DiskFile for File {
@@ -123,21 +114,6 @@ impl DiskFile for File {
     }
 }
 
-impl TakeDisk for LocalDisk {
-    fn space(&self, dir: &Path) -> io::Result<Space> {
-        Disk::space(self, dir)
-    }
-
-    fn create(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o640)
-            .open(path)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,7 +143,6 @@ mod tests {
         names.sort();
         assert_eq!(names, ["a", "b"]);
         disk.sync_folder(scratch.dir()).expect("synced");
-        disk.sync_everything(scratch.dir()).expect("synced");
     }
 
     #[test]

@@ -61,6 +61,10 @@ pub enum FinishError {
     /// The disk is full or fails; `finish` may be called again.
     #[error("{path} could not be finished: {error}")]
     Io { path: PathBuf, error: io::Error },
+    /// It could not be synced: nobody knows what of it would outlive a loss of power, and a later sync would not tell. It
+    /// is to be made anew.
+    #[error("{path} could not be synced: {error}")]
+    Unsynced { path: PathBuf, error: io::Error },
     /// The file does not hold what was written to it; it is to be made anew.
     #[error("{path} does not hold what was written, in part {part} of {PART_BYTES} bytes")]
     Damaged {
@@ -68,6 +72,17 @@ pub enum FinishError {
         /// The first that differs; counted from zero.
         part: usize,
     },
+}
+
+impl FinishError {
+    /// For the API: where the file lies is for the log.
+    pub fn without_path(&self) -> &'static str {
+        match self {
+            FinishError::Io { .. } => "its file could not be finished",
+            FinishError::Unsynced { .. } => "its file could not be synced",
+            FinishError::Damaged { .. } => "its file does not hold what was written",
+        }
+    }
 }
 
 /// What a whole file at `path` holds that is no image, as a receipt.
@@ -181,7 +196,15 @@ impl Image {
     /// Encodes and writes the rest and the last header, brings the file to the disk and reads all of it.
     /// May be called again, after an error and otherwise.
     pub fn finish(&mut self) -> Result<Finished, FinishError> {
-        let finished = self.end().map_err(|error| FinishError::Io {
+        self.end().map_err(|error| FinishError::Io {
+            path: self.path.clone(),
+            error,
+        })?;
+        self.file.sync_all().map_err(|error| FinishError::Unsynced {
+            path: self.path.clone(),
+            error,
+        })?;
+        let finished = read_back(&self.file).map_err(|error| FinishError::Io {
             path: self.path.clone(),
             error,
         })?;
@@ -196,7 +219,7 @@ impl Image {
         }
     }
 
-    fn end(&mut self) -> io::Result<Finished> {
+    fn end(&mut self) -> io::Result<()> {
         if !self.is_ended {
             self.is_ended = true;
             match &mut self.writer {
@@ -206,9 +229,7 @@ impl Image {
             }
         }
         self.write()?;
-        self.write_header()?;
-        self.file.sync_all()?;
-        read_back(&self.file)
+        self.write_header()
     }
 }
 

@@ -1,7 +1,6 @@
 //! What makes journals outlive a loss of power: a thread that syncs whatever was written, many files together.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -17,9 +16,10 @@ pub const SYNC_INTERVAL: Duration = Duration::from_millis(250);
 /// What a loss of power may take: a round that lasts longer than this, with the wait before it, is late.
 const LATE: Duration = Duration::from_millis(500);
 
-/// With more segments to sync than this, the whole file system is synced first. Of 500 files, one after the other
-/// took 74 ms; after that 13 ms in all.
+/// With more segments to sync than this, several threads do it: of 500 files, one after the other took 74 ms, eight at
+/// a time 43 ms. (`syncfs` took 13 ms, but waits for whatever others have written to the file system.)
 const APIECE_MAX: usize = 32;
+const SYNCING_AT_ONCE: usize = 8;
 
 /// Failures are logged no more often.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -27,8 +27,6 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// The segments of one file system that are written to.
 pub struct SyncGroup {
     disk: Arc<dyn Disk>,
-    /// On that file system.
-    dir: PathBuf,
     segments: Mutex<Vec<Arc<Segment>>>,
     failures: AtomicU64,
     late_rounds: AtomicU64,
@@ -36,11 +34,9 @@ pub struct SyncGroup {
 }
 
 impl SyncGroup {
-    /// `dir` must be there.
-    pub fn new(disk: Arc<dyn Disk>, dir: &Path) -> Arc<SyncGroup> {
+    pub fn new(disk: Arc<dyn Disk>) -> Arc<SyncGroup> {
         Arc::new(SyncGroup {
             disk,
-            dir: dir.to_owned(),
             segments: Mutex::default(),
             failures: AtomicU64::new(0),
             late_rounds: AtomicU64::new(0),
@@ -90,13 +86,23 @@ impl SyncGroup {
                 .cloned()
                 .collect()
         };
-        if dirty.len() > APIECE_MAX {
-            // What went wrong for a file is said by its own sync.
-            let _ = self.disk.sync_everything(&self.dir);
+        let sync_all = |segments: &[Arc<Segment>]| {
+            for segment in segments {
+                let _ = self.sync(segment);
+            }
+        };
+        if dirty.len() <= APIECE_MAX {
+            return sync_all(&dirty);
         }
-        for segment in dirty {
-            let _ = self.sync(&segment);
-        }
+        // The file system makes one commit of what several threads ask of it at once.
+        thread::scope(|scope| {
+            for part in dirty.chunks(dirty.len().div_ceil(SYNCING_AT_ONCE)) {
+                let spawned = thread::Builder::new().spawn_scoped(scope, move || sync_all(part));
+                if spawned.is_err() {
+                    sync_all(part);
+                }
+            }
+        });
     }
 
     fn failed(&self, error: &io::Error) {

@@ -30,7 +30,7 @@ impl Desk {
         let shadow = ShadowDisk::default();
         shadow.create_folder(folder()).unwrap();
         let disk = FailingDisk::new(Arc::new(shadow.clone()));
-        let group = SyncGroup::new(Arc::new(disk.clone()), folder());
+        let group = SyncGroup::new(Arc::new(disk.clone()));
         Desk {
             journal: Journal::create_with(group.clone(), folder(), OPENED, segment_bytes).expect("room"),
             shadow,

@@ -1,12 +1,12 @@
 //! The recorder on real files: what it leaves, and what the next one makes of what a crash has left.
 
 use super::*;
-use crate::record::Rules;
 use crate::record::image::read::read;
 use crate::record::receipt::Receipt;
 use crate::record::scratch::Scratch;
 use crate::record::spool::{SpoolEntry, list_spool};
 use crate::record::tap::{RecordedFrame, TapSender, tap_ring};
+use crate::record::{Place, Rules};
 use sha2::{Digest, Sha256};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -364,7 +364,7 @@ fn a_shutdown_ends_what_runs_and_begins_nothing_more() {
     let mut studio = Studio::new();
     let begun = studio.begin("id-1", "file://talk").unwrap();
     studio.push(begun.slot, 0, 0..10);
-    studio.recorder.stop();
+    studio.recorder.stop(PATIENCE);
     let status = studio.recorder.status("id-1").unwrap();
     assert_eq!(status.state, RecordingState::Available);
     assert!(!status.receipt.unwrap().truncated);

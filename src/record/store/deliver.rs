@@ -1,10 +1,14 @@
 //! Carries out the plan of one object: reads the file, keeps the log, makes the calls, waits.
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::PoisonError;
+use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -19,8 +23,45 @@ use super::plan::{Order, Plan, Step};
 use super::s3::Body;
 use super::{Delivered, DeliveryStatus, Object, Progress, Shared};
 
+/// [`deliver`], begun anew where it panics: the log has what it must know.
+pub(super) async fn deliver_through_panics(
+    shared: &Shared,
+    object: Object,
+    progress: watch::Receiver<Progress>,
+    tell: &(impl Fn(DeliveryStatus) + Sync),
+) -> Delivered {
+    let tempo = shared.settings().tempo;
+    let mut wait = tempo.back_off_min;
+    loop {
+        let mut delivery = pin!(deliver(shared, object.clone(), progress.clone(), tell));
+        let polled = |context: &mut Context<'_>| {
+            let poll = || delivery.as_mut().poll(context);
+            // What it shares is behind locks that are taken poisoned as well; what is its own is not used again.
+            match catch_unwind(AssertUnwindSafe(poll)) {
+                Ok(Poll::Pending) => Poll::Pending,
+                Ok(Poll::Ready(delivered)) => Poll::Ready(Some(delivered)),
+                Err(_) => Poll::Ready(None),
+            }
+        };
+        if let Some(delivered) = poll_fn(polled).await {
+            return delivered;
+        }
+        shared.counters.failed(Reason::Local);
+        tracing::error!("the delivery of {} has panicked and begins anew", object.key);
+        let status = DeliveryStatus {
+            error: Some("the delivery has panicked and begins anew: see the daemon's log".to_owned()),
+            next_try_in: Some(wait),
+            ..DeliveryStatus::default()
+        };
+        // Whoever is told may be what panics.
+        let _ = catch_unwind(AssertUnwindSafe(|| tell(status)));
+        sleep(wait).await;
+        wait = (wait * 2).min(tempo.back_off_lasting_max);
+    }
+}
+
 /// Goes on until the object is there. May be dropped at any await: the log has what the next one must know.
-pub(super) async fn deliver(
+async fn deliver(
     shared: &Shared,
     object: Object,
     mut progress: watch::Receiver<Progress>,
@@ -94,7 +135,7 @@ async fn begin(shared: &Shared, object: &Object, tell: &(impl Fn(DeliveryStatus)
     let order = Order {
         key: object.key.clone(),
         recording_id: object.recording_id.clone(),
-        etag_is_md5: settings.etag_is_md5(),
+        etag_is_md5: settings.etag_is_md5() && !shared.clients.is_known_encrypted(&object.bucket),
     };
     let mut wait = settings.tempo.back_off_min;
     loop {
@@ -145,9 +186,12 @@ struct Desk<'a> {
 impl Desk<'_> {
     async fn ask(&mut self, plan: &mut Plan, call: &Call, sound: &Progress) -> Answer {
         // Before the body is read: what waits here holds no memory.
-        let _permit = match call.bytes() {
+        let _room = match call.bytes() {
             0 => None,
-            _ => self.shared.bodies.acquire().await.ok(),
+            _ => {
+                let is_patient = plan.retry().is_patient();
+                Some(self.shared.lanes.enter(&self.object.bucket, is_patient).await)
+            }
         };
         let body = match block_in_place(|| self.body(call)) {
             Ok(body) => body,
@@ -165,9 +209,8 @@ impl Desk<'_> {
         let settings = self.shared.settings();
         let credentials = self.object.credentials.as_ref().or(settings.credentials.as_ref());
         let client = self.shared.clients.client(&settings, credentials).await;
-        if let Some(entry) = plan.before(call)
-            && let Err(error) = block_in_place(|| self.log.append(&[entry]))
-        {
+        let entries = plan.before(call);
+        if let Err(error) = block_in_place(|| self.log.append(&entries)) {
             return local(format!("the delivery log cannot be written: {error}"));
         }
         add(&self.shared.counters.calls, 1);

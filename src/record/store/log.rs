@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::plan::Entry;
 use crate::record::journal::frame;
@@ -17,8 +17,9 @@ const KIND: u8 = 1;
 /// Bytes that are read: ten thousand parts and a thousand renewed uploads are less.
 const BYTES_MAX: u64 = 64 << 20;
 
+/// Open only while something is written: an outage can leave thousands of files undelivered.
 pub struct Log {
-    file: File,
+    path: PathBuf,
     /// End of the last good record.
     end: u64,
     number: u64,
@@ -53,7 +54,7 @@ impl Log {
         file.read_exact_at(&mut bytes, 0)?;
         let (recalled, end, number) = read(&bytes);
         let log = Log {
-            file,
+            path: path.to_owned(),
             end,
             number,
             pending: Vec::new(),
@@ -72,8 +73,9 @@ impl Log {
             return Ok(());
         }
         // Always from the end of what is good: a second try overwrites what the first one has left.
-        self.file.write_all_at(&self.pending, self.end)?;
-        self.file.sync_data()?;
+        let file = OpenOptions::new().write(true).open(&self.path)?;
+        file.write_all_at(&self.pending, self.end)?;
+        file.sync_data()?;
         self.end += self.pending.len() as u64;
         self.pending.clear();
         Ok(())
@@ -133,6 +135,19 @@ mod tests {
         assert!(!recalled.is_damaged);
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_log_that_waits_holds_no_file_open() {
+        let scratch = Scratch::new();
+        let path = scratch.path("a.delivery");
+        let (mut log, _) = Log::open(&path).unwrap();
+        log.append(&[part(1)]).unwrap();
+        let open = std::fs::read_dir("/proc/self/fd").unwrap();
+        let is_ours = |fd: std::fs::DirEntry| std::fs::read_link(fd.path()).is_ok_and(|file| file == path);
+        assert!(!open.flatten().any(is_ours));
+        log.append(&[part(2)]).unwrap();
+        assert_eq!(Log::open(&path).unwrap().1.entries, [part(1), part(2)]);
     }
 
     #[test]

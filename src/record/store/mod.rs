@@ -17,6 +17,7 @@
 mod answer;
 mod counters;
 mod deliver;
+mod lanes;
 mod log;
 mod plan;
 mod retry;
@@ -29,7 +30,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::credentials::Credentials;
@@ -38,9 +39,6 @@ pub use counters::{Counters, Counts};
 pub use retry::Tempo;
 
 pub use super::image::PART_BYTES;
-
-/// Bodies in memory at once, in the whole daemon.
-const BODIES_MAX: usize = 4;
 
 /// Deliveries wait on the network; little of it is work.
 const THREADS: usize = 2;
@@ -148,7 +146,7 @@ pub struct Store {
 struct Shared {
     clients: s3::Clients,
     settings: Mutex<StoreSettings>,
-    bodies: Semaphore,
+    lanes: lanes::Lanes,
     counters: Counters,
 }
 
@@ -170,7 +168,7 @@ impl Store {
             shared: Arc::new(Shared {
                 clients: s3::Clients::default(),
                 settings: Mutex::new(settings),
-                bodies: Semaphore::new(BODIES_MAX),
+                lanes: lanes::Lanes::default(),
                 counters: Counters::default(),
             }),
             runtime: Some(runtime),
@@ -199,7 +197,7 @@ impl Store {
         };
         let runtime = self.runtime.as_ref().expect("it is there until the drop");
         let task = runtime.spawn(async move {
-            deliver::deliver(&shared, object, progress, &tell).await;
+            deliver::deliver_through_panics(&shared, object, progress, &tell).await;
         });
         Delivery {
             task: task.abort_handle(),

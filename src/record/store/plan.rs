@@ -12,7 +12,8 @@
 //! The rule under all of it: an object is ours only when the store has said so. A completion or a small object that
 //! was sent without an answer is *in doubt*, and the doubt is settled by calls that only one of the two cases allows:
 //! a part is still taken by an upload that lives (so it was never completed, and the object under our key is a
-//! stranger's), and an object is replaced only when its ETag is that of our bytes.
+//! stranger's), and an object is replaced only when its ETag is that of our bytes. Where it cannot be settled the
+//! file goes up under another name: a second copy costs less than the only one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -35,6 +36,9 @@ const CONFLICTS_MAX: u32 = 5;
 /// the right to read.
 const PROOFS_DENIED_MAX: u32 = 3;
 
+/// Names tried after the one asked for. A store that takes them all is not to be filled with copies.
+const RENAMES_MAX: u32 = 4;
+
 /// Lifecycle rules count in whole days: an upload younger than this was not removed by one.
 const LIFECYCLE_S_MIN: u64 = 20 * 3_600;
 
@@ -51,6 +55,11 @@ pub enum Entry {
     Part {
         number: u32,
         etag: String,
+        crc32c: u32,
+    },
+    /// What is about to be sent makes an object of these bytes.
+    Whole {
+        bytes: u64,
         crc32c: u32,
     },
     /// The completion is about to be sent.
@@ -107,7 +116,19 @@ pub struct Plan {
     /// In a row, while an object of our key is said to be there.
     proofs_denied: u32,
     delivered: Option<Delivered>,
+    /// What may be in the bucket under our key. `None`: nothing, or the log does not tell.
+    whole: Option<Whole>,
+    is_log_damaged: bool,
+    /// Applied, and to be on the disk before the next call.
+    unlogged: Vec<Entry>,
     retry: Retry,
+}
+
+/// A whole file, to be told from another that was made of the same sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Whole {
+    bytes: u64,
+    crc32c: u32,
 }
 
 #[derive(Debug)]
@@ -150,6 +171,9 @@ impl Plan {
             aborts: 0,
             proofs_denied: 0,
             delivered: None,
+            whole: None,
+            is_log_damaged: false,
+            unlogged: Vec::new(),
             retry: Retry::new(tempo, seed),
         }
     }
@@ -173,32 +197,48 @@ impl Plan {
                     upload.parts.insert(number, SentPart { number, etag, crc32c });
                 }
             }
+            Entry::Whole { bytes, crc32c } => self.whole = Some(Whole { bytes, crc32c }),
             Entry::Completing => {
                 if let Some(upload) = &mut self.upload {
                     upload.completion.sending();
                 }
             }
             Entry::Putting => self.put.sending(),
-            Entry::Refused => match &mut self.upload {
-                Some(upload) => upload.completion.refused(),
-                None => self.put.refused(),
-            },
+            Entry::Refused => {
+                self.whole = None;
+                match &mut self.upload {
+                    Some(upload) => upload.completion.refused(),
+                    None => self.put.refused(),
+                }
+            }
             Entry::Renamed { key } => {
                 self.condemn_upload();
                 self.key = key;
                 self.renames += 1;
                 self.put = Sent::default();
+                self.whole = None;
+                self.delivered = None;
+                self.retry.began_anew();
             }
-            Entry::Dropped => self.condemn_upload(),
-            Entry::Lost => self.upload = None,
+            Entry::Dropped => {
+                self.condemn_upload();
+                self.whole = None;
+                self.retry.began_anew();
+            }
+            Entry::Lost => {
+                self.upload = None;
+                self.whole = None;
+                self.retry.began_anew();
+            }
             Entry::Aborted { upload } => {
                 self.condemned.retain(|condemned| condemned.upload != upload);
                 self.aborts = 0;
             }
             Entry::Delivered { key, etag } => {
                 self.upload = None;
+                self.retry.delivered();
                 self.delivered = Some(Delivered {
-                    is_renamed: self.renames > 0,
+                    is_renamed: key != self.order.key,
                     key,
                     etag,
                 });
@@ -208,6 +248,7 @@ impl Plan {
 
     /// For a log that was damaged in its middle: whatever could have been sent may have been.
     pub fn doubt(&mut self) {
+        self.is_log_damaged = true;
         self.put.sending();
         if let Some(upload) = &mut self.upload {
             upload.completion.sending();
@@ -216,8 +257,13 @@ impl Plan {
 
     /// The next step. `now` counts from any start and never goes back.
     pub fn next(&mut self, now: Duration, progress: &Progress) -> Step {
+        self.leave_another_whole(progress);
         if let (Some(delivered), true) = (&self.delivered, self.condemned.is_empty()) {
-            return Step::Done(delivered.clone());
+            // Whether it is this file that was delivered is seen at its end.
+            return match self.whole.is_some() && progress.finished.is_none() {
+                true => Step::Wait(None),
+                false => Step::Done(delivered.clone()),
+            };
         }
         if now < self.retry.not_before() {
             return Step::Wait(Some(self.retry.not_before()));
@@ -286,16 +332,32 @@ impl Plan {
     }
 
     /// What has to be on the disk before `call` is sent.
-    pub fn before(&mut self, call: &Call) -> Option<Entry> {
-        let (sent, entry) = match call {
-            Call::Complete { .. } => (&mut self.upload.as_mut()?.completion, Entry::Completing),
-            Call::Put { is_proof: false, .. } => (&mut self.put, Entry::Putting),
-            _ => return None,
+    pub fn before(&mut self, call: &Call) -> Vec<Entry> {
+        let mut entries = std::mem::take(&mut self.unlogged);
+        let (sent, entry, whole) = match (call, &mut self.upload) {
+            (&Call::Complete { bytes, crc32c, .. }, Some(upload)) => {
+                (&mut upload.completion, Entry::Completing, Whole { bytes, crc32c })
+            }
+            (
+                &Call::Put {
+                    bytes,
+                    crc32c,
+                    is_proof: false,
+                    ..
+                },
+                _,
+            ) => (&mut self.put, Entry::Putting, Whole { bytes, crc32c }),
+            _ => return entries,
         };
         let before = *sent;
         sent.sending();
         sent.was_in_doubt = before.is_in_doubt;
-        (!before.is_logged).then_some(entry)
+        if !before.is_logged {
+            self.whole = Some(whole);
+            let Whole { bytes, crc32c } = whole;
+            entries.extend([Entry::Whole { bytes, crc32c }, entry]);
+        }
+        entries
     }
 
     /// Takes the store's answer to `call`; gives what belongs into the log. `at_s`: the wall clock.
@@ -304,7 +366,7 @@ impl Plan {
             Answer::Refused(refusal) => self.refused(now, at_s, call, refusal),
             answer => {
                 self.retry.succeeded();
-                self.accepted(at_s, call, answer)
+                self.accepted(now, at_s, call, answer)
             }
         };
         self.is_over();
@@ -319,14 +381,14 @@ impl Plan {
         }
     }
 
-    fn accepted(&mut self, at_s: u64, call: &Call, answer: Answer) -> Vec<Entry> {
+    fn accepted(&mut self, now: Duration, at_s: u64, call: &Call, answer: Answer) -> Vec<Entry> {
         match (call, answer) {
             (Call::Create { key }, Answer::Created { upload }) => {
                 let key = key.clone();
                 vec![Entry::Created { key, upload, at_s }]
             }
             // The upload lives, so it never became an object: the one under our key is a stranger's.
-            (Call::Part { is_proof: true, .. }, Answer::Part { .. }) => vec![self.renamed()],
+            (Call::Part { is_proof: true, .. }, Answer::Part { .. }) => vec![self.set_aside(now)],
             (Call::Part { number, .. }, Answer::Part { etag, crc32c }) => {
                 let number = *number;
                 vec![Entry::Part { number, etag, crc32c }]
@@ -374,19 +436,27 @@ impl Plan {
                 self.put.is_to_be_proved = true
             }
             // The bytes under our key are not ours, or cannot be vouched for.
-            (Call::Complete { .. } | Call::Put { .. }, Reason::Taken) => entries.push(self.renamed()),
+            (Call::Complete { .. } | Call::Put { .. }, Reason::Taken) => entries.push(self.set_aside(now)),
             (Call::Complete { .. }, Reason::WrongAnswer) => {
-                entries.push(self.renamed());
-                self.retry.failed(now, refusal);
+                entries.push(self.set_aside(now));
+                self.retry.set_back(now, refusal);
             }
             (Call::Complete { .. } | Call::Part { .. }, Reason::NoUpload) => {
                 match self.upload.as_ref().map(|upload| upload.at_s) {
-                    Some(created_s) if is_in_doubt && at_s.saturating_sub(created_s) < LIFECYCLE_S_MIN => {
-                        entries.push(self.counts_as_delivered());
+                    // In a damaged log it may be that the upload was aborted.
+                    Some(created_s)
+                        if is_in_doubt
+                            && !self.is_log_damaged
+                            && at_s.saturating_sub(created_s) < LIFECYCLE_S_MIN =>
+                    {
+                        entries.push(Entry::Delivered {
+                            key: self.key.clone(),
+                            etag: String::new(),
+                        });
                     }
                     _ => {
                         entries.push(Entry::Lost);
-                        self.retry.failed(now, refusal);
+                        self.retry.set_back(now, refusal);
                     }
                 }
             }
@@ -395,25 +465,31 @@ impl Plan {
                     upload.conflicts += 1;
                     upload.conflicts
                 });
-                if !is_in_doubt || completion_conflicts >= CONFLICTS_MAX {
-                    entries.push(Entry::Dropped);
+                match !is_in_doubt || completion_conflicts >= CONFLICTS_MAX {
+                    true => {
+                        entries.push(Entry::Dropped);
+                        self.retry.set_back(now, refusal);
+                    }
+                    false => self.retry.failed(now, refusal),
                 }
-                self.retry.failed(now, refusal);
             }
             (Call::Complete { .. }, Reason::BadPart) => {
                 entries.push(Entry::Dropped);
-                self.retry.failed(now, refusal);
+                self.retry.set_back(now, refusal);
             }
-            // A store that cannot compare: the object that came after ours was sent counts as ours.
+            // A store that cannot compare: whose object it is stays unknown.
             (Call::Put { is_proof: true, .. }, Reason::Unsupported) => {
-                entries.push(self.counts_as_delivered())
+                entries.push(self.set_aside(now));
             }
             // May we compare, or may we nothing at all now? The other call tells: refused as well, it begins anew.
             (Call::Put { is_proof: true, .. }, Reason::Denied) => {
                 self.proofs_denied += 1;
                 self.put.is_to_be_proved = false;
                 match self.proofs_denied >= PROOFS_DENIED_MAX {
-                    true => entries.push(self.counts_as_delivered()),
+                    true => {
+                        self.proofs_denied = 0;
+                        entries.push(self.set_aside(now));
+                    }
                     false => self.retry.failed(now, refusal),
                 }
             }
@@ -457,10 +533,31 @@ impl Plan {
         }
     }
 
-    fn counts_as_delivered(&self) -> Entry {
-        Entry::Delivered {
-            key: self.key.clone(),
-            etag: String::new(),
+    /// The next name; after the last of them the same key once more, later each time, until somebody has seen why.
+    fn set_aside(&mut self, now: Duration) -> Entry {
+        if self.renames < RENAMES_MAX {
+            return self.renamed();
+        }
+        let text = format!(
+            "{} and {RENAMES_MAX} other names for it are taken, or the store cannot say by whom",
+            self.order.key
+        );
+        let reason = Reason::Taken;
+        self.retry.set_back(now, Refusal { reason, text });
+        self.retry.began_anew();
+        Entry::Refused
+    }
+
+    /// A file that came out otherwise since it was sent: what lies under our key, or may, is not it.
+    fn leave_another_whole(&mut self, progress: &Progress) {
+        let Some(finished) = &progress.finished else {
+            return;
+        };
+        let (bytes, crc32c) = (finished.bytes, finished.crc32c);
+        if self.whole.is_some_and(|sent| sent != Whole { bytes, crc32c }) {
+            let entry = self.renamed();
+            self.recall(&entry);
+            self.unlogged.push(entry);
         }
     }
 

@@ -49,6 +49,10 @@ pub struct Retry {
     /// Since the patience last changed.
     successes: u32,
     last: Option<Refusal>,
+    /// Times that everything had to be sent anew.
+    restarts: u32,
+    /// Why, the last time.
+    setback: Option<Refusal>,
 }
 
 impl Retry {
@@ -61,6 +65,8 @@ impl Retry {
             patience_level: 0,
             successes: 0,
             last: None,
+            restarts: 0,
+            setback: None,
         }
     }
 
@@ -69,11 +75,8 @@ impl Retry {
             true => self.tempo.back_off_lasting_max,
             false => self.tempo.back_off_max,
         };
-        let doubled = self.tempo.back_off_min.saturating_mul(1 << self.failures.min(20));
-        // Half of it by chance, so that those who failed together do not come back together.
-        let back_off = doubled.min(most).mul_f64(0.5 + 0.5 * self.rng.f64());
+        self.not_before = now + self.back_off(self.failures, most);
         self.failures = self.failures.saturating_add(1);
-        self.not_before = now + back_off;
         match refusal.reason {
             // Slow, or gone: only waiting longer can tell.
             Reason::TimedOut => self.patience_level = (self.patience_level + 1).min(PATIENCE_LEVELS),
@@ -82,6 +85,33 @@ impl Retry {
             _ => {}
         }
         self.last = Some(refusal);
+    }
+
+    /// `after`: failures before this one.
+    fn back_off(&mut self, after: u32, most: Duration) -> Duration {
+        let doubled = self.tempo.back_off_min.saturating_mul(1 << after.min(20));
+        // Half of it by chance, so that those who failed together do not come back together.
+        doubled.min(most).mul_f64(0.5 + 0.5 * self.rng.f64())
+    }
+
+    /// All that was sent has come to nothing. What succeeds on the way to the same end again says nothing of the end,
+    /// so that the waits grow, and the reason stays, until [`Retry::delivered`].
+    pub fn set_back(&mut self, now: Duration, refusal: Refusal) {
+        let wait = self.back_off(self.restarts, self.tempo.back_off_lasting_max);
+        self.failed(now, refusal.clone());
+        self.not_before = self.not_before.max(now + wait);
+        self.setback = Some(refusal);
+    }
+
+    /// Counts one restart.
+    pub fn began_anew(&mut self) {
+        self.restarts = self.restarts.saturating_add(1);
+    }
+
+    pub fn delivered(&mut self) {
+        self.restarts = 0;
+        self.setback = None;
+        self.last = None;
     }
 
     pub fn succeeded(&mut self) {
@@ -99,9 +129,14 @@ impl Retry {
         self.not_before
     }
 
-    /// The last failure, until something succeeds.
+    /// The last failure, until something succeeds; the last setback, until the delivery.
     pub fn last(&self) -> Option<&Refusal> {
-        self.last.as_ref()
+        self.last.as_ref().or(self.setback.as_ref())
+    }
+
+    /// Calls have timed out lately, so that the next may take up to hours.
+    pub fn is_patient(&self) -> bool {
+        self.patience_level > 0
     }
 
     /// For a call with a body of so many bytes.
@@ -158,6 +193,24 @@ mod tests {
         assert_eq!(retry.last(), None);
         retry.failed(Duration::ZERO, refusal(Reason::Busy));
         assert!(retry.not_before() <= Duration::from_millis(500));
+    }
+
+    #[test]
+    fn setbacks_wait_longer_each_time_whatever_succeeds_between_them() {
+        let mut retry = Retry::new(Tempo::default(), 7);
+        let mut longest = Duration::ZERO;
+        for n in 0..20 {
+            retry.set_back(Duration::ZERO, refusal(Reason::BadPart));
+            retry.began_anew();
+            retry.succeeded();
+            assert!(retry.last().is_some(), "it is still in the way");
+            let full = (0.5 * 2f64.powi(n)).min(300.0);
+            longest = longest.max(retry.not_before());
+            assert!(retry.not_before().as_secs_f64() >= full / 2.0, "{n}");
+        }
+        assert!(longest <= Duration::from_secs(300));
+        retry.delivered();
+        assert_eq!(retry.last(), None);
     }
 
     #[test]

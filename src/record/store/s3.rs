@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_sdk_s3::Client;
@@ -33,16 +33,36 @@ const CLIENTS_MAX: usize = 32;
 /// Characters of a store's own words that are passed on.
 const MESSAGE_CHARACTERS_MAX: usize = 200;
 
-/// Clients by what they sign with, the last used at the end.
+/// Buckets remembered for encrypting with a key of KMS.
+const BUCKETS_MAX: usize = 256;
+
 #[derive(Default)]
-pub struct Clients(Mutex<Vec<(Option<Credentials>, S3Client)>>);
+pub struct Clients {
+    /// By what they sign with, the last used at the end.
+    clients: Mutex<Vec<(Option<Credentials>, S3Client)>>,
+    encrypted: Arc<Encrypted>,
+}
+
+/// Buckets whose answers tell of encryption that leaves no MD5 in the ETag, the last learned at the end.
+#[derive(Default)]
+struct Encrypted(Mutex<Vec<String>>);
 
 #[derive(Clone)]
 pub struct S3Client {
     client: Client,
     encryption: Encryption,
     etag_is_md5: bool,
+    encrypted: Arc<Encrypted>,
     credentials: Option<Credentials>,
+}
+
+/// What an answer says of the bytes that the store holds.
+struct Holding<'a> {
+    bucket: &'a str,
+    sse: Option<&'a ServerSideEncryption>,
+    etag: &'a str,
+    /// CRC-32C in base64.
+    checksum: Option<&'a str>,
 }
 
 /// Bytes to send, with what the store should say of them.
@@ -65,7 +85,7 @@ impl Body {
 impl Clients {
     pub async fn client(&self, settings: &StoreSettings, credentials: Option<&Credentials>) -> S3Client {
         {
-            let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(at) = clients.iter().position(|(of, _)| of.as_ref() == credentials) {
                 let found = clients.remove(at);
                 let client = found.1.clone();
@@ -73,8 +93,8 @@ impl Clients {
                 return client;
             }
         }
-        let made = S3Client::new(settings, credentials.cloned()).await;
-        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = S3Client::new(settings, credentials.cloned(), self.encrypted.clone()).await;
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if clients.len() >= CLIENTS_MAX {
             clients.remove(0);
         }
@@ -84,12 +104,38 @@ impl Clients {
 
     /// Makes every client anew when it is needed next.
     pub fn forget(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.clients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
+    /// An answer has told that ETags of this bucket say nothing of the bytes.
+    pub fn is_known_encrypted(&self, bucket: &str) -> bool {
+        let buckets = self.encrypted.0.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.iter().any(|known| known == bucket)
+    }
+}
+
+impl Encrypted {
+    fn learn(&self, bucket: &str) {
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.iter().any(|known| known == bucket) {
+            return;
+        }
+        if buckets.len() >= BUCKETS_MAX {
+            buckets.remove(0);
+        }
+        buckets.push(bucket.to_owned());
     }
 }
 
 impl S3Client {
-    async fn new(settings: &StoreSettings, credentials: Option<Credentials>) -> S3Client {
+    async fn new(
+        settings: &StoreSettings,
+        credentials: Option<Credentials>,
+        encrypted: Arc<Encrypted>,
+    ) -> S3Client {
         let region = credentials
             .as_ref()
             .map(|credentials| credentials.region().to_owned())
@@ -128,6 +174,7 @@ impl S3Client {
             client: Client::from_conf(config.build()),
             encryption: settings.encryption.clone(),
             etag_is_md5: settings.etag_is_md5(),
+            encrypted,
             credentials,
         }
     }
@@ -198,12 +245,13 @@ impl S3Client {
             .await
             .map_err(|error| refusal(&error, false))?;
         let etag = taken.e_tag.unwrap_or_default();
-        self.check(
-            &etag,
-            taken.checksum_crc32_c.as_deref(),
-            body.crc32c,
-            &hex(&body.md5),
-        )?;
+        let holding = Holding {
+            bucket: &object.bucket,
+            sse: taken.server_side_encryption.as_ref(),
+            etag: &etag,
+            checksum: taken.checksum_crc32_c.as_deref(),
+        };
+        self.check(&holding, body.crc32c, &hex(&body.md5))?;
         if etag.is_empty() {
             return Err(wrong("the answer has no ETag"));
         }
@@ -251,7 +299,13 @@ impl S3Client {
             Some(ChecksumType::Composite) => None,
             _ => stored.checksum_crc32_c.as_deref(),
         };
-        self.check(&etag, told, crc32c, &multipart_etag(parts).unwrap_or_default())?;
+        let holding = Holding {
+            bucket: &object.bucket,
+            sse: stored.server_side_encryption.as_ref(),
+            etag: &etag,
+            checksum: told,
+        };
+        self.check(&holding, crc32c, &multipart_etag(parts).unwrap_or_default())?;
         Ok(Answer::Stored { etag })
     }
 
@@ -274,7 +328,13 @@ impl S3Client {
         };
         let stored = put.send().await.map_err(|error| refusal(&error, false))?;
         let etag = stored.e_tag.unwrap_or_default();
-        self.check(&etag, stored.checksum_crc32_c.as_deref(), body.crc32c, &md5)?;
+        let holding = Holding {
+            bucket: &object.bucket,
+            sse: stored.server_side_encryption.as_ref(),
+            etag: &etag,
+            checksum: stored.checksum_crc32_c.as_deref(),
+        };
+        self.check(&holding, body.crc32c, &md5)?;
         Ok(Answer::Stored { etag })
     }
 
@@ -300,14 +360,22 @@ impl S3Client {
 
     /// Compares what the answer says of the bytes with what they are. A store that says nothing has at least taken the
     /// checksum that was sent along; an ETag of another make says nothing.
-    fn check(&self, etag: &str, told: Option<&str>, crc32c: u32, expected: &str) -> Result<(), Refusal> {
+    fn check(&self, holding: &Holding<'_>, crc32c: u32, expected: &str) -> Result<(), Refusal> {
+        // Encrypted otherwise than with the store's own keys, as the bucket may do by itself: it may look like an MD5.
+        let is_opaque = holding
+            .sse
+            .is_some_and(|sse| *sse != ServerSideEncryption::Aes256);
+        if is_opaque {
+            self.encrypted.learn(holding.bucket);
+        }
+        let told = holding.checksum;
         if told.is_some_and(|told| told != base64_of(crc32c)) {
             return Err(wrong(
                 "the store holds other bytes than were sent: its checksum differs",
             ));
         }
-        let etag = etag.trim_matches('"');
-        let is_comparable = self.etag_is_md5 && is_md5(expected) && is_md5(etag);
+        let etag = holding.etag.trim_matches('"');
+        let is_comparable = self.etag_is_md5 && !is_opaque && is_md5(expected) && is_md5(etag);
         if is_comparable && !etag.eq_ignore_ascii_case(expected) {
             return Err(wrong(
                 "the store holds other bytes than were sent: its ETag differs",

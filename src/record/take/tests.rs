@@ -27,7 +27,7 @@ impl Stand {
 
     fn with(samples_max: u64) -> Stand {
         let scratch = Scratch::new();
-        let group = SyncGroup::new(Arc::new(LocalDisk), scratch.dir());
+        let group = SyncGroup::new(Arc::new(LocalDisk));
         let journal = Journal::create(group, scratch.dir(), b"{}").expect("a writable directory");
         let orders = Arc::new(Mutex::new(Orders::default()));
         let take = Take::new(SLOT, "r".to_owned(), RATE, journal, orders.clone(), samples_max);
@@ -256,7 +256,7 @@ fn a_gap_of_more_than_an_hour_ends_the_recording() {
 fn a_full_disk_ends_the_recording_and_what_was_written_stays() {
     let scratch = Scratch::new();
     let disk = Arc::new(FailingDisk::new(Arc::new(LocalDisk)));
-    let group = SyncGroup::new(disk.clone(), scratch.dir());
+    let group = SyncGroup::new(disk.clone());
     let journal = Journal::create(group, scratch.dir(), b"{}").expect("a writable directory");
     let mut take = Take::new(SLOT, "r".to_owned(), RATE, journal, Arc::default(), u64::MAX);
     main_track(1..3).into_iter().for_each(|frame| take.hear(frame));
@@ -281,4 +281,14 @@ fn a_full_disk_ends_the_recording_and_what_was_written_stays() {
         ending.expect("it was written").truncated_because.as_deref(),
         Some("the disk was full")
     );
+}
+
+#[test]
+fn a_round_that_had_to_wait_for_half_a_minute_is_written_whole() {
+    let mut stand = Stand::new();
+    let frames = main_track(0..1_500);
+    assert!(!stand.round(&frames));
+    assert_eq!(stand.take.trouble(), None);
+    let ticks: Vec<_> = (0..1_500).map(|tick| format!("s{tick}")).collect();
+    assert_eq!(stand.journal()[&0], ticks.join(" "));
 }

@@ -161,10 +161,6 @@ impl Disk for FailingDisk {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.inner.sync_folder(folder)
     }
-
-    fn sync_everything(&self, dir: &Path) -> io::Result<()> {
-        self.inner.sync_everything(dir)
-    }
 }
 
 impl FailingFile {

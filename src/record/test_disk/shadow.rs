@@ -23,7 +23,6 @@ struct Files {
     seen: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
     /// Names that would outlive a loss of power.
     safe: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
-    everything_synced: u64,
 }
 
 #[derive(Default, Clone)]
@@ -74,11 +73,6 @@ impl ShadowDisk {
         }
         content.seen[bit / 8] ^= 1 << (bit % 8);
         content.safe[bit / 8] ^= 1 << (bit % 8);
-    }
-
-    /// How often the whole file system was synced.
-    pub fn everything_synced(&self) -> u64 {
-        lock(&self.0).everything_synced
     }
 
     fn file(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -187,17 +181,6 @@ impl Disk for ShadowDisk {
         safe.retain(|path, _| path.parent() != Some(folder));
         let inside = seen.iter().filter(|(path, _)| path.parent() == Some(folder));
         safe.extend(inside.map(|(path, content)| (path.clone(), content.clone())));
-        Ok(())
-    }
-
-    fn sync_everything(&self, _: &Path) -> io::Result<()> {
-        let mut files = lock(&self.0);
-        files.everything_synced += 1;
-        files.safe = files.seen.clone();
-        for content in files.seen.values() {
-            let mut content = lock(content);
-            content.safe = content.seen.clone();
-        }
         Ok(())
     }
 }

@@ -23,6 +23,8 @@ pub enum Fault {
     ErrorBody,
     /// Passed on; each ETag of the answer is another.
     WrongEtag,
+    /// Passed on; the answer is that of a bucket which encrypts with a key of KMS: its ETags are no MD5.
+    Kms,
     /// The body is read at so many bytes a second, then passed on.
     Slow(usize),
 }
@@ -142,6 +144,7 @@ fn serve(mut client: TcpStream, store: SocketAddr, state: &State) -> io::Result<
     match fault {
         Some(Fault::LoseAnswer) => return Ok(()),
         Some(Fault::WrongEtag) => client.write_all(&other_etags(&answer))?,
+        Some(Fault::Kms) => client.write_all(&with_kms(&other_etags(&answer)))?,
         _ => client.write_all(&answer)?,
     }
     client.shutdown(Shutdown::Both)
@@ -243,6 +246,16 @@ fn other_etags(answer: &[u8]) -> Vec<u8> {
         }
     }
     changed
+}
+
+/// One header more, after the status line.
+fn with_kms(answer: &[u8]) -> Vec<u8> {
+    let end = answer
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
+    let (status, rest) = answer.split_at(end);
+    [status, b"x-amz-server-side-encryption: aws:kms\r\n", rest].concat()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

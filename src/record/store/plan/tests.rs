@@ -260,7 +260,7 @@ fn a_lost_or_conflicting_upload_begins_anew() {
 fn a_small_object_without_an_answer_is_ours_when_it_has_our_bytes() {
     for (said, key) in [
         (Some(Reason::Taken), "calls/talk~id-7.wav"),
-        (Some(Reason::Unsupported), KEY),
+        (Some(Reason::Unsupported), "calls/talk~id-7.wav"),
         (None, KEY),
     ] {
         let mut desk = Desk::new(finished(7));
@@ -272,7 +272,7 @@ fn a_small_object_without_an_answer_is_ours_when_it_has_our_bytes() {
             None => desk.stored(),
         };
         assert_eq!(proof, format!("proof of {KEY}"));
-        if said == Some(Reason::Taken) {
+        if said.is_some() {
             desk.stored();
         }
         assert_eq!(desk.delivered().key, key, "{said:?}");
@@ -280,14 +280,18 @@ fn a_small_object_without_an_answer_is_ours_when_it_has_our_bytes() {
 }
 
 #[test]
-fn who_may_write_but_not_compare_has_delivered_and_who_may_nothing_has_not() {
+fn who_may_write_but_not_compare_sends_it_aside_and_who_may_nothing_waits() {
     let mut writer = Desk::new(finished(7));
     writer.refuse(Reason::Unanswered);
     for _ in 0..PROOFS_DENIED_MAX {
         assert_eq!(writer.refuse(Reason::Taken), format!("put {KEY}"));
         assert_eq!(writer.refuse(Reason::Denied), format!("proof of {KEY}"));
     }
-    assert_eq!(writer.delivered().key, KEY);
+    assert_eq!(
+        writer.stored(),
+        "put calls/talk~id-7.wav",
+        "it may be a stranger's"
+    );
     let mut nobody = Desk::new(finished(7));
     nobody.refuse(Reason::Unanswered);
     nobody.refuse(Reason::Taken);
@@ -349,6 +353,146 @@ fn an_answer_that_tells_of_other_bytes_is_not_believed() {
     assert_eq!(small.stored(), format!("proof of {KEY}"));
 }
 
+/// Each is taken, and not to be compared.
+fn puts_until_it_waits(desk: &mut Desk) -> Vec<String> {
+    let mut puts = Vec::new();
+    while desk
+        .plan
+        .retry()
+        .last()
+        .is_none_or(|last| last.reason != Reason::Taken)
+    {
+        puts.push(desk.refuse(Reason::WrongAnswer));
+        desk.refuse(Reason::Taken);
+        desk.refuse(Reason::Taken);
+    }
+    puts
+}
+
+#[test]
+fn a_store_that_takes_every_copy_for_another_is_not_filled_with_them() {
+    let mut small = Desk::new(finished(7));
+    let puts = puts_until_it_waits(&mut small);
+    assert_eq!(puts.len() as u32, 1 + RENAMES_MAX, "{puts:?}");
+    for _ in 0..5 {
+        let before = small.now;
+        assert_eq!(small.refuse(Reason::Taken), "put calls/talk~id-7-4.wav");
+        assert!(small.plan.retry().not_before() > before + Duration::from_secs(1));
+        let error = small.plan.retry().last().unwrap().text.clone();
+        assert!(error.contains("other names"), "{error}");
+    }
+    small.restart();
+    assert_eq!(
+        small.stored(),
+        "put calls/talk~id-7-4.wav",
+        "until somebody has made room"
+    );
+
+    let mut large = Desk::uploaded();
+    for _ in 0..RENAMES_MAX {
+        large.refuse(Reason::WrongAnswer);
+        large.answer(Answer::Aborted);
+        large.create("v");
+        large.part(102);
+        large.part(101);
+    }
+    assert_eq!(large.refuse(Reason::WrongAnswer), "complete v of 2");
+    assert_eq!(large.refuse(Reason::NoUpload), "complete v of 2");
+    assert_eq!(large.create("w"), "create calls/talk~id-7-4.wav");
+}
+
+#[test]
+fn a_completion_that_is_refused_for_ever_is_tried_later_each_time_and_said() {
+    let mut desk = Desk::uploaded();
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        desk.refuse(Reason::BadPart);
+        waits.push(desk.plan.retry().not_before() - desk.now);
+        desk.answer(Answer::Aborted);
+        desk.create("v");
+        desk.part(102);
+        desk.part(101);
+        let last = desk.plan.retry().last().expect("it is in the way still");
+        assert_eq!(last.reason, Reason::BadPart);
+    }
+    assert!(waits[11] > Duration::from_secs(120), "{waits:?}");
+    desk.restart();
+    desk.refuse(Reason::BadPart);
+    assert!(
+        desk.plan.retry().not_before() - desk.now > Duration::from_secs(120),
+        "also after a restart"
+    );
+    desk.answer(Answer::Aborted);
+    desk.create("v");
+    desk.part(102);
+    desk.part(101);
+    desk.stored();
+    desk.delivered();
+    assert_eq!(desk.plan.retry().last(), None);
+}
+
+/// The same file, made anew and with other bytes.
+fn made_anew(progress: &Progress) -> Progress {
+    let mut file = file(progress.finished.as_ref().unwrap().bytes);
+    file.crc32c += 1;
+    *file.parts.last_mut().unwrap() += 50;
+    Progress {
+        finished: Some(Arc::new(file)),
+        ..progress.clone()
+    }
+}
+
+#[test]
+fn a_file_that_came_out_otherwise_is_not_the_one_that_was_sent() {
+    let mut delivered = Desk::new(finished(7));
+    delivered.stored();
+    delivered.restart();
+    assert_eq!(delivered.delivered().key, KEY);
+    let whole = delivered.progress.clone();
+    delivered.progress = Progress {
+        stable: 0..7,
+        finished: None,
+    };
+    delivered.restart();
+    assert_eq!(delivered.next(), Step::Wait(None), "which is it?");
+    delivered.progress = made_anew(&whole);
+    assert_eq!(delivered.refuse(Reason::Busy), "put calls/talk~id-7.wav");
+    delivered.restart();
+    assert_eq!(delivered.stored(), "put calls/talk~id-7.wav");
+    assert!(delivered.delivered().is_renamed);
+
+    let mut in_doubt = Desk::uploaded();
+    in_doubt.refuse(Reason::Unanswered);
+    in_doubt.restart();
+    in_doubt.progress = made_anew(&in_doubt.progress);
+    assert_eq!(in_doubt.refuse(Reason::NoUpload), "abort u");
+    in_doubt.restart();
+    assert_eq!(in_doubt.create("v"), "create calls/talk~id-7.wav");
+    in_doubt.part(152);
+    in_doubt.part(101);
+    in_doubt.stored();
+    assert!(in_doubt.delivered().is_renamed);
+
+    let mut refused = Desk::uploaded();
+    refused.refuse(Reason::Denied);
+    refused.restart();
+    refused.progress = made_anew(&refused.progress);
+    assert_eq!(refused.part(152), "part 2", "nothing of the first is there");
+    refused.stored();
+    assert!(!refused.delivered().is_renamed);
+}
+
+#[test]
+fn a_log_without_what_was_sent_is_believed() {
+    let mut desk = Desk::uploaded();
+    desk.refuse(Reason::Unanswered);
+    desk.log.retain(|entry| !matches!(entry, Entry::Whole { .. }));
+    desk.restart();
+    desk.refuse(Reason::NoUpload);
+    assert_eq!(desk.refuse(Reason::NoUpload), "proof by part 2");
+    assert_eq!(desk.delivered().key, KEY);
+}
+
 #[test]
 fn an_upload_that_cannot_be_aborted_is_left_to_the_bucket_after_some_tries() {
     let mut desk = Desk::uploaded();
@@ -365,4 +509,13 @@ fn a_damaged_log_leaves_everything_in_doubt() {
     desk.plan.doubt();
     desk.refuse(Reason::Taken);
     assert_eq!(desk.stored(), format!("proof of {KEY}"));
+    let mut large = Desk::uploaded();
+    large.plan.doubt();
+    large.refuse(Reason::NoUpload);
+    large.refuse(Reason::NoUpload);
+    assert_eq!(
+        large.create("v"),
+        format!("create {KEY}"),
+        "it may have been aborted"
+    );
 }

@@ -1,0 +1,106 @@
+//! What the program itself says of an upload, at its most talkative.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use mixminus::demo::ObjectStore;
+use serde_json::{Value, json};
+
+use super::{BUCKET, KEY_ID, SECRET};
+use crate::support::http::{eventually, offer, place_of_its_own, send};
+
+/// The program, killed when the test ends.
+struct Daemon {
+    child: Child,
+    http: SocketAddr,
+    dir: PathBuf,
+}
+
+impl Daemon {
+    fn start(dir: PathBuf, ports: &str, sets: &[String]) -> Daemon {
+        fs::create_dir_all(&dir).unwrap();
+        let ready = dir.join("ready.json");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mixminus"));
+        command.arg("serve").arg("--ready-file").arg(&ready);
+        for set in sets {
+            command.args(["--set", set]);
+        }
+        let child = command
+            .current_dir(&dir)
+            .env("MIXMINUS_RTP__PORTS", ports)
+            .stdout(Stdio::null())
+            // More than a pipe takes.
+            .stderr(File::create(dir.join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let written = || -> Option<Value> { serde_json::from_slice(&fs::read(&ready).ok()?).ok() };
+        eventually("the ready file is there", || written().is_some());
+        let http = written().unwrap()["http"].as_str().unwrap().parse().unwrap();
+        Daemon { child, http, dir }
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Value {
+        send(self.http, "POST", path, &[], body.to_string().as_bytes()).json(201)
+    }
+
+    fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.dir.join("log")).unwrap()).into_owned()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+#[test]
+fn no_key_and_no_secret_is_in_the_log_at_any_level() {
+    let (ports, dir) = place_of_its_own();
+    let bucket = ObjectStore::start(&dir.join("s3"), KEY_ID, SECRET).expect("a free port");
+    bucket.make_bucket(BUCKET).unwrap();
+    let sets = [
+        "http.listen=127.0.0.1:0",
+        "engine.threads=1",
+        "engine.legs=16",
+        "engine.rooms=16",
+        "recording.dir=recordings",
+        "log.level=trace",
+        "s3.allow_http=true",
+        "s3.path_style=true",
+    ];
+    let endpoint = format!("s3.endpoint={}", bucket.url());
+    let sets: Vec<_> = sets
+        .iter()
+        .map(|set| (*set).to_owned())
+        .chain([endpoint])
+        .collect();
+    let daemon = Daemon::start(dir, &ports, &sets);
+    let leg = json!({ "conferenceId": "r", "callId": "a", "sdp": offer(5004) });
+    daemon.post("/v1/legs", &leg);
+    let route = "/v1/conferences/id/r/recording";
+    for credentials in [
+        format!("{KEY_ID}:{SECRET}:eu-north-1"),
+        format!("{KEY_ID}:not-{SECRET}:eu-north-1"),
+    ] {
+        let options = json!({ "destinationUrl": "s3://calls/talk", "credentials": credentials });
+        let started = daemon.post(route, &options);
+        let status = format!("/v1/recordings/{}", started["recordingId"].as_str().unwrap());
+        let shown = || send(daemon.http, "GET", &status, &[], b"").json(200);
+        eventually("sound is there", || shown()["bytes"].as_u64().unwrap() > 2_000);
+        send(daemon.http, "DELETE", route, &[], b"").json(200);
+        eventually("it is there, or refused", || {
+            shown()["state"] == "available" || shown()["error"].is_string()
+        });
+    }
+    let log = daemon.log();
+    assert!(log.contains("TRACE") && log.contains("SignatureDoesNotMatch"));
+    for secret in [SECRET, KEY_ID] {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret} is in the log");
+    }
+}
