@@ -56,10 +56,7 @@ impl Service {
             }
             locked(&inner.answers.engines).remove(&number);
         }
-        let recorder = inner.clone();
-        // It asks the disk.
-        let recordings = tokio::task::spawn_blocking(move || recorder.recorder.figures());
-        let recordings = recordings.await.unwrap_or_default();
+        let recordings = inner.recorder.figures();
         let state = inner.state();
         let names = ["PCMU", "PCMA", "G722", "G729", "iLBC", "L16", "opus", "none"];
         let mut legs_by_codec = BTreeMap::from(names.map(|name| (name, 0)));

@@ -336,7 +336,7 @@ impl Inner {
         self.tell(id, None, "room.ended", Map::new());
     }
 
-    fn tell_of_recording(&self, status: &RecordingStatus) {
+    pub(super) fn tell_of_recording(&self, status: &RecordingStatus) {
         let kind = match status.state {
             RecordingState::Recording | RecordingState::Uploading => return,
             RecordingState::Finishing => "recording.finished",

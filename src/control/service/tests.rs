@@ -1,5 +1,7 @@
 //! Decisions that meet each other halfway: nothing is heard of the engines until a test lets it be.
 
+mod recordings;
+
 use std::time::Duration;
 
 use serde_json::json;

@@ -276,6 +276,80 @@ fn the_deadline_or_a_second_sigterm_ends_what_is_left() {
 }
 
 #[test]
+fn a_second_signal_waits_for_no_object_store() {
+    // It takes calls and answers none.
+    let store = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("s3.endpoint=http://{}", store.local_addr().unwrap());
+    let mut process = Process::start(&[
+        &endpoint,
+        "s3.allow_http=true",
+        "s3.path_style=true",
+        "log.level=trace",
+    ]);
+    assert_eq!(process.status("POST", "/v1/legs", &leg("r", "a")), 201);
+    let options =
+        json!({ "destinationUrl": "s3://bucket/call", "credentials": "THEKEY:thesecret:eu-north-1" });
+    let route = "/v1/conferences/id/r/recording";
+    assert_eq!(process.status("POST", route, &options), 201);
+    assert_eq!(process.status("DELETE", "/v1/conferences/id/r", &json!({})), 204);
+    store.set_nonblocking(true).unwrap();
+    let asked = std::cell::RefCell::new(Vec::new());
+    eventually("the store is asked", || {
+        asked.borrow_mut().extend(store.accept());
+        !asked.borrow().is_empty()
+    });
+    process.signal("TERM");
+    eventually("it is not ready", || {
+        process.status("GET", "/readyz", &json!({})) == 503
+    });
+    process.signal("TERM");
+    let (status, log) = process.ended();
+    assert_eq!(status, Some(0), "{log}");
+    assert!(log.contains("told again"), "{log}");
+    assert!(!log.contains("THEKEY") && !log.contains("thesecret"), "{log}");
+    let dir = format!("recording.dir={}", process.dir.join("recordings").display());
+    let listed = mixminus(&["recordings", "list", "--set", &dir]).output().unwrap();
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(listed.contains("s3://bucket/call.wav"), "{listed}");
+}
+
+#[test]
+fn a_bucket_that_cannot_be_reached_does_not_hold_up_an_ordinary_stop() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("s3.endpoint=http://{}", closed.local_addr().unwrap());
+    drop(closed);
+    let mut process = Process::start(&[&endpoint, "s3.allow_http=true", "s3.path_style=true"]);
+    assert_eq!(process.status("POST", "/v1/legs", &leg("r", "a")), 201);
+    let options =
+        json!({ "destinationUrl": "s3://bucket/call", "credentials": "THEKEY:thesecret:eu-north-1" });
+    let route = "/v1/conferences/id/r/recording";
+    assert_eq!(process.status("POST", route, &options), 201);
+    assert_eq!(process.status("DELETE", "/v1/conferences/id/r", &json!({})), 204);
+    eventually("the bucket is known to be out of reach", || {
+        let recordings = send(process.http, "GET", "/v1/recordings", &[], b"").json(200);
+        recordings["recordings"][0]["error"].is_string()
+    });
+    process.signal("TERM");
+    let (status, log) = process.ended();
+    assert_eq!(status, Some(0), "{log}");
+}
+
+#[test]
+fn recover_says_what_it_cannot_read() {
+    let (_, dir) = place_of_its_own();
+    let folder = dir.join(".spool/broken");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("journal-0001"), "no journal").unwrap();
+    let set = format!("recording.dir={}", dir.display());
+    let output = mixminus(&["recordings", "recover", "--set", &set])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("broken"), "{said}");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
 fn sighup_reads_the_keys_again_and_keeps_the_old_ones_when_they_are_wrong() {
     use std::os::unix::fs::PermissionsExt;
     let (_, dir) = place_of_its_own();

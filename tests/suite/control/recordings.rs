@@ -252,6 +252,56 @@ fn what_one_leg_is_sent_is_recorded_beside_the_room_until_it_leaves() {
 }
 
 #[test]
+fn a_recording_of_a_leg_follows_it_and_names_all_it_has_heard() {
+    let served = Served::start(&[]);
+    let mut events = Events::open(served.http, "?after=0", "");
+    let mut seat = |room: &str, call: &str| {
+        served.leg(room, call);
+        assert_eq!(events.until("leg.joined")["callId"], call);
+    };
+    for (room, call) in [("r", "a"), ("r", "b"), ("s", "d"), ("t", "f")] {
+        seat(room, call);
+    }
+    let of_leg = "/v1/legs/a/recording";
+    let started = served.post(of_leg, &json!({})).json(201);
+    seat("r", "c");
+    served.delete("/v1/legs/c").empty(204);
+    served
+        .patch("/v1/legs/a", &json!({ "conferenceId": "s" }))
+        .json(200);
+    assert_eq!(events.until("leg.joined")["conferenceId"], "s");
+    served.leg("s", "e");
+    events.until("leg.joined");
+    served.patch(of_leg, &json!({ "command": "pause" })).json(200);
+    served.delete(of_leg).json(200);
+    for kind in ["paused", "finished", "available"] {
+        let event = events.until(&format!("recording.{kind}"));
+        assert_eq!(
+            (&event["conferenceId"], &event["callId"]),
+            (&json!("s"), &json!("a"))
+        );
+    }
+    let id = started["recordingId"].as_str().unwrap();
+    let status = served.get(&format!("/v1/recordings/{id}")).json(200);
+    assert_eq!(status["conferenceId"], "r", "where it began");
+    let attendance = status["receipt"]["attendance"].as_array().unwrap();
+    let mut stays: Vec<(&str, bool)> = attendance
+        .iter()
+        .map(|stay| (stay["callId"].as_str().unwrap(), stay["to"].is_string()))
+        .collect();
+    stays[2..].sort_unstable();
+    let expected = [
+        ("a", true),
+        ("b", true),
+        ("a", false),
+        ("c", true),
+        ("d", false),
+        ("e", false),
+    ];
+    assert_eq!(stays, expected);
+}
+
+#[test]
 fn a_leg_recording_that_is_stopped_can_be_begun_again() {
     let served = Served::start(&[]);
     served.leg("r", "a");
