@@ -354,12 +354,13 @@ fn a_byte_that_changed_on_the_disk_is_found_in_the_last_pass() {
 
 #[test]
 fn damage_is_told_by_its_part_and_so_is_a_file_too_short_or_too_long() {
+    type Damage = fn(&File);
     let samples = vec![5; PART_BYTES as usize / 2];
-    let damage: [(&dyn Fn(&File), usize); 4] = [
-        (&|file| file.write_all_at(&[9], PART_BYTES + 10).unwrap(), 1),
-        (&|file| file.write_all_at(&[9], PART_BYTES - 1).unwrap(), 0),
-        (&|file| file.set_len(PART_BYTES + 3).unwrap(), 1),
-        (&|file| file.set_len(2 * PART_BYTES + 3).unwrap(), 1),
+    let damage: [(Damage, usize); 4] = [
+        (|file| file.write_all_at(&[9], PART_BYTES + 10).unwrap(), 1),
+        (|file| file.write_all_at(&[9], PART_BYTES - 1).unwrap(), 0),
+        (|file| file.set_len(PART_BYTES + 3).unwrap(), 1),
+        (|file| file.set_len(2 * PART_BYTES + 3).unwrap(), 1),
     ];
     for (damage, expected) in damage {
         let mut growing = Growing::new(Format::Wav, Rate::Hz48000);

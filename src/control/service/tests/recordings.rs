@@ -231,9 +231,10 @@ async fn without_file_descriptors_no_recording_begins() {
         .start_recording(&room("s"), options(json!({})), &actor)
         .await;
     assert_eq!(refused.err().map(|refusal| refusal.code), Some(50300));
-    let mut state = unheard.service.inner.state();
-    state.rooms.get_mut(&conference).unwrap().recording = None;
-    drop(state);
+    {
+        let mut state = unheard.service.inner.state();
+        state.rooms.get_mut(&conference).unwrap().recording = None;
+    }
     // Two legs have four; a mix takes as much again, and each of its tracks two more.
     let refused = unheard.service.start_recording(&conference, tracks, &actor).await;
     let refusal = refused.err().expect("one would be too many");
