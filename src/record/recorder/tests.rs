@@ -409,3 +409,69 @@ fn without_an_object_store_a_bucket_is_refused() {
         Err(RecordError::NoStore)
     ));
 }
+
+#[test]
+fn what_never_got_its_journal_is_taken_away_with_its_secret_and_its_name() {
+    let scratch = Scratch::new();
+    let dir = scratch.path("recordings");
+    drop(Studio::in_dir(dir.clone()).unwrap());
+    let folder = dir.join(".spool/id-9");
+    make_folder(&folder).unwrap();
+    let opening = naming::opening(&request("id-9", "file://talk", "wav"));
+    write_sidecar(&folder, &serde_json::to_vec(&opening).unwrap()).unwrap();
+    fs::write(folder.join("credentials"), "KEY:secret:region").unwrap();
+    fs::write(dir.join("talk.wav"), "").unwrap();
+
+    let next = Studio::in_dir(dir).unwrap();
+    assert!(!folder.exists());
+    assert_eq!(next.names(), [".spool"]);
+    assert!(next.recorder.list().is_empty());
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_is_a_recording_that_has_failed_and_stays() {
+    let scratch = Scratch::new();
+    let dir = scratch.path("recordings");
+    drop(Studio::in_dir(dir.clone()).unwrap());
+    let folder = dir.join(".spool/id-8");
+    make_folder(&folder).unwrap();
+    fs::write(folder.join("journal-0001"), [7; 1_000]).unwrap();
+
+    let next = Studio::in_dir(dir).unwrap();
+    let status = next.settled("id-8");
+    assert_eq!(status.state, RecordingState::Failed);
+    assert!(status.error.unwrap().contains("cannot be read"));
+    assert!(folder.join("journal-0001").exists());
+}
+
+#[test]
+fn a_journal_whose_first_record_is_damaged_is_still_a_recording() {
+    let mut studio = Studio::new();
+    let begun = studio.begin("id-1", "file://talk").unwrap();
+    studio.push(begun.slot, 0, 0..50);
+    studio.grown("talk.wav", 50);
+    let crashed = Scratch::new();
+    copied(&studio.dir, &crashed.path("recordings"));
+    let journal = crashed.path("recordings/.spool/id-1/journal-0001");
+    let mut bytes = fs::read(&journal).unwrap();
+    bytes[30] ^= 1;
+    fs::write(&journal, bytes).unwrap();
+
+    let next = Studio::in_dir(crashed.path("recordings")).unwrap();
+    assert_eq!(next.settled("id-1").state, RecordingState::Available);
+    assert_eq!(next.ticks("talk.wav"), levels(0, 0..50));
+}
+
+#[test]
+fn what_is_taken_back_before_it_recorded_anything_was_never_there() {
+    let studio = Studio::new();
+    let begun = studio.begin("id-1", "file://calls/talk").unwrap();
+    studio.recorder.cancel(begun.slot);
+    assert_eq!(studio.recorder.status("id-1"), None);
+    let deadline = Instant::now() + PATIENCE;
+    while studio.dir.join(".spool/id-1").exists() || studio.dir.join("calls/talk.wav").exists() {
+        assert!(Instant::now() < deadline, "it stays");
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(studio.told.try_recv().is_err(), "and nobody hears of it");
+}
