@@ -156,7 +156,7 @@ async fn who_is_muted_is_told_to_each_recording_that_hears_it() {
     let tick = inner.tick_now();
     unheard.hear("a", |leg| engine::Event::Joined { leg, tick });
     let of_room = unheard.record(json!({})).await;
-    let body = json!({ "command": "mute" });
+    let body = json!({ "muted": true });
     let change = ChangeLeg::parse(Fields::parse(body.to_string().as_bytes()).unwrap()).unwrap();
     let leg = call("a");
     let changed = unheard.service.change_leg(&leg, change, None, tester());
@@ -239,6 +239,6 @@ async fn without_file_descriptors_no_recording_begins() {
     let refused = unheard.service.start_recording(&conference, tracks, &actor).await;
     let refusal = refused.err().expect("one would be too many");
     assert!(refusal.retry_after_s.is_some());
-    assert!(fds_beside(4_096, 1_024, FILES + RECORDINGS) < fds_beside(4_096, 1_024, FILES));
+    assert!(fds_beside(65_536, 1_024, FILES + RECORDINGS) < fds_beside(65_536, 1_024, FILES));
     std::fs::remove_dir_all(&unheard.dir).unwrap();
 }
