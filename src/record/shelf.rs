@@ -274,9 +274,11 @@ impl Shelf {
 
     /// Its files are whole and on their way.
     pub fn uploading(&self, slot: RecordingSlot, receipt: &Receipt) {
-        let mut entries = self.lock();
-        entries.active -= 1;
+        let mut guard = self.lock();
+        let entries = &mut *guard;
+        // One that was taken back meanwhile is counted out already.
         if let Some(entry) = entries.by_slot.get_mut(&slot) {
+            entries.active -= usize::from(entry.status.state.is_active());
             entry.status.state = RecordingState::Uploading;
             entry.status.start = receipt.start.clone();
             entry.status.bytes = receipt.bytes;

@@ -127,6 +127,7 @@ impl Service {
             dir: config.recording.dir.display().to_string(),
             error,
         })?;
+        let (fds_for_legs, fds_for_recordings) = fds_for(process::fd_limit(), config.http.connections);
         let inner = Inner {
             driver,
             ports: Ports::new(
@@ -144,8 +145,8 @@ impl Service {
             answers: Answers::default(),
             next_track: AtomicU32::new(TrackNumber::MAIN.0 + 1),
             last_figures: Mutex::new(vec![EngineStats::default(); engines]),
-            fds_for_legs: fds_beside(process::fd_limit(), config.http.connections, FILES + RECORDINGS),
-            fds_for_recordings: fds_beside(process::fd_limit(), config.http.connections, FILES),
+            fds_for_legs,
+            fds_for_recordings,
             awaited: Notify::new(),
             config,
         };
@@ -280,9 +281,11 @@ const FILES: u64 = 64;
 /// Descriptors that legs leave to recordings, so that those who speak already can be recorded.
 const RECORDINGS: u64 = 64;
 
-/// How many descriptors there may be before somebody is refused: without the rest, nobody could be told so.
-fn fds_beside(limit: u64, connections: usize, others: u64) -> u64 {
-    limit - (connections as u64 + others).min(limit / 4)
+/// How many descriptors there may be before a leg is refused, and before a recording is: without the rest, nobody could
+/// be told so.
+fn fds_for(limit: u64, connections: usize) -> (u64, u64) {
+    let recordings = limit - (connections as u64 + FILES).min(limit / 4);
+    (recordings - RECORDINGS.min(limit / 32), recordings)
 }
 
 impl Answers {

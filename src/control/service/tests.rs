@@ -21,18 +21,29 @@ use crate::time::Tick;
 struct Unheard {
     service: Service,
     recording_news: Arc<RecordingNews>,
-    dir: std::path::PathBuf,
+    dir: Scratch,
+}
+
+/// Gone when dropped, with what the recorder's threads have written there by then.
+struct Scratch(std::path::PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // The watch over the disk may be writing there: what it makes meanwhile stays in the temporary directory.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 impl Unheard {
     fn start(name: &str) -> Unheard {
-        let dir = std::env::temp_dir().join(format!("mixminus-service-{}-{name}", std::process::id()));
+        let dir =
+            Scratch(std::env::temp_dir().join(format!("mixminus-service-{}-{name}", std::process::id())));
         let sets = [
             "rtp.ports=44500-44699".to_owned(),
             "engine.threads=2".to_owned(),
             "engine.legs=8".to_owned(),
             "engine.rooms=8".to_owned(),
-            format!("recording.dir={}", dir.display()),
+            format!("recording.dir={}", dir.0.display()),
         ];
         let config = Config::load(None, [], &sets).unwrap();
         let (service, recording_news) = Service::start(config).unwrap();
@@ -71,7 +82,7 @@ impl Unheard {
     }
 
     /// From here on the engines are heard.
-    fn pumped(self) -> std::path::PathBuf {
+    fn pumped(self) -> Scratch {
         tokio::spawn(pump(self.service, self.recording_news));
         self.dir
     }
@@ -127,7 +138,6 @@ async fn a_leg_on_its_way_into_a_room_that_is_cleared_leaves_as_it_arrives() {
                 usize::from(message.kind == "leg.left" && message.json.contains("\"reason\":\"kicked\""));
         }
     }
-    std::fs::remove_dir_all(dir).unwrap();
 }
 
 #[tokio::test]
@@ -186,7 +196,6 @@ async fn keys_pressed_before_a_leg_is_told_to_have_joined_are_told_after() {
             ("leg.digits", json!(["", "detect"])),
         ]
     );
-    std::fs::remove_dir_all(&unheard.dir).unwrap();
 }
 
 #[tokio::test]
@@ -224,7 +233,6 @@ async fn a_media_timeout_that_was_taken_away_meanwhile_neither_ends_the_leg_nor_
             "{seconds} s"
         );
     }
-    std::fs::remove_dir_all(&unheard.dir).unwrap();
 }
 
 #[tokio::test]
@@ -248,7 +256,6 @@ async fn once_all_are_let_go_nobody_comes_in_and_nobody_is_left() {
     clearing.await.unwrap();
     assert_eq!(service.rooms(), 0);
     assert!(moving.await.unwrap().is_err());
-    std::fs::remove_dir_all(dir).unwrap();
 }
 
 #[tokio::test]
@@ -287,5 +294,4 @@ async fn a_moving_leg_that_lost_its_streams_has_failed_and_leaves_no_room_behind
     }
     let dir = unheard.pumped();
     assert_eq!(moving.await.unwrap().unwrap_err().code, 40400);
-    std::fs::remove_dir_all(dir).unwrap();
 }
