@@ -1,6 +1,6 @@
 //! The control plane: what may be asked of the daemon, by whom, and what is told of it.
 //!
-//! `service` decides, `http` translates, `events` is the memory of what happened. Everything here is ordinary tokio;
+//! `operation` lists what may be asked, `service` decides, `http` translates, `events` is the memory of what happened. Everything here is ordinary tokio;
 //! an engine is reached over a bounded queue and never waits for anything on this side.
 
 pub mod auth;
@@ -15,6 +15,7 @@ pub mod ids;
 mod metrics;
 mod negotiation;
 pub mod news;
+pub mod operation;
 mod process;
 mod quality;
 pub mod refusal;
