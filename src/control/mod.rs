@@ -20,6 +20,7 @@ mod quality;
 pub mod refusal;
 mod requests;
 pub mod service;
+pub mod signature;
 mod state;
 pub mod store;
 mod turns;
