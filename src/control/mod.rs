@@ -21,6 +21,7 @@ mod quality;
 pub mod refusal;
 mod requests;
 pub mod service;
+pub mod signature;
 mod state;
 pub mod store;
 pub mod tally;
