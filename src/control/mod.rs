@@ -3,6 +3,7 @@
 //! `operation` lists what may be asked, `service` decides, `http` translates, `events` is the memory of what happened. Everything here is ordinary tokio;
 //! an engine is reached over a bounded queue and never waits for anything on this side.
 
+mod allowance;
 pub mod auth;
 pub mod daemon;
 mod deeds;
@@ -21,7 +22,10 @@ mod quality;
 pub mod refusal;
 mod requests;
 pub mod service;
+pub mod signature;
 mod state;
 pub mod store;
+pub mod tally;
+pub mod tls;
 mod turns;
 mod views;
