@@ -17,6 +17,7 @@ pub mod ids;
 mod metrics;
 mod negotiation;
 pub mod news;
+mod openapi;
 pub mod operation;
 mod process;
 mod quality;
