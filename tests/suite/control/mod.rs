@@ -1,6 +1,7 @@
 //! What a switch may rely on over HTTP: every route, every refusal, and that nothing half-made stays behind.
 
 mod asking;
+mod contract;
 mod digits;
 mod encryption;
 mod events;
