@@ -291,9 +291,11 @@ fn c2_what_both_faces_can_say_they_answer_alike() {
                     }
                 });
                 check(&document, described, &text, &outcome);
-                // In a message, what is empty or null is not there.
+                // In a message, what is empty or null is not there; and a path as long as a header may be is none.
                 let value = &asked[field.json_name()];
-                if ![json!(""), json!([]), Value::Null].contains(value) {
+                let is_alike = ![json!(""), json!([]), Value::Null].contains(value)
+                    && request(described, &asked).0.len() < 8 * 1024;
+                if is_alike {
                     let reply = ask(&served, described, &asked);
                     let code = outcome.err().and_then(|refused| refused.error_code);
                     let over_http = (reply.status >= 400)
@@ -400,7 +402,7 @@ fn c2_bytes_that_are_no_message_are_refused_and_not_repeated() {
         .unwrap_err();
     assert!(refused.message.contains("1000"), "{refused:?}");
     // As deep as it may be, in a list of legs too.
-    let deep = (0..16).fold(json!(1), |inner, _| json!({ "a": inner }));
+    let deep = (0..16).fold(json!("x"), |inner, _| json!({ "a": inner }));
     let leg = json!({ "conferenceId": "r", "callId": "deep", "custom": deep });
     assert_eq!(client.call("CreateLeg", &leg).unwrap()["custom"], deep);
     assert_eq!(
