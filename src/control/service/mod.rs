@@ -140,7 +140,7 @@ impl Service {
             ),
             recorder,
             recording_rules: recording_rules(&config),
-            events: EventLog::new(config.events.ring),
+            events: EventLog::in_memory(config.events.ring),
             state: Mutex::new(State::new(engines, config.engine.legs, config.engine.rooms)),
             legs_in_turn: Turns::new(),
             recordings_in_turn: Turns::new(),
