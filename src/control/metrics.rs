@@ -1,5 +1,6 @@
 //! Figures in Prometheus' text form (version 0.0.4). Every series is there from the start, at zero.
 
+mod log;
 mod recordings;
 
 use std::fmt::{Display, Write};
@@ -276,6 +277,7 @@ pub fn render(figures: &Figures) -> String {
         u8::from(figures.memory_locked),
     );
     recordings::render(&mut page, &figures.recordings);
+    log::render(&mut page);
     page.one(
         "mixminus_ports_free",
         "gauge",
