@@ -111,6 +111,8 @@ pub struct Drain {
 pub struct Log {
     pub level: tracing::Level,
     pub json: bool,
+    /// Lines a second of each place that logs; zero: no bound.
+    pub per_s: u32,
 }
 
 /// One sentence: which key, which value, what is allowed.
@@ -234,6 +236,7 @@ impl Config {
             log: Log {
                 level: log_level.parse().expect("the allowed levels are tracing's"),
                 json: log_format == "json",
+                per_s: s.number("log.per_s", 0..=1_000_000)? as u32,
             },
             settings,
         })

@@ -16,9 +16,11 @@ use crate::config::{Auth, Config, ConfigError};
 use crate::control::auth::{Keys, KeysError};
 use crate::control::http::connections::{self, Connections};
 use crate::control::http::{self, App};
+use crate::control::log;
 use crate::control::process;
 use crate::control::service::{Service, StartError, pump};
 use crate::control::store::{self, StoreError};
+use crate::control::systemd;
 use crate::control::tally::Face;
 
 /// The target of the line that says where the daemon is reached, which is logged at every level.
@@ -171,6 +173,7 @@ pub async fn serve(
     reload: impl Fn() -> Result<Config, ConfigError>,
     ready_file: Option<PathBuf>,
 ) -> Result<(), ServeError> {
+    process::forbid_core_dumps();
     process::raise_fd_limit();
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
@@ -199,11 +202,18 @@ pub async fn serve(
     if let Some(path) = &ready_file {
         write_ready_file(path, daemon.http).map_err(ServeError::ReadyFile)?;
     }
+    let serving = format!("Serving on http {}.", daemon.http);
+    systemd::ready(&serving);
+    let helpers = [
+        tokio::spawn(systemd::feed_watchdog(daemon.app.service.clone())),
+        tokio::spawn(log::tell_of_held_back()),
+    ];
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => {
+                systemd::reloading();
                 let reloaded = reload()
                     .map_err(|error| ServeError::Configuration(error.to_string()))
                     .and_then(|config| daemon.reload(&config));
@@ -211,15 +221,17 @@ pub async fn serve(
                     Ok(()) => tracing::info!("keys, limits and credentials read again"),
                     Err(error) => tracing::error!(%error, "keys, limits and credentials stay as they were"),
                 }
+                systemd::ready(&serving);
             }
         }
     }
     daemon.drain();
     let deadline = daemon.config.drain.deadline;
-    tracing::info!(
-        rooms = daemon.app.service.rooms(),
-        deadline_s = deadline.as_secs(),
-        "draining"
+    let rooms = daemon.app.service.rooms();
+    tracing::info!(rooms, deadline_s = deadline.as_secs(), "draining");
+    systemd::stopping(
+        &format!("Draining: {rooms} rooms may go on for {} s.", deadline.as_secs()),
+        deadline + PATIENCE,
     );
     let told_again = || {
         tracing::warn!("told again: stopping at once");
@@ -234,6 +246,7 @@ pub async fn serve(
         _ = terminate.recv() => told_again(),
         _ = interrupt.recv() => told_again(),
     };
+    systemd::status("Ending what is left and closing recordings.");
     tokio::select! {
         () = daemon.stop_within(patience) => {}
         _ = terminate.recv() => tracing::warn!("told again: not waiting for what is still to be closed"),
@@ -243,6 +256,8 @@ pub async fn serve(
         // Whoever looks for it should not find a daemon that is gone.
         let _ = std::fs::remove_file(path);
     }
+    helpers.iter().for_each(JoinHandle::abort);
+    log::say_held_back();
     tracing::info!("stopped");
     Ok(())
 }

@@ -183,6 +183,11 @@ impl Service {
         self.inner.state().rooms.len()
     }
 
+    /// How far each engine has got: a count that grows as long as it ticks.
+    pub fn rounds(&self) -> Vec<u64> {
+        self.inner.driver.rounds()
+    }
+
     /// Other credentials of the configuration for what is still to be sent.
     pub fn replace_store_credentials(&self, credentials: Option<Credentials>) {
         self.inner.recorder.replace_store_credentials(credentials);
