@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use toml::Value;
 
+mod auth;
 mod s3;
 
+pub use auth::{Auth, Tls};
 pub use s3::{Encryption, Endpoint, S3};
 
 /// Documentation and defaults of every key.
@@ -30,6 +32,7 @@ pub struct Config {
     pub recording: Recording,
     pub s3: S3,
     pub auth: Auth,
+    pub tls: Tls,
     pub media: Media,
     pub events: Events,
     pub drain: Drain,
@@ -43,6 +46,8 @@ pub struct Http {
     pub connections: usize,
     /// From one address.
     pub connections_per_address: usize,
+    /// Of events and of recordings, of both faces.
+    pub streams: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -83,13 +88,6 @@ pub struct Recording {
     pub dir: PathBuf,
     /// Of a request that names none.
     pub destination: String,
-}
-
-#[derive(Debug, Clone)]
-pub struct Auth {
-    pub keys_file: Option<PathBuf>,
-    /// Zero: no bound.
-    pub requests_per_s: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -190,6 +188,7 @@ impl Config {
                 listen: s.socket_address("http.listen")?,
                 connections: s.number("http.connections", 1..=100_000)? as usize,
                 connections_per_address: s.number("http.connections_per_address", 1..=100_000)? as usize,
+                streams: s.number("http.streams", 1..=100_000)? as usize,
             },
             grpc: Grpc {
                 listen: s.socket_address("grpc.listen")?,
@@ -220,10 +219,8 @@ impl Config {
                 destination: s3::destination(s)?,
             },
             s3: S3::read(s)?,
-            auth: Auth {
-                keys_file: s.text("auth.keys_file")?.map(PathBuf::from),
-                requests_per_s: s.number("auth.requests_per_s", 0..=1_000_000)? as u32,
-            },
+            auth: Auth::read(s)?,
+            tls: Tls::read(s)?,
             media: Media {
                 library: s.text("media.library")?.map(PathBuf::from),
             },

@@ -12,8 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::{Auth, Config, ConfigError};
-use crate::control::auth::{Keys, KeysError};
+use crate::config::{Config, ConfigError};
+use crate::control::auth::{Auth, KeysError};
 use crate::control::grpc;
 use crate::control::http::connections::{self, Connections};
 use crate::control::http::{self, App};
@@ -23,6 +23,7 @@ use crate::control::service::{Service, StartError, pump};
 use crate::control::store::{self, StoreError};
 use crate::control::systemd;
 use crate::control::tally::Face;
+use crate::control::tls::{self, Tls, TlsError};
 
 /// The target of the line that says where the daemon is reached, which is logged at every level.
 pub const READY: &str = "mixminus::ready";
@@ -54,6 +55,12 @@ impl From<StoreError> for ServeError {
     }
 }
 
+impl From<TlsError> for ServeError {
+    fn from(error: TlsError) -> ServeError {
+        ServeError::Configuration(error.to_string())
+    }
+}
+
 impl From<KeysError> for ServeError {
     fn from(error: KeysError) -> ServeError {
         ServeError::Configuration(error.to_string())
@@ -66,6 +73,7 @@ pub struct Daemon {
     http: SocketAddr,
     grpc: SocketAddr,
     app: App,
+    tls: Option<Arc<Tls>>,
     stopping: watch::Sender<bool>,
     servers: [JoinHandle<()>; 2],
     pump: JoinHandle<()>,
@@ -73,7 +81,9 @@ pub struct Daemon {
 
 impl Daemon {
     pub async fn start(config: Config) -> Result<Daemon, ServeError> {
-        let keys = keys(&config, &config.auth)?;
+        check_reach(&config, &config)?;
+        let auth = Auth::new(&config.auth, &config.tls)?;
+        let tls = Tls::read(&config.tls)?.map(Arc::new);
         store::check(&config)?;
         let (http_listener, http) = listen("http.listen", config.http.listen).await?;
         let (grpc_listener, grpc) = listen("grpc.listen", config.grpc.listen).await?;
@@ -81,13 +91,13 @@ impl Daemon {
         let pump = tokio::spawn(pump(service.clone(), recording_news));
         let (stopping, is_stopping) = watch::channel(false);
         let connections = Arc::new(Connections::new(&config.http, Arc::clone(service.tally())));
-        let app = App::new(service, keys, is_stopping.clone());
+        let app = App::new(service, auth, config.http.streams, is_stopping.clone());
         let http_server = tokio::spawn(connections::serve(
             http_listener,
             http::router(app.clone()),
             Face::Http,
             Arc::clone(&connections),
-            None,
+            tls.clone(),
             is_stopping.clone(),
         ));
         let grpc_server = tokio::spawn(connections::serve(
@@ -95,7 +105,7 @@ impl Daemon {
             grpc::router(app.clone()),
             Face::Grpc,
             connections,
-            None,
+            tls.clone(),
             is_stopping,
         ));
         Ok(Daemon {
@@ -103,6 +113,7 @@ impl Daemon {
             http,
             grpc,
             app,
+            tls,
             stopping,
             servers: [http_server, grpc_server],
             pump,
@@ -133,9 +144,12 @@ impl Daemon {
 
     /// Other keys and limits from the next request on, and other credentials from the next call to the object store on.
     pub fn reload(&self, config: &Config) -> Result<(), ServeError> {
-        let keys = keys(&self.config, &config.auth)?;
+        check_reach(&self.config, config)?;
+        let auth = self.app.auth.renew(&config.auth, &config.tls)?;
+        let tls = tls::renew(self.tls.as_deref(), &config.tls)?;
         let credentials = store::credentials(config)?;
-        self.app.replace_keys(keys);
+        self.app.auth.apply(auth);
+        tls.apply(self.tls.as_deref());
         self.app.service.replace_store_credentials(credentials);
         Ok(())
     }
@@ -175,27 +189,25 @@ async fn listen(key: &'static str, at: SocketAddr) -> Result<(TcpListener, Socke
     Ok((listener, address))
 }
 
-/// The keys in force. Without any, only this machine may ask.
-fn keys(config: &Config, auth: &Auth) -> Result<Keys, ServeError> {
-    match &auth.keys_file {
-        Some(path) => Ok(Keys::read(path, auth.requests_per_s)?),
-        None => {
-            let ports = [
-                ("http.listen", config.http.listen),
-                ("grpc.listen", config.grpc.listen),
-            ];
-            match ports.iter().find(|(_, at)| !at.ip().is_loopback()) {
-                None => Ok(Keys::default()),
-                Some((key, at)) => Err(ServeError::Configuration(format!(
-                    "{key} is {at}, which others can reach: set auth.keys_file, or listen on a loopback address."
-                ))),
-            }
-        }
+/// Where nobody has to say who asks, only this machine may. `bound` says where the faces listen, `config` who may ask.
+fn check_reach(bound: &Config, config: &Config) -> Result<(), ServeError> {
+    if config.auth.keys_file.is_some() || config.tls.client_ca_file.is_some() {
+        return Ok(());
+    }
+    let faces = [
+        ("http.listen", bound.http.listen),
+        ("grpc.listen", bound.grpc.listen),
+    ];
+    match faces.iter().find(|(_, listen)| !listen.ip().is_loopback()) {
+        None => Ok(()),
+        Some((key, listen)) => Err(ServeError::Configuration(format!(
+            "{key} is {listen}, which others can reach: set auth.keys_file or tls.client_ca_file, or listen on a loopback address."
+        ))),
     }
 }
 
 /// Runs the daemon until a signal ends it: SIGTERM (or SIGINT) drains, a second one stops at once (threads may still be
-/// closing recordings then: end the process without waiting for them), SIGHUP takes keys, limits (`auth.*`) and the credentials of the object store from the configuration that `reload` reads then.
+/// closing recordings then: end the process without waiting for them), SIGHUP takes keys and limits (`auth.*`), certificates (`tls.*`) and the credentials of the object store from the configuration that `reload` reads then.
 pub async fn serve(
     config: Config,
     reload: impl Fn() -> Result<Config, ConfigError>,
