@@ -43,7 +43,7 @@ impl Service {
             if let Some(leg) = state.legs.get(&call) {
                 return match leg.request == request {
                     true => Ok(Created {
-                        leg: LegView::new(&call, leg),
+                        leg: LegView::new(&call, leg, &state),
                         is_new: false,
                     }),
                     false => Err(Refusal::conflict(
@@ -71,7 +71,8 @@ impl Service {
     }
 
     pub fn legs(&self, page: Page) -> Listed<LegView> {
-        page.of(&self.inner.state().legs, LegView::new)
+        let state = self.inner.state();
+        page.of(&state.legs, |call, leg| LegView::new(call, leg, &state))
     }
 
     /// The leg with its media figures.
@@ -83,7 +84,7 @@ impl Service {
         let report = inner.reported(asked).await?;
         let state = inner.state();
         let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
-        Ok(LegView::new(call, leg).with_figures(&report))
+        Ok(LegView::new(call, leg, &state).with_figures(&report))
     }
 
     /// Does all of the change or none of it. `within` names the room in which the leg has to be.
@@ -118,7 +119,7 @@ impl Service {
         }
         let state = inner.state();
         let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
-        Ok(LegView::new(call, leg))
+        Ok(LegView::new(call, leg, &state))
     }
 
     /// Ends a leg; returns when it has left.
@@ -245,6 +246,7 @@ impl Inner {
             max_delay: request.max_delay.unwrap_or(DEFAULT_MAX_DELAY),
             digits: request.digits.unwrap_or_default(),
             media_timeout: self.media_timeout_of(request.media_timeout_s),
+            starts_room: request.start_on_enter,
         };
         let mut deeds = Deeds::default();
         deeds.note(&LegSettings::default(), &settings, actor);
@@ -324,7 +326,8 @@ impl Inner {
         }
         entry.place = reserved.place.clone();
         self.occupy(state, call, reserved);
-        let view = LegView::new(call, &entry);
+        state.begin(&conference, entry.settings.starts_room);
+        let view = LegView::new(call, &entry, state);
         state.legs.insert(call.clone(), entry);
         Ok(view)
     }
@@ -408,6 +411,7 @@ impl Inner {
                 engine,
                 slot: reserved.room,
                 phase,
+                has_begun: false,
                 members: Vec::new(),
                 since: SystemTime::now(),
                 is_locked: false,
