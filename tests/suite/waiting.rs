@@ -1,4 +1,4 @@
-//! Rooms that wait for a leg with which they begin, and music for whoever is alone.
+//! What a room is told to do: wait for a leg with which it begins, play music to whoever is alone, work at a rate.
 
 use mixminus::capture::Recording;
 use mixminus::codec::{Codec, Encoding};
@@ -225,6 +225,35 @@ fn who_waits_is_neither_in_the_mix_nor_on_its_track() {
         .map(|frame| frame.track.0)
         .collect();
     assert_eq!(heard.into_iter().collect::<Vec<_>>(), [0, 1, 2]);
+}
+
+#[test]
+fn a_rate_that_is_set_holds_whatever_the_codecs_need_and_cleared_is_what_they_need() {
+    let mut world = World::seeded(8);
+    world.open(0, 0, RoomSettings::default());
+    let set = |world: &mut World, rate: Option<Rate>| {
+        let change = RoomChange::SampleRate(rate);
+        world.apply(
+            0,
+            Command::ChangeRoom {
+                room: RoomId(0),
+                change,
+            },
+        );
+        world.run(2);
+        world.engines[0].room_rate(RoomId(0))
+    };
+    world.join(0, 0, l16(), Voice::steady(TONE_A, -20.0));
+    assert_eq!(set(&mut world, None), Some(Rate::Hz8000));
+    assert_eq!(set(&mut world, Some(Rate::Hz48000)), Some(Rate::Hz48000));
+    world.join(0, 0, encoding(Codec::L16(Rate::Hz48000)), Voice::silent());
+    assert_eq!(set(&mut world, Some(Rate::Hz8000)), Some(Rate::Hz8000));
+    world.run(20);
+    world.parties[1].heard.clear();
+    world.step();
+    let heard = world.parties[1].hear_tick().unwrap();
+    assert!(power_at(TONE_A, &heard, 48_000) > 0.3 * Voice::steady(TONE_A, -20.0).power());
+    assert_eq!(set(&mut world, None), Some(Rate::Hz48000));
 }
 
 #[test]
