@@ -52,6 +52,7 @@ pub struct LegEntry {
     pub is_contributing: bool,
     /// It was when it came into its present room.
     pub was_muted: bool,
+    pub was_held: bool,
     /// The engine has mixed it in its present room.
     pub has_joined: bool,
     /// What happened to it before that, to be told after.
@@ -98,6 +99,11 @@ pub struct RoomEntry {
     pub phase: usize,
     /// A leg with which it begins has come; until then all who are here wait.
     pub has_begun: bool,
+    /// All who are here have been let go: nobody comes in any more, and those who want to wait for another room of the
+    /// name.
+    pub is_ending: bool,
+    /// Woken when it has ended.
+    pub waiting: Vec<oneshot::Sender<()>>,
     /// In the order of coming.
     pub members: Vec<CallId>,
     pub since: SystemTime,

@@ -37,7 +37,7 @@ impl Service {
         let inner = &self.inner;
         let call = request.call.clone().unwrap_or_else(CallId::made);
         let _turn = inner.legs_in_turn.take(&call).await?;
-        inner.settled(&call).await?;
+        inner.ready(&call, Some(&request.conference)).await?;
         {
             let state = inner.state();
             if let Some(leg) = state.legs.get(&call) {
@@ -97,7 +97,7 @@ impl Service {
     ) -> Result<LegView, Refusal> {
         let inner = &self.inner;
         let _turn = inner.legs_in_turn.take(call).await?;
-        inner.settled(call).await?;
+        inner.ready(call, change.conference.as_ref()).await?;
         let negotiated = match &change.sdp {
             None => None,
             Some(remote) => {
@@ -184,6 +184,17 @@ impl Inner {
         }
     }
 
+    /// The same, and until the room it is to come to is not just ending.
+    async fn ready(&self, call: &CallId, to: Option<&ConferenceId>) -> Result<(), Refusal> {
+        loop {
+            self.settled(call).await?;
+            match to.and_then(|conference| self.end_of(conference)) {
+                Some(ended) => self.answer(ended).await?,
+                None => return Ok(()),
+            }
+        }
+    }
+
     fn leg_within<'a>(
         &self,
         state: &'a State,
@@ -213,6 +224,8 @@ impl Inner {
                 30,
             )),
             None => Ok(()),
+            // Who comes waits for its end, and then has to be quick.
+            Some(room) if room.is_ending => Err(Refusal::unavailable("The conference is ending.", 1)),
             Some(room) if room.is_locked => Err(Refusal::conflict("The conference is locked.")),
             Some(room)
                 if room
@@ -275,6 +288,7 @@ impl Inner {
             since: Instant::now(),
             is_contributing: false,
             was_muted: request.muted,
+            was_held: false,
             has_joined: false,
             untold: Vec::new(),
             motion: None,
@@ -412,6 +426,8 @@ impl Inner {
                 slot: reserved.room,
                 phase,
                 has_begun: false,
+                is_ending: false,
+                waiting: Vec::new(),
                 members: Vec::new(),
                 since: SystemTime::now(),
                 is_locked: false,

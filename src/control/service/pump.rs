@@ -147,6 +147,7 @@ impl Inner {
                 leg.negotiation.codec().map(registered_name).into(),
             ),
             ("muted".to_owned(), leg.was_muted.into()),
+            ("onhold".to_owned(), leg.was_held.into()),
             ("waiting".to_owned(), waits.into()),
         ]);
         tracing::info!(conference = %leg.place.conference, call = %call, engine, "leg joined");
@@ -314,6 +315,7 @@ impl Inner {
         leg.place = to;
         leg.since = Instant::now();
         leg.was_muted = leg.settings.muted;
+        leg.was_held = leg.is_on_hold();
         leg.has_joined = false;
         leg.is_contributing = false;
         let max_delay = leg
@@ -337,6 +339,9 @@ impl Inner {
         self.send_surely(state, room.engine, close);
         tracing::info!(conference = %id, "room ended");
         self.tell(id, None, "room.ended", Map::new());
+        for waiting in room.waiting {
+            let _ = waiting.send(());
+        }
     }
 
     pub(super) fn tell_of_recording(&self, status: &RecordingStatus) {
