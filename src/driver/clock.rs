@@ -10,6 +10,23 @@ use crate::time::Time;
 pub struct Clock {
     origin_nanos: u64,
     started: SystemTime,
+    /// What it shows where a test turns it.
+    #[cfg(test)]
+    hand: Option<Hand>,
+}
+
+/// Turns a clock that does not run by itself.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy)]
+pub struct Hand(&'static std::sync::atomic::AtomicU64);
+
+#[cfg(test)]
+impl Hand {
+    /// Never back.
+    pub fn turn_to(&self, time: Time) {
+        self.0
+            .fetch_max(time.as_nanos(), std::sync::atomic::Ordering::Relaxed);
+    }
 }
 
 impl Clock {
@@ -17,10 +34,27 @@ impl Clock {
         Clock {
             origin_nanos: read(libc::CLOCK_MONOTONIC),
             started: SystemTime::now(),
+            #[cfg(test)]
+            hand: None,
         }
     }
 
+    /// A clock that stands still until its hand is turned.
+    #[cfg(test)]
+    pub fn by_hand() -> (Clock, Hand) {
+        let hand = Hand(Box::leak(Box::default()));
+        let clock = Clock {
+            hand: Some(hand),
+            ..Clock::start()
+        };
+        (clock, hand)
+    }
+
     pub fn now(&self) -> Time {
+        #[cfg(test)]
+        if let Some(Hand(nanos)) = self.hand {
+            return Time::from_nanos(nanos.load(std::sync::atomic::Ordering::Relaxed));
+        }
         Time::from_nanos(read(libc::CLOCK_MONOTONIC) - self.origin_nanos)
     }
 

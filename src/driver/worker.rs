@@ -97,7 +97,7 @@ impl Worker {
         }
     }
 
-    fn run_phase(&mut self, tick: Tick, phase: usize) {
+    pub(super) fn run_phase(&mut self, tick: Tick, phase: usize) {
         for _ in 0..COMMANDS_PER_PHASE_MAX {
             let Some(command) = self.commands.pop() else { break };
             self.apply(command);

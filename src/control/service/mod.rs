@@ -107,12 +107,13 @@ pub enum StartError {
 impl Service {
     /// Starts media threads and recorder. Whoever has the second half drives the service by handing it to [`pump`].
     pub fn start(config: Config) -> Result<(Service, Arc<RecordingNews>), StartError> {
-        let engines = config.engine.threads;
-        let driver = Driver::start(&DriverConfig {
-            engines,
-            legs_per_engine: config.engine.legs,
-            rooms_per_engine: config.engine.rooms,
-        })?;
+        let driver = Driver::start(&driver_config(&config))?;
+        Service::with(config, driver)
+    }
+
+    /// Starts the rest, on engines that are there.
+    fn with(config: Config, driver: Driver) -> Result<(Service, Arc<RecordingNews>), StartError> {
+        let engines = driver.engines();
         let taps = (0..engines)
             .filter_map(|engine| driver.take_tap(engine))
             .collect();
@@ -285,6 +286,14 @@ impl Inner {
             Ok(Ok(answer)) => Ok(answer),
             _ => Err(Refusal::engine_silent()),
         }
+    }
+}
+
+fn driver_config(config: &Config) -> DriverConfig {
+    DriverConfig {
+        engines: config.engine.threads,
+        legs_per_engine: config.engine.legs,
+        rooms_per_engine: config.engine.rooms,
     }
 }
 

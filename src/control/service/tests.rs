@@ -1,5 +1,6 @@
 //! Decisions that meet each other halfway: nothing is heard of the engines until a test lets it be.
 
+mod histories;
 mod recordings;
 
 use std::time::Duration;
@@ -10,11 +11,12 @@ use super::*;
 use crate::control::auth::{Identity, Role};
 use crate::control::deeds::Actor;
 use crate::control::fields::Fields;
-use crate::control::requests::{ChangeLeg, CreateLeg};
+use crate::control::requests::{ChangeConference, ChangeLeg, CreateLeg};
 use crate::control::views::Page;
 use crate::driver::Event;
 use crate::dtmf::{Digit, Digits};
 use crate::engine;
+use crate::leg::DEFAULT_MAX_DELAY;
 use crate::time::Tick;
 
 /// A service that nobody pumps yet.
@@ -166,7 +168,11 @@ async fn keys_pressed_before_a_leg_is_told_to_have_joined_are_told_after() {
     };
     hear(press("1"));
     hear(engine::Event::Talking { leg, on: true, tick });
-    hear(engine::Event::Joined { leg, tick });
+    hear(engine::Event::Joined {
+        leg,
+        tick,
+        waits: false,
+    });
     let detect = json!({ "conferenceDtmfOptions": { "mode": "detect", "maxDigits": 4 } });
     let change = ChangeLeg::parse(Fields::parse(detect.to_string().as_bytes()).unwrap()).unwrap();
     unheard
@@ -233,6 +239,39 @@ async fn a_media_timeout_that_was_taken_away_meanwhile_neither_ends_the_leg_nor_
             "{seconds} s"
         );
     }
+}
+
+#[tokio::test]
+async fn the_bound_of_a_rooms_delay_is_that_of_all_who_are_there_or_come_and_have_none_of_their_own() {
+    let unheard = Unheard::start("delay");
+    for call in ["here", "own"] {
+        unheard.leg("r", call).await.unwrap();
+    }
+    let inner = &unheard.service.inner;
+    let own = CallId::parse("own").unwrap();
+    if let Some(leg) = inner.state().legs.get_mut(&own) {
+        leg.request.max_delay = Some(leg.settings.max_delay);
+    }
+    let bounds = |bound| ChangeConference {
+        max_delay: Some(bound),
+        ..ChangeConference::default()
+    };
+    let shown = |calls: [&str; 3]| {
+        let state = inner.state();
+        calls.map(|call| state.legs[&CallId::parse(call).unwrap()].settings.max_delay)
+    };
+    let short = Duration::from_millis(90);
+    unheard
+        .service
+        .change_conference(&room("r"), bounds(Some(short)))
+        .unwrap();
+    unheard.leg("r", "later").await.unwrap();
+    assert_eq!(shown(["here", "own", "later"]), [short, DEFAULT_MAX_DELAY, short]);
+    unheard
+        .service
+        .change_conference(&room("r"), bounds(None))
+        .unwrap();
+    assert_eq!(shown(["here", "own", "later"]), [DEFAULT_MAX_DELAY; 3]);
 }
 
 #[tokio::test]

@@ -12,3 +12,4 @@ mod legs;
 mod program;
 mod recordings;
 mod rooms;
+mod waiting;
