@@ -19,6 +19,7 @@ use crate::control::process;
 use crate::control::service::{Service, StartError, pump};
 use crate::control::store::{self, StoreError};
 use crate::control::systemd;
+use crate::control::wall_clock;
 
 /// The target of the line that says where the daemon is reached, which is logged at every level.
 pub const READY: &str = "mixminus::ready";
@@ -201,6 +202,7 @@ pub async fn serve(
     let helpers = [
         tokio::spawn(systemd::feed_watchdog(daemon.app.service.clone())),
         tokio::spawn(log::tell_of_held_back()),
+        tokio::spawn(wall_clock::watch()),
     ];
     loop {
         tokio::select! {

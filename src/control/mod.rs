@@ -26,4 +26,5 @@ pub mod store;
 mod systemd;
 mod turns;
 mod views;
+mod wall_clock;
 mod watchdog;

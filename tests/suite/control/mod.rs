@@ -2,12 +2,16 @@
 
 mod asking;
 mod digits;
+mod drain;
 mod encryption;
 mod events;
 mod explain;
 mod interleaving;
 mod keys;
 mod legs;
-mod program;
+pub(crate) mod program;
 mod recordings;
 mod rooms;
+mod service_manager;
+mod soak;
+mod standstill;
