@@ -41,6 +41,8 @@ pub struct Config {
 pub struct Http {
     pub listen: SocketAddr,
     pub connections: usize,
+    /// From one address.
+    pub connections_per_address: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -187,6 +189,7 @@ impl Config {
             http: Http {
                 listen: s.socket_address("http.listen")?,
                 connections: s.number("http.connections", 1..=100_000)? as usize,
+                connections_per_address: s.number("http.connections_per_address", 1..=100_000)? as usize,
             },
             grpc: Grpc {
                 listen: s.socket_address("grpc.listen")?,

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -13,12 +14,14 @@ use tokio::task::JoinHandle;
 
 use crate::config::{Auth, Config, ConfigError};
 use crate::control::auth::{Keys, KeysError};
-use crate::control::http::{self, App, connections};
+use crate::control::http::connections::{self, Connections};
+use crate::control::http::{self, App};
 use crate::control::log;
 use crate::control::process;
 use crate::control::service::{Service, StartError, pump};
 use crate::control::store::{self, StoreError};
 use crate::control::systemd;
+use crate::control::tally::Face;
 use crate::control::wall_clock;
 
 /// The target of the line that says where the daemon is reached, which is logged at every level.
@@ -80,12 +83,15 @@ impl Daemon {
         let (service, recording_news) = Service::start(config.clone())?;
         let pump = tokio::spawn(pump(service.clone(), recording_news));
         let (stopping, is_stopping) = watch::channel(false);
+        let connections = Arc::new(Connections::new(&config.http, Arc::clone(service.tally())));
         let app = App::new(service, keys, is_stopping.clone());
         let router = http::router(app.clone());
         let server = tokio::spawn(connections::serve(
             listener,
             router,
-            config.http.connections,
+            Face::Http,
+            connections,
+            None,
             is_stopping,
         ));
         Ok(Daemon {

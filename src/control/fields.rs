@@ -52,6 +52,11 @@ impl Fields {
         }
     }
 
+    /// All of them as one text, which is the same for the same fields in another order.
+    pub fn as_json(&self) -> String {
+        serde_json::to_string(&self.map).unwrap_or_default()
+    }
+
     /// The name of a field with that of the object it stands in.
     pub fn path(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)

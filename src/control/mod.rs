@@ -1,8 +1,9 @@
 //! The control plane: what may be asked of the daemon, by whom, and what is told of it.
 //!
-//! `service` decides, `http` translates, `events` is the memory of what happened. Everything here is ordinary tokio;
+//! `operation` lists what may be asked, `service` decides, `http` translates, `events` is the memory of what happened. Everything here is ordinary tokio;
 //! an engine is reached over a bounded queue and never waits for anything on this side.
 
+mod allowance;
 pub mod auth;
 pub mod daemon;
 mod deeds;
@@ -16,14 +17,18 @@ pub mod log;
 mod metrics;
 mod negotiation;
 pub mod news;
+pub mod operation;
 mod process;
 mod quality;
 pub mod refusal;
 mod requests;
 pub mod service;
+pub mod signature;
 mod state;
 pub mod store;
 mod systemd;
+pub mod tally;
+pub mod tls;
 mod turns;
 mod views;
 mod wall_clock;

@@ -1,6 +1,6 @@
-//! Lets in whoever shows a key with the role that the method takes.
+//! Lets in whoever shows a key with the role that the operation takes.
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -8,12 +8,10 @@ use axum::response::{IntoResponse, Response};
 use super::App;
 use super::errors::Failure;
 use crate::control::auth::Role;
+use crate::control::operation::Operation;
 
 pub async fn let_in(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let role = match *request.method() {
-        Method::GET | Method::HEAD => Role::Read,
-        _ => Role::Control,
-    };
+    let role = role_of(&request);
     let authorization = request
         .headers()
         .get(header::AUTHORIZATION)
@@ -29,4 +27,15 @@ pub async fn let_in(State(app): State<App>, mut request: Request, next: Next) ->
         }
         Err(refusal) => Failure(refusal).into_response(),
     }
+}
+
+/// The role of the operation that is asked for; by the method where there is no such operation.
+fn role_of(request: &Request) -> Role {
+    let path = request.extensions().get::<MatchedPath>();
+    path.and_then(|path| Operation::at(request.method().as_str(), path.as_str()))
+        .and_then(|operation| operation.described().role)
+        .unwrap_or(match *request.method() {
+            Method::GET | Method::HEAD => Role::Read,
+            _ => Role::Control,
+        })
 }

@@ -1,121 +1,33 @@
-//! Recordings: start, pause, stop, list, and the sound itself with byte ranges (RFC 9110 §14).
+//! The sound of a recording, with byte ranges (RFC 9110 §14).
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::App;
-use super::body::BodyFields;
 use super::errors::Failure;
-use super::legs::done;
-use super::paths::{Call, Conference, RecordingId};
-use crate::control::auth::Identity;
-use crate::control::deeds::Actor;
+use super::paths::ids;
 use crate::control::refusal::{RANGE_NOT_SATISFIABLE, Refusal};
-use crate::control::requests::{RecordingCommand, RecordingOptions};
-use crate::control::service::Started;
-use crate::control::views::Page;
 use crate::record::Audio;
 
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Chunks read ahead of a slow client.
 const CHUNKS_AHEAD: usize = 4;
 
-pub async fn start(
-    State(app): State<App>,
-    Conference(id): Conference,
-    Extension(identity): Extension<Identity>,
-    BodyFields(fields): BodyFields,
-) -> Result<Response, Failure> {
-    let options = RecordingOptions::parse(fields, app.service.recording_rules())?;
-    let actor = Actor::new(identity, "POST /v1/conferences/id/{conferenceId}/recording");
-    let service = app.service;
-    let started = done(async move { service.start_recording(&id, options, &actor).await }).await?;
-    Ok(answer(started))
-}
-
-pub async fn start_of_leg(
-    State(app): State<App>,
-    Call(call): Call,
-    Extension(identity): Extension<Identity>,
-    BodyFields(fields): BodyFields,
-) -> Result<Response, Failure> {
-    let options = RecordingOptions::parse(fields, app.service.recording_rules())?;
-    let actor = Actor::new(identity, "POST /v1/legs/{callId}/recording");
-    let service = app.service;
-    let started = done(async move { service.start_leg_recording(&call, options, &actor).await }).await?;
-    Ok(answer(started))
-}
-
-fn answer(started: Started) -> Response {
-    let status = if started.is_new {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
-    let mut body = serde_json::to_value(started.status).unwrap_or_default();
-    if !started.notes.is_empty() {
-        body["notes"] = started.notes.into();
-    }
-    (status, Json(body)).into_response()
-}
-
-pub async fn command(
-    State(app): State<App>,
-    Conference(id): Conference,
-    BodyFields(fields): BodyFields,
-) -> Result<Response, Failure> {
-    let command = RecordingCommand::parse(fields)?;
-    let status = done(async move { app.service.change_recording(&id, command).await }).await?;
-    Ok(Json(status).into_response())
-}
-
-pub async fn command_of_leg(
-    State(app): State<App>,
-    Call(call): Call,
-    BodyFields(fields): BodyFields,
-) -> Result<Response, Failure> {
-    let command = RecordingCommand::parse(fields)?;
-    let status = done(async move { app.service.change_leg_recording(&call, command).await }).await?;
-    Ok(Json(status).into_response())
-}
-
-pub async fn stop(State(app): State<App>, Conference(id): Conference) -> Result<Response, Failure> {
-    let status = done(async move { app.service.stop_recording(&id).await }).await?;
-    Ok(Json(status).into_response())
-}
-
-pub async fn stop_of_leg(State(app): State<App>, Call(call): Call) -> Result<Response, Failure> {
-    let status = done(async move { app.service.stop_leg_recording(&call).await }).await?;
-    Ok(Json(status).into_response())
-}
-
-pub async fn list(State(app): State<App>, page: Page) -> Json<Value> {
-    let listed = app.service.recordings(page);
-    Json(
-        json!({ "recordings": listed.items, "page": page.page, "pageSize": page.size, "total": listed.total }),
-    )
-}
-
-pub async fn one(State(app): State<App>, RecordingId(id): RecordingId) -> Result<Response, Failure> {
-    Ok(Json(app.service.recording(&id)?).into_response())
-}
-
-pub async fn audio(
-    State(app): State<App>,
-    RecordingId(id): RecordingId,
-    headers: HeaderMap,
-) -> Result<Response, Failure> {
+pub async fn audio(State(app): State<App>, request: Request) -> Result<Response, Failure> {
+    let (mut parts, _) = request.into_parts();
+    let id = ids(&mut parts).await?.remove("recordingId").unwrap_or_default();
     let audio = app.service.recording_audio(id).await?;
-    let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let asked = parts
+        .headers
+        .get(header::RANGE)
+        .and_then(|range| range.to_str().ok());
     let span = match asked.map_or(Asked::All, |range| Asked::parse(range, audio.bytes)) {
         Asked::All => None,
         Asked::Part { first, last } => Some((first, last)),
