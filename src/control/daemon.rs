@@ -24,6 +24,7 @@ use crate::control::store::{self, StoreError};
 use crate::control::systemd;
 use crate::control::tally::Face;
 use crate::control::tls::{self, Tls, TlsError};
+use crate::control::wall_clock;
 
 /// The target of the line that says where the daemon is reached, which is logged at every level.
 pub const READY: &str = "mixminus::ready";
@@ -248,6 +249,7 @@ pub async fn serve(
     let helpers = [
         tokio::spawn(systemd::feed_watchdog(daemon.app.service.clone())),
         tokio::spawn(log::tell_of_held_back()),
+        tokio::spawn(wall_clock::watch()),
     ];
     loop {
         tokio::select! {

@@ -32,4 +32,5 @@ pub mod tally;
 pub mod tls;
 mod turns;
 mod views;
+mod wall_clock;
 mod watchdog;

@@ -21,7 +21,7 @@ use std::time::SystemTime;
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::driver::clock::Clock;
+use crate::driver::clock::{Clock, Stamps};
 use crate::driver::ports::Sockets;
 use crate::driver::rtcp_poll::RtcpPoll;
 use crate::driver::worker::Worker;
@@ -157,6 +157,7 @@ impl Driver {
             rtcp: RtcpPoll::new().map_err(DriverError::Epoll)?,
             outbox: Outbox::new(limits.legs),
             clock: self.clock,
+            stamps: Stamps::default(),
             commands: Arc::clone(&commands),
             events: Arc::clone(&events),
             reserved,

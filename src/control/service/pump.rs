@@ -59,7 +59,7 @@ pub async fn pump(service: Service, recording_news: Arc<RecordingNews>) {
 
 impl Inner {
     /// Gives an engine what waits for it and takes what it has to say; gives how many events those were.
-    fn listen(&self, engine: usize) -> usize {
+    pub(super) fn listen(&self, engine: usize) -> usize {
         let events: Vec<Event> = std::iter::from_fn(|| self.driver.poll(engine))
             .take(BATCH)
             .collect();

@@ -2,6 +2,7 @@
 
 mod asking;
 mod digits;
+mod drain;
 mod encryption;
 mod events;
 mod explain;
@@ -9,7 +10,10 @@ mod grpc;
 mod interleaving;
 mod keys;
 mod legs;
-mod program;
+pub(crate) mod program;
 mod recordings;
 mod rooms;
+mod service_manager;
+mod soak;
+mod standstill;
 mod waiting;
