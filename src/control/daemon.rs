@@ -12,15 +12,19 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::{Auth, Config, ConfigError};
-use crate::control::auth::{Keys, KeysError};
+use crate::config::{Config, ConfigError};
+use crate::control::auth::{Auth, KeysError};
 use crate::control::grpc;
 use crate::control::http::connections::{self, Connections};
 use crate::control::http::{self, App};
+use crate::control::log;
 use crate::control::process;
 use crate::control::service::{Service, StartError, pump};
 use crate::control::store::{self, StoreError};
+use crate::control::systemd;
 use crate::control::tally::Face;
+use crate::control::tls::{self, Tls, TlsError};
+use crate::control::wall_clock;
 
 /// The target of the line that says where the daemon is reached, which is logged at every level.
 pub const READY: &str = "mixminus::ready";
@@ -52,6 +56,12 @@ impl From<StoreError> for ServeError {
     }
 }
 
+impl From<TlsError> for ServeError {
+    fn from(error: TlsError) -> ServeError {
+        ServeError::Configuration(error.to_string())
+    }
+}
+
 impl From<KeysError> for ServeError {
     fn from(error: KeysError) -> ServeError {
         ServeError::Configuration(error.to_string())
@@ -64,6 +74,7 @@ pub struct Daemon {
     http: SocketAddr,
     grpc: SocketAddr,
     app: App,
+    tls: Option<Arc<Tls>>,
     stopping: watch::Sender<bool>,
     servers: [JoinHandle<()>; 2],
     pump: JoinHandle<()>,
@@ -71,7 +82,9 @@ pub struct Daemon {
 
 impl Daemon {
     pub async fn start(config: Config) -> Result<Daemon, ServeError> {
-        let keys = keys(&config, &config.auth)?;
+        check_reach(&config, &config)?;
+        let auth = Auth::new(&config.auth, &config.tls)?;
+        let tls = Tls::read(&config.tls)?.map(Arc::new);
         store::check(&config)?;
         let (http_listener, http) = listen("http.listen", config.http.listen).await?;
         let (grpc_listener, grpc) = listen("grpc.listen", config.grpc.listen).await?;
@@ -79,13 +92,13 @@ impl Daemon {
         let pump = tokio::spawn(pump(service.clone(), recording_news));
         let (stopping, is_stopping) = watch::channel(false);
         let connections = Arc::new(Connections::new(&config.http, Arc::clone(service.tally())));
-        let app = App::new(service, keys, is_stopping.clone());
+        let app = App::new(service, auth, config.http.streams, is_stopping.clone());
         let http_server = tokio::spawn(connections::serve(
             http_listener,
             http::router(app.clone()),
             Face::Http,
             Arc::clone(&connections),
-            None,
+            tls.clone(),
             is_stopping.clone(),
         ));
         let grpc_server = tokio::spawn(connections::serve(
@@ -93,7 +106,7 @@ impl Daemon {
             grpc::router(app.clone()),
             Face::Grpc,
             connections,
-            None,
+            tls.clone(),
             is_stopping,
         ));
         Ok(Daemon {
@@ -101,6 +114,7 @@ impl Daemon {
             http,
             grpc,
             app,
+            tls,
             stopping,
             servers: [http_server, grpc_server],
             pump,
@@ -131,9 +145,12 @@ impl Daemon {
 
     /// Other keys and limits from the next request on, and other credentials from the next call to the object store on.
     pub fn reload(&self, config: &Config) -> Result<(), ServeError> {
-        let keys = keys(&self.config, &config.auth)?;
+        check_reach(&self.config, config)?;
+        let auth = self.app.auth.renew(&config.auth, &config.tls)?;
+        let tls = tls::renew(self.tls.as_deref(), &config.tls)?;
         let credentials = store::credentials(config)?;
-        self.app.replace_keys(keys);
+        self.app.auth.apply(auth);
+        tls.apply(self.tls.as_deref());
         self.app.service.replace_store_credentials(credentials);
         Ok(())
     }
@@ -173,32 +190,31 @@ async fn listen(key: &'static str, at: SocketAddr) -> Result<(TcpListener, Socke
     Ok((listener, address))
 }
 
-/// The keys in force. Without any, only this machine may ask.
-fn keys(config: &Config, auth: &Auth) -> Result<Keys, ServeError> {
-    match &auth.keys_file {
-        Some(path) => Ok(Keys::read(path, auth.requests_per_s)?),
-        None => {
-            let ports = [
-                ("http.listen", config.http.listen),
-                ("grpc.listen", config.grpc.listen),
-            ];
-            match ports.iter().find(|(_, at)| !at.ip().is_loopback()) {
-                None => Ok(Keys::default()),
-                Some((key, at)) => Err(ServeError::Configuration(format!(
-                    "{key} is {at}, which others can reach: set auth.keys_file, or listen on a loopback address."
-                ))),
-            }
-        }
+/// Where nobody has to say who asks, only this machine may. `bound` says where the faces listen, `config` who may ask.
+fn check_reach(bound: &Config, config: &Config) -> Result<(), ServeError> {
+    if config.auth.keys_file.is_some() || config.tls.client_ca_file.is_some() {
+        return Ok(());
+    }
+    let faces = [
+        ("http.listen", bound.http.listen),
+        ("grpc.listen", bound.grpc.listen),
+    ];
+    match faces.iter().find(|(_, listen)| !listen.ip().is_loopback()) {
+        None => Ok(()),
+        Some((key, listen)) => Err(ServeError::Configuration(format!(
+            "{key} is {listen}, which others can reach: set auth.keys_file or tls.client_ca_file, or listen on a loopback address."
+        ))),
     }
 }
 
 /// Runs the daemon until a signal ends it: SIGTERM (or SIGINT) drains, a second one stops at once (threads may still be
-/// closing recordings then: end the process without waiting for them), SIGHUP takes keys, limits (`auth.*`) and the credentials of the object store from the configuration that `reload` reads then.
+/// closing recordings then: end the process without waiting for them), SIGHUP takes keys and limits (`auth.*`), certificates (`tls.*`) and the credentials of the object store from the configuration that `reload` reads then.
 pub async fn serve(
     config: Config,
     reload: impl Fn() -> Result<Config, ConfigError>,
     ready_file: Option<PathBuf>,
 ) -> Result<(), ServeError> {
+    process::forbid_core_dumps();
     process::raise_fd_limit();
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
@@ -228,11 +244,19 @@ pub async fn serve(
     if let Some(path) = &ready_file {
         write_ready_file(path, daemon.http, daemon.grpc).map_err(ServeError::ReadyFile)?;
     }
+    let serving = format!("Serving on http {}.", daemon.http);
+    systemd::ready(&serving);
+    let helpers = [
+        tokio::spawn(systemd::feed_watchdog(daemon.app.service.clone())),
+        tokio::spawn(log::tell_of_held_back()),
+        tokio::spawn(wall_clock::watch()),
+    ];
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => {
+                systemd::reloading();
                 let reloaded = reload()
                     .map_err(|error| ServeError::Configuration(error.to_string()))
                     .and_then(|config| daemon.reload(&config));
@@ -240,15 +264,17 @@ pub async fn serve(
                     Ok(()) => tracing::info!("keys, limits and credentials read again"),
                     Err(error) => tracing::error!(%error, "keys, limits and credentials stay as they were"),
                 }
+                systemd::ready(&serving);
             }
         }
     }
     daemon.drain();
     let deadline = daemon.config.drain.deadline;
-    tracing::info!(
-        rooms = daemon.app.service.rooms(),
-        deadline_s = deadline.as_secs(),
-        "draining"
+    let rooms = daemon.app.service.rooms();
+    tracing::info!(rooms, deadline_s = deadline.as_secs(), "draining");
+    systemd::stopping(
+        &format!("Draining: {rooms} rooms may go on for {} s.", deadline.as_secs()),
+        deadline + PATIENCE,
     );
     let told_again = || {
         tracing::warn!("told again: stopping at once");
@@ -263,6 +289,7 @@ pub async fn serve(
         _ = terminate.recv() => told_again(),
         _ = interrupt.recv() => told_again(),
     };
+    systemd::status("Ending what is left and closing recordings.");
     tokio::select! {
         () = daemon.stop_within(patience) => {}
         _ = terminate.recv() => tracing::warn!("told again: not waiting for what is still to be closed"),
@@ -272,6 +299,8 @@ pub async fn serve(
         // Whoever looks for it should not find a daemon that is gone.
         let _ = std::fs::remove_file(path);
     }
+    helpers.iter().for_each(JoinHandle::abort);
+    log::say_held_back();
     tracing::info!("stopped");
     Ok(())
 }

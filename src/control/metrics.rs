@@ -1,6 +1,7 @@
 //! Figures in Prometheus' text form (version 0.0.4). Every series is there from the start, at zero.
 
 mod door;
+mod log;
 mod recordings;
 
 use std::fmt::{Display, Write};
@@ -278,6 +279,7 @@ pub fn render(figures: &Figures) -> String {
     );
     recordings::render(&mut page, &figures.recordings);
     door::render(&mut page, &figures.tally);
+    log::render(&mut page);
     page.one(
         "mixminus_ports_free",
         "gauge",

@@ -107,12 +107,13 @@ pub enum StartError {
 impl Service {
     /// Starts media threads and recorder. Whoever has the second half drives the service by handing it to [`pump`].
     pub fn start(config: Config) -> Result<(Service, Arc<RecordingNews>), StartError> {
-        let engines = config.engine.threads;
-        let driver = Driver::start(&DriverConfig {
-            engines,
-            legs_per_engine: config.engine.legs,
-            rooms_per_engine: config.engine.rooms,
-        })?;
+        let driver = Driver::start(&driver_config(&config))?;
+        Service::with(config, driver)
+    }
+
+    /// Starts the rest, on engines that are there.
+    fn with(config: Config, driver: Driver) -> Result<(Service, Arc<RecordingNews>), StartError> {
+        let engines = driver.engines();
         let taps = (0..engines)
             .filter_map(|engine| driver.take_tap(engine))
             .collect();
@@ -140,7 +141,7 @@ impl Service {
             ),
             recorder,
             recording_rules: recording_rules(&config),
-            events: EventLog::new(config.events.ring),
+            events: EventLog::in_memory(config.events.ring),
             state: Mutex::new(State::new(engines, config.engine.legs, config.engine.rooms)),
             legs_in_turn: Turns::new(),
             recordings_in_turn: Turns::new(),
@@ -181,6 +182,11 @@ impl Service {
 
     pub fn rooms(&self) -> usize {
         self.inner.state().rooms.len()
+    }
+
+    /// How far each engine has got: a count that grows as long as it ticks.
+    pub fn rounds(&self) -> Vec<u64> {
+        self.inner.driver.rounds()
     }
 
     /// Other credentials of the configuration for what is still to be sent.
@@ -280,6 +286,14 @@ impl Inner {
             Ok(Ok(answer)) => Ok(answer),
             _ => Err(Refusal::engine_silent()),
         }
+    }
+}
+
+fn driver_config(config: &Config) -> DriverConfig {
+    DriverConfig {
+        engines: config.engine.threads,
+        legs_per_engine: config.engine.legs,
+        rooms_per_engine: config.engine.rooms,
     }
 }
 
