@@ -13,14 +13,13 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 
 use super::App;
 use super::body;
 use super::connections::{Peer, network_of};
 use super::errors::Failure;
 use super::held::Held;
-use crate::control::auth::{Admitted, Denied, Role, Shown};
+use crate::control::auth::{Admitted, Denied, Moment, Role, Shown};
 use crate::control::operation::Operation;
 use crate::control::refusal::Refusal;
 use crate::control::tally::RequestRefusal;
@@ -82,9 +81,7 @@ async fn admit(
         }
         false => (Default::default(), body),
     };
-    let admitted = app
-        .auth
-        .identify(&shown, &bytes, Instant::now(), Timestamp::now())?;
+    let admitted = app.auth.identify(&shown, &bytes, Moment::now())?;
     let role = operation
         .and_then(|operation| operation.described().role)
         .unwrap_or(match parts.method {
