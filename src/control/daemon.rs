@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::{Config, ConfigError};
 use crate::control::auth::{Auth, KeysError};
+use crate::control::grpc;
 use crate::control::http::connections::{self, Connections};
 use crate::control::http::{self, App};
 use crate::control::log;
@@ -38,8 +39,8 @@ pub enum ServeError {
     /// What was configured cannot be meant; nothing was bound.
     #[error("{0}")]
     Configuration(String),
-    #[error("http.listen {0} cannot be bound: {1}.")]
-    Listen(SocketAddr, io::Error),
+    #[error("{0} {1} cannot be bound: {2}.")]
+    Listen(&'static str, SocketAddr, io::Error),
     #[error("{0}.")]
     Start(#[from] StartError),
     #[error("The ready file cannot be written: {0}.")]
@@ -70,10 +71,11 @@ impl From<KeysError> for ServeError {
 pub struct Daemon {
     config: Config,
     http: SocketAddr,
+    grpc: SocketAddr,
     app: App,
     tls: Option<Arc<Tls>>,
     stopping: watch::Sender<bool>,
-    server: JoinHandle<()>,
+    servers: [JoinHandle<()>; 2],
     pump: JoinHandle<()>,
 }
 
@@ -83,22 +85,25 @@ impl Daemon {
         let auth = Auth::new(&config.auth, &config.tls)?;
         let tls = Tls::read(&config.tls)?.map(Arc::new);
         store::check(&config)?;
-        let listener = TcpListener::bind(config.http.listen)
-            .await
-            .map_err(|error| ServeError::Listen(config.http.listen, error))?;
-        let http = listener
-            .local_addr()
-            .map_err(|error| ServeError::Listen(config.http.listen, error))?;
+        let (http_listener, http) = listen("http.listen", config.http.listen).await?;
+        let (grpc_listener, grpc) = listen("grpc.listen", config.grpc.listen).await?;
         let (service, recording_news) = Service::start(config.clone())?;
         let pump = tokio::spawn(pump(service.clone(), recording_news));
         let (stopping, is_stopping) = watch::channel(false);
         let connections = Arc::new(Connections::new(&config.http, Arc::clone(service.tally())));
         let app = App::new(service, auth, config.http.streams, is_stopping.clone());
-        let router = http::router(app.clone());
-        let server = tokio::spawn(connections::serve(
-            listener,
-            router,
+        let http_server = tokio::spawn(connections::serve(
+            http_listener,
+            http::router(app.clone()),
             Face::Http,
+            Arc::clone(&connections),
+            tls.clone(),
+            is_stopping.clone(),
+        ));
+        let grpc_server = tokio::spawn(connections::serve(
+            grpc_listener,
+            grpc::router(app.clone()),
+            Face::Grpc,
             connections,
             tls.clone(),
             is_stopping,
@@ -106,10 +111,11 @@ impl Daemon {
         Ok(Daemon {
             config,
             http,
+            grpc,
             app,
             tls,
             stopping,
-            server,
+            servers: [http_server, grpc_server],
             pump,
         })
     }
@@ -117,6 +123,11 @@ impl Daemon {
     /// Where HTTP is served.
     pub fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where gRPC is served.
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc
     }
 
     /// Not ready from now on: no room is made, those that are go on.
@@ -161,11 +172,21 @@ impl Daemon {
         // What the recorder said last reaches those who listen.
         tokio::time::sleep(Duration::from_millis(20)).await;
         self.stopping.send_replace(true);
-        if self.server.await.is_err() {
-            tracing::error!("the HTTP server has failed");
+        for server in self.servers {
+            if server.await.is_err() {
+                tracing::error!("a server has failed");
+            }
         }
         self.pump.abort();
     }
+}
+
+/// A bound port, and where it really is.
+async fn listen(key: &'static str, at: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let refused = |error| ServeError::Listen(key, at, error);
+    let listener = TcpListener::bind(at).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
 }
 
 /// Where nobody has to say who asks, only this machine may. `bound` says where the faces listen, `config` who may ask.
@@ -211,6 +232,7 @@ pub async fn serve(
     tracing::info!(
         target: READY,
         http = %daemon.http,
+        grpc = %daemon.grpc,
         rtp = ?rtp.bind,
         ports = ?rtp.ports,
         advertise = ?rtp.advertise,
@@ -219,7 +241,7 @@ pub async fn serve(
         "ready"
     );
     if let Some(path) = &ready_file {
-        write_ready_file(path, daemon.http).map_err(ServeError::ReadyFile)?;
+        write_ready_file(path, daemon.http, daemon.grpc).map_err(ServeError::ReadyFile)?;
     }
     let serving = format!("Serving on http {}.", daemon.http);
     systemd::ready(&serving);
@@ -282,13 +304,12 @@ pub async fn serve(
 }
 
 /// Complete from the moment it is there.
-fn write_ready_file(path: &std::path::Path, http: SocketAddr) -> io::Result<()> {
+fn write_ready_file(path: &std::path::Path, http: SocketAddr, grpc: SocketAddr) -> io::Result<()> {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".tmp");
-    // gRPC is not served yet.
     std::fs::write(
         &unfinished,
-        json!({ "http": http.to_string(), "grpc": null }).to_string(),
+        json!({ "http": http.to_string(), "grpc": grpc.to_string() }).to_string(),
     )?;
     std::fs::rename(&unfinished, path)
 }

@@ -1,6 +1,6 @@
 //! The control plane: what may be asked of the daemon, by whom, and what is told of it.
 //!
-//! `operation` lists what may be asked, `service` decides, `http` translates, `events` is the memory of what happened. Everything here is ordinary tokio;
+//! `operation` lists what may be asked, `service` decides, `http` and `grpc` translate, `events` is the memory of what happened. Everything here is ordinary tokio;
 //! an engine is reached over a bounded queue and never waits for anything on this side.
 
 mod allowance;
@@ -11,6 +11,7 @@ mod digits;
 pub mod events;
 mod explain;
 mod fields;
+pub mod grpc;
 pub mod http;
 pub mod ids;
 pub mod log;

@@ -33,7 +33,8 @@ use crate::control::operation::{
     Answer, Answered, Asked, Body, Described, OPERATIONS, Operation, PLATFORM, ask,
 };
 use crate::control::service::Service;
-use errors::Failure;
+pub use errors::{Failure, Told};
+pub use gate::let_in;
 
 /// What every handler may need.
 #[derive(Clone)]
@@ -42,9 +43,9 @@ pub struct App {
     pub auth: Arc<Auth>,
     /// Places for answers that go on.
     streams: Arc<Semaphore>,
-    answered: Arc<Answered>,
+    pub answered: Arc<Answered>,
     /// True once streams of events have to end.
-    stopping: watch::Receiver<bool>,
+    pub stopping: watch::Receiver<bool>,
 }
 
 impl App {
@@ -77,7 +78,7 @@ pub fn router(app: App) -> Router {
         .merge(other_conference_paths("/calling/v1"))
         .fallback(errors::no_such_path)
         .method_not_allowed_fallback(errors::wrong_method)
-        .layer(from_fn_with_state(app.clone(), gate::let_in));
+        .layer(from_fn_with_state(app.clone(), let_in));
     routes(true)
         .method_not_allowed_fallback(errors::wrong_method)
         .merge(guarded)
@@ -124,11 +125,9 @@ async fn translate(app: App, described: &'static Described, request: Request) ->
     let (mut parts, body) = request.into_parts();
     let ids = paths::ids(&mut parts).await?;
     let query = paths::parameters(&parts)?;
-    let idempotency_key = match parts.headers.get("idempotency-key") {
-        // What is no text is no name either, which is said where names are looked at.
-        Some(key) => Some(key.to_str().unwrap_or_default().to_owned()),
-        None => None,
-    };
+    // What is no text is no name either, which is said where names are looked at.
+    let idempotency_key = parts.headers.get("idempotency-key");
+    let idempotency_key = idempotency_key.map(|key| key.to_str().unwrap_or_default().to_owned());
     let fields = match described.has_body() {
         true => Fields::parse(&body::read(&parts.headers, body).await?)?,
         false => Fields::default(),
