@@ -14,8 +14,10 @@ use std::time::Duration;
 use toml::Value;
 
 mod s3;
+mod webhooks;
 
 pub use s3::{Encryption, Endpoint, S3};
+pub use webhooks::{Urls, Webhooks};
 
 /// Documentation and defaults of every key.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
@@ -32,6 +34,7 @@ pub struct Config {
     pub auth: Auth,
     pub media: Media,
     pub events: Events,
+    pub webhooks: Webhooks,
     pub drain: Drain,
     pub log: Log,
     settings: Settings,
@@ -230,6 +233,7 @@ impl Config {
             events: Events {
                 ring: s.number("events.ring", 100..=1_000_000)? as usize,
             },
+            webhooks: Webhooks::read(s)?,
             drain: Drain {
                 deadline: Duration::from_secs(s.number("drain.deadline_s", 0..=86_400)? as u64),
             },

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -22,12 +22,16 @@ use crate::control::service::{Service, StartError, pump};
 use crate::control::store::{self, StoreError};
 use crate::control::systemd;
 use crate::control::tally::Face;
+use crate::control::webhooks::{self, WebhookError, Webhooks};
 
 /// The target of the line that says where the daemon is reached, which is logged at every level.
 pub const READY: &str = "mixminus::ready";
 
 /// How long recordings may take to be finished and delivered at a stop; the next start goes on with what is not.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Of it, what is kept for callbacks about the end.
+const PATIENCE_WITH_RECEIVERS: Duration = Duration::from_secs(5);
 
 /// The same where the stop is to be at once: what the engines have said already gets into the journals.
 const NO_PATIENCE: Duration = Duration::from_millis(300);
@@ -41,6 +45,8 @@ pub enum ServeError {
     Listen(SocketAddr, io::Error),
     #[error("{0}.")]
     Start(#[from] StartError),
+    #[error("{0}")]
+    Webhooks(WebhookError),
     #[error("The ready file cannot be written: {0}.")]
     ReadyFile(io::Error),
     #[error("Signals cannot be received: {0}.")]
@@ -59,6 +65,12 @@ impl From<KeysError> for ServeError {
     }
 }
 
+impl From<WebhookError> for ServeError {
+    fn from(error: WebhookError) -> ServeError {
+        ServeError::Configuration(error.to_string())
+    }
+}
+
 /// A daemon inside this process.
 pub struct Daemon {
     config: Config,
@@ -67,12 +79,14 @@ pub struct Daemon {
     stopping: watch::Sender<bool>,
     server: JoinHandle<()>,
     pump: JoinHandle<()>,
+    webhooks: Webhooks,
 }
 
 impl Daemon {
     pub async fn start(config: Config) -> Result<Daemon, ServeError> {
         let keys = keys(&config, &config.auth)?;
         store::check(&config)?;
+        let webhooks = webhooks::Settings::read(&config)?;
         let listener = TcpListener::bind(config.http.listen)
             .await
             .map_err(|error| ServeError::Listen(config.http.listen, error))?;
@@ -80,6 +94,8 @@ impl Daemon {
             .local_addr()
             .map_err(|error| ServeError::Listen(config.http.listen, error))?;
         let (service, recording_news) = Service::start(config.clone())?;
+        let webhooks =
+            Webhooks::start(webhooks, service.events(), service.webhooks()).map_err(ServeError::Webhooks)?;
         let pump = tokio::spawn(pump(service.clone(), recording_news));
         let (stopping, is_stopping) = watch::channel(false);
         let connections = Arc::new(Connections::new(&config.http, Arc::clone(service.tally())));
@@ -100,6 +116,7 @@ impl Daemon {
             stopping,
             server,
             pump,
+            webhooks,
         })
     }
 
@@ -120,12 +137,15 @@ impl Daemon {
         }
     }
 
-    /// Other keys and limits from the next request on, and other credentials from the next call to the object store on.
+    /// Other keys and limits from the next request on, other credentials from the next call to the object store on, and
+    /// another secret from the next callback on.
     pub fn reload(&self, config: &Config) -> Result<(), ServeError> {
         let keys = keys(&self.config, &config.auth)?;
         let credentials = store::credentials(config)?;
+        let signer = webhooks::signer(config)?;
         self.app.replace_keys(keys);
         self.app.service.replace_store_credentials(credentials);
+        self.webhooks.replace_signer(signer);
         Ok(())
     }
 
@@ -135,6 +155,7 @@ impl Daemon {
     }
 
     async fn stop_within(self, patience: Duration) {
+        let deadline = Instant::now() + patience;
         self.drain();
         self.app.service.clear("shutdown").await;
         let service = self.app.service.clone();
@@ -147,7 +168,12 @@ impl Daemon {
         // What the recorder said last reaches those who listen.
         tokio::time::sleep(Duration::from_millis(20)).await;
         self.stopping.send_replace(true);
-        if self.server.await.is_err() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let callbacks = self
+            .webhooks
+            .stop(left.clamp(NO_PATIENCE, PATIENCE_WITH_RECEIVERS));
+        let (served, ()) = tokio::join!(self.server, callbacks);
+        if served.is_err() {
             tracing::error!("the HTTP server has failed");
         }
         self.pump.abort();

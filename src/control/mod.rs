@@ -32,3 +32,4 @@ pub mod tls;
 mod turns;
 mod views;
 mod watchdog;
+pub mod webhooks;
