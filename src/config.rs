@@ -15,9 +15,11 @@ use toml::Value;
 
 mod auth;
 mod s3;
+mod webhooks;
 
 pub use auth::{Auth, Tls};
 pub use s3::{Encryption, Endpoint, S3};
+pub use webhooks::{Urls, Webhooks};
 
 /// Documentation and defaults of every key.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
@@ -35,6 +37,7 @@ pub struct Config {
     pub tls: Tls,
     pub media: Media,
     pub events: Events,
+    pub webhooks: Webhooks,
     pub drain: Drain,
     pub log: Log,
     settings: Settings,
@@ -227,6 +230,7 @@ impl Config {
             events: Events {
                 ring: s.number("events.ring", 100..=1_000_000)? as usize,
             },
+            webhooks: Webhooks::read(s)?,
             drain: Drain {
                 deadline: Duration::from_secs(s.number("drain.deadline_s", 0..=86_400)? as u64),
             },

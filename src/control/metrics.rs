@@ -3,6 +3,7 @@
 mod door;
 mod log;
 mod recordings;
+mod webhooks;
 
 use std::fmt::{Display, Write};
 
@@ -278,6 +279,7 @@ pub fn render(figures: &Figures) -> String {
         u8::from(figures.memory_locked),
     );
     recordings::render(&mut page, &figures.recordings);
+    webhooks::render(&mut page, &figures.webhooks);
     door::render(&mut page, &figures.tally);
     log::render(&mut page);
     page.one(
@@ -435,6 +437,7 @@ mod tests {
                 resting: 0,
                 strays: 0,
             },
+            webhooks: std::sync::Arc::default(),
             is_draining: false,
             tally: std::sync::Arc::default(),
         };
@@ -461,6 +464,8 @@ mod tests {
             "mixminus_realtime{engine=\"1\"} 0",
             "mixminus_recordings{state=\"uploading\"} 0",
             "mixminus_recording_sync_failures_total 0",
+            "mixminus_webhook_delivered_total{form=\"platform\"} 0",
+            "mixminus_webhook_denied_total{reason=\"link_local\"} 0",
             "mixminus_store_failures_total{reason=\"denied\"} 0",
             "mixminus_connections{face=\"grpc\"} 0",
             "mixminus_refused_connections_total{reason=\"per_address\"} 0",

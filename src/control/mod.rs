@@ -35,3 +35,4 @@ mod turns;
 mod views;
 mod wall_clock;
 mod watchdog;
+pub mod webhooks;

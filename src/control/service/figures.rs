@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::{Service, locked};
 use crate::control::tally::Tally;
+use crate::control::webhooks;
 use crate::driver::Command;
 use crate::driver::ports::Unused;
 use crate::engine::{self, EngineStats};
@@ -26,6 +27,7 @@ pub struct Figures {
     pub legs_by_codec: BTreeMap<&'static str, usize>,
     pub recordings: RecorderFigures,
     pub ports: Unused,
+    pub webhooks: Arc<webhooks::Counters>,
     pub is_draining: bool,
     pub tally: Arc<Tally>,
 }
@@ -76,6 +78,7 @@ impl Service {
             legs_by_codec,
             recordings,
             ports: inner.ports.unused(),
+            webhooks: Arc::clone(&inner.webhooks),
             is_draining: state.is_draining,
             tally: Arc::clone(&inner.tally),
         }

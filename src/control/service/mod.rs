@@ -43,6 +43,7 @@ use crate::control::state::State;
 use crate::control::store::{StoreError, object_store, recording_rules};
 use crate::control::tally::Tally;
 use crate::control::turns::{PATIENCE, Turns};
+use crate::control::webhooks;
 use crate::driver::ports::Ports;
 use crate::driver::{self, Driver, DriverConfig, DriverError};
 use crate::engine::EngineStats;
@@ -66,6 +67,7 @@ struct Inner {
     recorder: Recorder,
     recording_rules: Rules,
     events: EventLog,
+    webhooks: Arc<webhooks::Counters>,
     state: Mutex<State>,
     legs_in_turn: Turns<CallId>,
     recordings_in_turn: Turns<ConferenceId>,
@@ -142,6 +144,7 @@ impl Service {
             recorder,
             recording_rules: recording_rules(&config),
             events: EventLog::in_memory(config.events.ring),
+            webhooks: Arc::default(),
             state: Mutex::new(State::new(engines, config.engine.legs, config.engine.rooms)),
             legs_in_turn: Turns::new(),
             recordings_in_turn: Turns::new(),
@@ -164,6 +167,11 @@ impl Service {
 
     pub fn events(&self) -> &EventLog {
         &self.inner.events
+    }
+
+    /// What is counted of callbacks, for those who send them.
+    pub fn webhooks(&self) -> &Arc<webhooks::Counters> {
+        &self.inner.webhooks
     }
 
     /// What the faces have open and have refused.

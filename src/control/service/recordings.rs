@@ -496,6 +496,7 @@ pub(super) fn recording_fields(status: &RecordingStatus) -> Map<String, Value> {
     Map::from_iter([
         ("recordingId".to_owned(), status.recording_id.clone().into()),
         ("destination".to_owned(), status.destination.clone().into()),
+        ("notificationEvents".to_owned(), status.notifies.into()),
     ])
 }
 
