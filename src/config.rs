@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use toml::Value;
 
+mod admission;
 mod s3;
 
+pub use admission::{Admission, Calibrate};
 pub use s3::{Encryption, Endpoint, S3};
 
 /// Documentation and defaults of every key.
@@ -26,6 +28,7 @@ pub struct Config {
     pub grpc: Grpc,
     pub rtp: Rtp,
     pub engine: Engine,
+    pub admission: Admission,
     pub opus: Opus,
     pub recording: Recording,
     pub s3: S3,
@@ -203,6 +206,7 @@ impl Config {
                 legs: s.number("engine.legs", 1..=1_000_000)? as usize,
                 rooms: s.number("engine.rooms", 1..=1_000_000)? as usize,
             },
+            admission: Admission::read(s)?,
             opus: Opus {
                 bitrate: opus_bitrate(s)?,
                 complexity: s.number("opus.complexity", 0..=10)? as u8,

@@ -1,5 +1,6 @@
 //! Figures in Prometheus' text form (version 0.0.4). Every series is there from the start, at zero.
 
+mod admission;
 mod recordings;
 
 use std::fmt::{Display, Write};
@@ -276,6 +277,7 @@ pub fn render(figures: &Figures) -> String {
         u8::from(figures.memory_locked),
     );
     recordings::render(&mut page, &figures.recordings);
+    admission::render(&mut page, &figures.admission);
     page.one(
         "mixminus_ports_free",
         "gauge",
@@ -396,6 +398,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::service::AdmissionFigures;
     use crate::driver::ports::Unused;
     use crate::leg::LegDelay;
     use crate::record::RecorderFigures;
@@ -431,6 +434,7 @@ mod tests {
                 resting: 0,
                 strays: 0,
             },
+            admission: AdmissionFigures::default(),
             is_draining: false,
         };
         let page = render(&figures);

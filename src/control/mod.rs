@@ -3,6 +3,7 @@
 //! `service` decides, `http` translates, `events` is the memory of what happened. Everything here is ordinary tokio;
 //! an engine is reached over a bounded queue and never waits for anything on this side.
 
+mod admission;
 pub mod auth;
 pub mod daemon;
 mod deeds;

@@ -5,11 +5,14 @@
 
 pub mod clock;
 pub mod ports;
+mod pulse;
 pub mod realtime;
 mod resting;
 mod rtcp_poll;
 pub mod socket;
 mod worker;
+
+pub use pulse::Beat;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +24,7 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::driver::clock::Clock;
 use crate::driver::ports::Sockets;
+use crate::driver::pulse::Pulse;
 use crate::driver::rtcp_poll::RtcpPoll;
 use crate::driver::worker::Worker;
 use crate::engine::outbox::Outbox;
@@ -95,6 +99,7 @@ struct EngineHandle {
     /// Until somebody takes it.
     tap: Mutex<Option<TapReceiver>>,
     realtime: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -125,6 +130,7 @@ impl Driver {
         let events = Arc::new(ArrayQueue::new(EVENTS_MIN + reserved));
         let (tapped, tap) = tap_ring(TAP_RING_BYTES);
         let realtime = Arc::new(AtomicBool::new(false));
+        let pulse = Arc::new(Pulse::default());
         let mut engine = Engine::new(limits);
         engine.set_wall_clock(self.clock.ntp());
         let mut worker = Worker {
@@ -138,6 +144,7 @@ impl Driver {
             reserved,
             tap: tapped,
             stopping: Arc::clone(&self.stopping),
+            pulse: Arc::clone(&pulse),
             buffer: Box::new([0; socket::DATAGRAM_BYTES_MAX]),
         };
         let granted = Arc::clone(&realtime);
@@ -154,6 +161,7 @@ impl Driver {
             events,
             tap: Mutex::new(Some(tap)),
             realtime,
+            pulse,
             thread: Some(thread),
         })
     }
@@ -186,6 +194,11 @@ impl Driver {
 
     pub fn clock(&self) -> Clock {
         self.clock
+    }
+
+    /// What the engine's thread has used and how it keeps its time.
+    pub fn beat(&self, engine: usize) -> Beat {
+        self.handles[engine].pulse.beat()
     }
 
     /// Whether the engine's thread runs under SCHED_FIFO.

@@ -79,7 +79,8 @@ pub fn router(app: App) -> Router {
         .route("/recordings/{recordingId}", get(recordings::one))
         .route("/recordings/{recordingId}/audio", get(recordings::audio))
         .route("/events", get(events::stream))
-        .route("/explain", get(explain::explain));
+        .route("/explain", get(explain::explain))
+        .route("/capacity", get(ops::capacity));
     let open = Router::new()
         .route("/healthz", get(ops::alive))
         .route("/readyz", get(ops::ready));

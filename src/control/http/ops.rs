@@ -22,6 +22,11 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Failure> {
     }
 }
 
+/// What is used of the machine, what is left, and what binds.
+pub async fn capacity(State(app): State<App>) -> Json<Value> {
+    Json(json!(app.service.capacity()))
+}
+
 pub async fn metrics(State(app): State<App>) -> Response {
     let figures = app.service.figures().await;
     (

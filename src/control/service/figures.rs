@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Service, locked};
+use super::{AdmissionFigures, Service, locked};
 use crate::driver::Command;
 use crate::driver::ports::Unused;
 use crate::engine::{self, EngineStats};
@@ -24,6 +24,7 @@ pub struct Figures {
     pub legs_by_codec: BTreeMap<&'static str, usize>,
     pub recordings: RecorderFigures,
     pub ports: Unused,
+    pub admission: AdmissionFigures,
     pub is_draining: bool,
 }
 
@@ -73,6 +74,7 @@ impl Service {
             legs_by_codec,
             recordings,
             ports: inner.ports.unused(),
+            admission: inner.admission_figures(&state),
             is_draining: state.is_draining,
         }
     }

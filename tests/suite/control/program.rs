@@ -61,10 +61,13 @@ impl Process {
             .current_dir(&dir)
             .env("MIXMINUS_RTP__PORTS", ports)
             .env("MIXMINUS_ENGINE__THREADS", "1");
-        for set in ["http.listen=127.0.0.1:0", "engine.legs=16", "engine.rooms=16"]
-            .iter()
-            .chain(sets)
-        {
+        let usual = [
+            "http.listen=127.0.0.1:0",
+            "engine.legs=16",
+            "engine.rooms=16",
+            "admission.calibrate=assumed",
+        ];
+        for set in usual.iter().chain(sets) {
             command.args(["--set", set]);
         }
         let child = command.spawn().unwrap();
