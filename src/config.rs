@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use toml::Value;
 
+mod admission;
 mod auth;
 mod s3;
 mod webhooks;
 
+pub use admission::{Admission, Calibrate};
 pub use auth::{Auth, Tls};
 pub use s3::{Encryption, Endpoint, S3};
 pub use webhooks::{Urls, Webhooks};
@@ -30,6 +32,7 @@ pub struct Config {
     pub grpc: Grpc,
     pub rtp: Rtp,
     pub engine: Engine,
+    pub admission: Admission,
     pub opus: Opus,
     pub recording: Recording,
     pub s3: S3,
@@ -210,6 +213,7 @@ impl Config {
                 legs: s.number("engine.legs", 1..=1_000_000)? as usize,
                 rooms: s.number("engine.rooms", 1..=1_000_000)? as usize,
             },
+            admission: Admission::read(s)?,
             opus: Opus {
                 bitrate: opus_bitrate(s)?,
                 complexity: s.number("opus.complexity", 0..=10)? as u8,
