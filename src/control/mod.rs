@@ -3,6 +3,7 @@
 //! `operation` lists what may be asked, `service` decides, `http` and `grpc` translate, `events` is the memory of what happened. Everything here is ordinary tokio;
 //! an engine is reached over a bounded queue and never waits for anything on this side.
 
+mod admission;
 mod allowance;
 pub mod auth;
 pub mod daemon;
@@ -35,3 +36,4 @@ mod turns;
 mod views;
 mod wall_clock;
 mod watchdog;
+pub mod webhooks;

@@ -1,18 +1,19 @@
 //! A media thread: one engine, its sockets, the clock.
 //!
 //! Every 5 ms a phase of the tick is due: commands, then room by room drain the sockets, tick, send. Between two
-//! phases it sleeps. Once a tick it asks which RTCP sockets have something. It makes no other syscall, takes no lock and
+//! phases it sleeps. Once a tick it asks which RTCP sockets have something, and how much processor time it has used. It makes no other syscall, takes no lock and
 //! allocates only where a leg is seated or brings new streams.
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::driver::clock::{Clock, Stamps};
+use crate::driver::clock::{Clock, Stamps, thread_cpu};
 use crate::driver::ports::Sockets;
+use crate::driver::pulse::Pulse;
 use crate::driver::rtcp_poll::RtcpPoll;
 use crate::driver::socket::{self, DATAGRAM_BYTES_MAX, Received};
 use crate::driver::{Command, Event};
@@ -57,8 +58,7 @@ pub(super) struct Worker {
     pub reserved: usize,
     pub tap: TapSender,
     pub stopping: Arc<AtomicBool>,
-    /// Phases run to their end: who watches sees that it lives.
-    pub rounds: Arc<AtomicU64>,
+    pub pulse: Arc<Pulse>,
     pub buffer: Box<[u8; DATAGRAM_BYTES_MAX]>,
 }
 
@@ -81,19 +81,23 @@ impl Worker {
                 .stats_mut()
                 .tick_lateness
                 .observe(late.as_nanos() as u64);
+            if phase == 0 {
+                self.pulse.set_cpu(thread_cpu());
+            }
             if late > CATCH_UP_MAX {
+                self.pulse.note(late, Duration::ZERO);
                 let now = step_at(begun);
                 self.engine.stats_mut().ticks_skipped += (now - step) / PHASES as u64;
                 step = now + 1;
                 continue;
             }
             self.run_phase(tick, phase);
-            self.rounds.fetch_add(1, Ordering::Relaxed);
             let took = self.clock.now().since(begun);
             self.engine
                 .stats_mut()
                 .tick_duration
                 .observe(took.as_nanos() as u64);
+            self.pulse.note(late, took);
             step += 1;
         }
     }
@@ -291,7 +295,7 @@ mod tests {
             reserved: 4,
             tap,
             stopping: Arc::default(),
-            rounds: Arc::default(),
+            pulse: Arc::default(),
             buffer: Box::new([0; DATAGRAM_BYTES_MAX]),
         };
         let room = RoomId(0);

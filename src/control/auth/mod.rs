@@ -14,6 +14,8 @@ mod failures;
 mod keys;
 mod nonces;
 mod schemes;
+#[cfg(test)]
+mod tests;
 
 mod usage;
 
@@ -72,6 +74,13 @@ pub struct Auth {
     nonces: Mutex<Nonces>,
     /// What a key that does not exist is verified by.
     decoy: Key,
+}
+
+/// When a request is looked at, by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    pub monotonic: Instant,
+    pub wall: Timestamp,
 }
 
 /// What a reload replaces.
@@ -146,13 +155,7 @@ impl Auth {
     }
 
     /// Who asks, within its bounds until the answer is dropped. `body` is there where [`Auth::may_try`] wanted it.
-    pub fn identify(
-        &self,
-        shown: &Shown<'_>,
-        body: &[u8],
-        now: Instant,
-        wall: Timestamp,
-    ) -> Result<Admitted, Denied> {
+    pub fn identify(&self, shown: &Shown<'_>, body: &[u8], at: Moment) -> Result<Admitted, Denied> {
         let rules = self.rules();
         if rules.is_open() {
             return Ok(Admitted::unbounded(Identity {
@@ -171,38 +174,39 @@ impl Auth {
                     Subject::Key(key) => key,
                     _ => &self.decoy,
                 };
-                self.verify(&claim, key, shown, body, now, wall, rules.limits.basic_anywhere)
+                self.verify(&claim, key, shown, body, at, rules.limits.basic_anywhere)
             }
         };
         match verified {
             Ok(identity) => match rules.usage(&subject) {
-                Some(usage) => usage.begin(identity, &rules.limits, now),
+                Some(usage) => usage.begin(identity, &rules.limits, at.monotonic),
                 None => Ok(Admitted::unbounded(identity)),
             },
             Err(denied) => {
-                self.failures
-                    .failed(subject.name(shown.address), rules.limits.failures_per_s, now);
+                self.failures.failed(
+                    subject.name(shown.address),
+                    rules.limits.failures_per_s,
+                    at.monotonic,
+                );
                 Err(denied)
             }
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn verify(
         &self,
         claim: &Claim<'_>,
         key: &Key,
         shown: &Shown<'_>,
         body: &[u8],
-        now: Instant,
-        wall: Timestamp,
+        at: Moment,
         basic_anywhere: bool,
     ) -> Result<Identity, Denied> {
         match claim {
             Claim::Basic { secret, .. } => schemes::basic(key, secret, shown, basic_anywhere)?,
             Claim::Signed { signature, .. } => {
-                let signed = schemes::signed(key, signature, shown, body, wall)?;
-                self.nonces().take(signed, now)?;
+                let signed = schemes::signed(key, signature, shown, body, at.wall)?;
+                self.nonces().take(signed, at.monotonic)?;
             }
             Claim::Nothing => return Err(shown.nothing()),
         }
@@ -291,6 +295,15 @@ impl Denied {
                 retry_after_s: Some(1),
                 ..Refusal::new(TOO_MANY_REQUESTS, message)
             },
+        }
+    }
+}
+
+impl Moment {
+    pub fn now() -> Moment {
+        Moment {
+            monotonic: Instant::now(),
+            wall: Timestamp::now(),
         }
     }
 }

@@ -47,6 +47,11 @@ impl Nonces {
         }
     }
 
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.used.len()
+    }
+
     /// Remembers a signature, or says why it does not hold any more.
     pub fn take(&mut self, signed: Signed, now: Instant) -> Result<(), Denied> {
         while let Some(&(used, at, nonce)) = self.by_age.front()

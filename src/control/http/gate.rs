@@ -13,44 +13,57 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 
 use super::App;
 use super::body;
 use super::connections::{Peer, network_of};
-use super::errors::Failure;
+use super::errors::{Failure, Told};
 use super::held::Held;
-use crate::control::auth::{Admitted, Denied, Shown};
+use crate::control::auth::{Admitted, Denied, Moment, Role, Shown};
 use crate::control::operation::{Operation, role_at};
 use crate::control::refusal::Refusal;
 use crate::control::tally::RequestRefusal;
 
 pub async fn let_in(State(app): State<App>, request: Request, next: Next) -> Response {
     let tally = Arc::clone(app.service.tally());
-    let operation = operation_of(&request);
-    let admitted = match admit(&app, request).await {
-        Ok(admitted) => admitted,
-        Err(denied) => {
-            tally.refuse_request(denied.reason);
-            return Failure(denied.refusal).into_response();
+    let (response, reason) = match pass(&app, request, next).await {
+        Ok(response) => {
+            let told = response.extensions().get::<Told>();
+            let reason = told.map(|told| RequestRefusal::of_code(told.refusal.code));
+            (response, reason)
         }
+        Err(denied) => (Failure(denied.refusal).into_response(), Some(denied.reason)),
     };
-    let (mut request, who) = admitted;
-    request.extensions_mut().insert(who.identity.clone());
-    if !operation.is_some_and(|operation| operation.described().is_stream()) {
-        return next.run(request).await;
+    if let Some(reason) = reason {
+        tally.refuse_request(reason);
     }
-    let Ok(place) = Arc::clone(&app.streams).try_acquire_owned() else {
-        tally.refuse_request(RequestRefusal::Streams);
-        let denied = Denied::too_many(RequestRefusal::Streams, "As many streams are open as may be.");
-        return Failure(denied.refusal).into_response();
-    };
+    response
+}
+
+async fn pass(app: &App, request: Request, next: Next) -> Result<Response, Denied> {
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let verb = request.method().as_str();
+    let role = role_at(verb, path);
+    let is_stream = path
+        .and_then(|path| Operation::at(verb, path))
+        .is_some_and(|operation| operation.described().is_stream());
+    let (mut request, who) = admit(app, role, request).await?;
+    request.extensions_mut().insert(who.identity.clone());
+    if !is_stream {
+        return Ok(next.run(request).await);
+    }
+    let place = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| {
+        Denied::too_many(
+            RequestRefusal::Streams,
+            "As many streams of events and recordings are open as may be.",
+        )
+    })?;
     let response = next.run(request).await;
-    response.map(|body| Body::new(Held::new(body, place)))
+    Ok(response.map(|body| Body::new(Held::new(body, place))))
 }
 
 /// The request with its body still to be read, and who asks.
-async fn admit(app: &App, request: Request) -> Result<(Request, Admitted), Denied> {
+async fn admit(app: &App, role: Option<Role>, request: Request) -> Result<(Request, Admitted), Denied> {
     let (parts, body) = request.into_parts();
     let peer = parts.extensions.get::<Peer>().cloned().unwrap_or_else(Peer::here);
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
@@ -78,20 +91,11 @@ async fn admit(app: &App, request: Request) -> Result<(Request, Admitted), Denie
         }
         false => (Default::default(), body),
     };
-    let admitted = app
-        .auth
-        .identify(&shown, &bytes, Instant::now(), Timestamp::now())?;
-    let path = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
-    if let Some(role) = role_at(parts.method.as_str(), path) {
+    let admitted = app.auth.identify(&shown, &bytes, Moment::now())?;
+    if let Some(role) = role {
         admitted.identity.require(role).map_err(refused)?;
     }
     Ok((Request::from_parts(parts, body), admitted))
-}
-
-/// What is asked for; `None` where there is no such operation.
-fn operation_of(request: &Request) -> Option<Operation> {
-    let path = request.extensions().get::<MatchedPath>()?.as_str();
-    Operation::at(request.method().as_str(), path)
 }
 
 /// One header, or none; more than one, or what is no text, is neither.

@@ -1,6 +1,7 @@
 //! Decisions that meet each other halfway: nothing is heard of the engines until a test lets it be.
 
 mod histories;
+mod overload;
 mod recordings;
 
 use std::time::Duration;
@@ -45,6 +46,7 @@ impl Unheard {
             "engine.threads=2".to_owned(),
             "engine.legs=8".to_owned(),
             "engine.rooms=8".to_owned(),
+            "admission.calibrate=assumed".to_owned(),
             format!("recording.dir={}", dir.0.display()),
         ];
         let config = Config::load(None, [], &sets).unwrap();

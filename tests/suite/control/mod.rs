@@ -1,5 +1,6 @@
 //! What a switch may rely on over HTTP: every route, every refusal, and that nothing half-made stays behind.
 
+mod admission;
 mod asking;
 mod contract;
 mod digits;

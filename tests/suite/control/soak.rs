@@ -218,6 +218,10 @@ fn slope_per_hour(points: &[(f64, f64)]) -> f64 {
     3_600.0 * along / across.max(f64::MIN_POSITIVE)
 }
 
+fn mebibytes(bytes: f64) -> f64 {
+    bytes / 1_048_576.0
+}
+
 fn seconds(name: &str, otherwise: u64) -> u64 {
     let set = std::env::var(name).ok();
     set.and_then(|text| text.parse().ok()).unwrap_or(otherwise)
@@ -281,6 +285,13 @@ fn after_a_churn_of_callers_memory_ports_descriptors_and_threads_are_back_at_bas
             let index = soak.chance.usize(..soak.legs.len());
             soak.leave(index);
             points.push((start.elapsed().as_secs_f64(), soak.resident()));
+            if points.len().is_multiple_of(40) {
+                println!(
+                    "{:>6.0} s  {:6.1} MiB",
+                    points[points.len() - 1].0,
+                    mebibytes(soak.resident())
+                );
+            }
         }
         thread::sleep(Duration::from_millis(100));
     }
@@ -323,9 +334,9 @@ fn after_a_churn_of_callers_memory_ports_descriptors_and_threads_are_back_at_bas
         "{} legs, {} events, base {base:?}, at the end {held:?}; resident {:.1} MiB after {warm_up:?}, {:.1} MiB at the end, slope {:.2} MiB/h",
         soak.made,
         counts.values().sum::<u64>(),
-        at_warm_up / 1_048_576.0,
-        resident / 1_048_576.0,
-        slope_per_hour(&warm) / 1_048_576.0,
+        mebibytes(at_warm_up),
+        mebibytes(resident),
+        mebibytes(slope_per_hour(&warm)),
     );
     assert!(resident <= at_warm_up + GROWTH_MAX, "memory has grown");
     stop.store(true, Ordering::Relaxed);
