@@ -11,3 +11,4 @@ mod legs;
 mod program;
 mod recordings;
 mod rooms;
+mod webhooks;

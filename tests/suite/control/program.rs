@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::encryption::{KEY, crypto_lines};
 use crate::support::http::{eventually, offer, place_of_its_own, sdp, send};
 
-fn mixminus(arguments: &[&str]) -> Command {
+pub(super) fn mixminus(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mixminus"));
     command
         .args(arguments)
@@ -20,7 +20,7 @@ fn mixminus(arguments: &[&str]) -> Command {
 }
 
 #[track_caller]
-fn refused(output: &Output, status: i32) -> String {
+pub(super) fn refused(output: &Output, status: i32) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(status), "{said}");
     assert_eq!(said.trim_end().lines().count(), 1, "{said}");
@@ -28,14 +28,14 @@ fn refused(output: &Output, status: i32) -> String {
 }
 
 /// A daemon of its own, killed if a test forgets it.
-struct Process {
-    child: Child,
+pub(super) struct Process {
+    pub(super) child: Child,
     http: SocketAddr,
     dir: PathBuf,
 }
 
 impl Process {
-    fn start(sets: &[&str]) -> Process {
+    pub(super) fn start(sets: &[&str]) -> Process {
         Process::start_with(None, &[], sets)
     }
 
@@ -76,7 +76,7 @@ impl Process {
         Process { child, http, dir }
     }
 
-    fn signal(&self, name: &str) {
+    pub(super) fn signal(&self, name: &str) {
         let killed = Command::new("kill")
             .args([&format!("-{name}"), &self.child.id().to_string()])
             .status()
@@ -84,7 +84,7 @@ impl Process {
         assert!(killed.success());
     }
 
-    fn status(&self, method: &str, path: &str, body: &Value) -> u16 {
+    pub(super) fn status(&self, method: &str, path: &str, body: &Value) -> u16 {
         send(self.http, method, path, &[], body.to_string().as_bytes()).status
     }
 

@@ -2,5 +2,6 @@ pub mod fault_proxy;
 pub mod http;
 pub mod keys;
 pub mod phone;
+pub mod receiver;
 pub mod voice;
 pub mod world;
