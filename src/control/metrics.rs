@@ -1,5 +1,6 @@
 //! Figures in Prometheus' text form (version 0.0.4). Every series is there from the start, at zero.
 
+mod admission;
 mod door;
 mod log;
 mod recordings;
@@ -282,6 +283,7 @@ pub fn render(figures: &Figures) -> String {
     webhooks::render(&mut page, &figures.webhooks);
     door::render(&mut page, &figures.tally);
     log::render(&mut page);
+    admission::render(&mut page, &figures.admission);
     page.one(
         "mixminus_ports_free",
         "gauge",
@@ -402,6 +404,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::service::AdmissionFigures;
     use crate::driver::ports::Unused;
     use crate::leg::LegDelay;
     use crate::record::RecorderFigures;
@@ -438,6 +441,7 @@ mod tests {
                 strays: 0,
             },
             webhooks: std::sync::Arc::default(),
+            admission: AdmissionFigures::default(),
             is_draining: false,
             tally: std::sync::Arc::default(),
         };

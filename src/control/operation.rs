@@ -9,12 +9,14 @@
 mod asked;
 mod once;
 mod perform;
+mod sound;
 #[cfg(test)]
 mod tests;
 
 pub use asked::{Asked, PAGE_SIZE, PAGE_SIZE_MAX};
 pub use once::Answered;
 pub use perform::{Answer, Body, ask};
+pub use sound::chunks;
 
 use crate::control::auth::Role;
 
@@ -91,6 +93,7 @@ operations! {
     StreamEvents "GET /v1/events" READ [200] [400]
     Explain "GET /v1/explain" READ [200] [400, 404, 503]
     GetMetrics "GET /metrics" READ [200] []
+    GetOpenApi "GET /openapi.json" READ [200] []
     GetLiveness "GET /healthz" OPEN [200] []
     GetReadiness "GET /readyz" OPEN [200] [503]
 }
@@ -98,13 +101,23 @@ operations! {
 /// Where the platform's routes answer as well.
 pub const PLATFORM: &str = "/calling";
 
+/// The gRPC service whose methods these are.
+pub const SERVICE: &str = "mixminus.v1.Control";
+
 impl Operation {
     pub fn described(self) -> &'static Described {
         &OPERATIONS[self as usize]
     }
 
-    /// What a request asks for: its verb, and the path of the route it matched, with the names in braces.
+    /// What a request asks for: its verb, and the path of the route it matched, with the names in braces; or a gRPC
+    /// method's path.
     pub fn at(verb: &str, path: &str) -> Option<Operation> {
+        let method = path
+            .strip_prefix('/')
+            .and_then(|path| path.strip_prefix(SERVICE)?.strip_prefix('/'));
+        if let Some(method) = method {
+            return Operation::named(method);
+        }
         // What `GET` answers, `HEAD` answers without its body.
         let verb = if verb == "HEAD" { "GET" } else { verb };
         let as_ours = |described: &Described| {
@@ -123,6 +136,17 @@ impl Operation {
             .iter()
             .find(|described| described.name == method)
             .map(|described| described.operation)
+    }
+}
+
+/// The role that a request takes: that of its operation; what is none is looked at by readers, and the rest is of no
+/// account to others.
+pub fn role_at(verb: &str, path: Option<&str>) -> Option<Role> {
+    match path.and_then(|path| Operation::at(verb, path)) {
+        Some(operation) => operation.described().role,
+        None if path.is_some_and(|path| path.starts_with("/grpc.reflection.")) => Some(Role::Read),
+        None if matches!(verb, "GET" | "HEAD") => Some(Role::Read),
+        None => Some(Role::Control),
     }
 }
 

@@ -12,10 +12,11 @@ pub mod connections;
 mod errors;
 mod events;
 mod gate;
+mod held;
 mod paths;
 mod recordings;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -23,45 +24,39 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, any, on};
 use axum::{Router, http::header};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-use crate::control::auth::{Identity, Keys};
+use crate::control::auth::{Auth, Identity};
 use crate::control::fields::Fields;
 use crate::control::metrics;
 use crate::control::operation::{
     Answer, Answered, Asked, Body, Described, OPERATIONS, Operation, PLATFORM, ask,
 };
 use crate::control::service::Service;
-use errors::Failure;
+pub use errors::{Failure, Told};
+pub use gate::let_in;
 
 /// What every handler may need.
 #[derive(Clone)]
 pub struct App {
     pub service: Service,
-    keys: Arc<RwLock<Arc<Keys>>>,
-    answered: Arc<Answered>,
+    pub auth: Arc<Auth>,
+    /// Places for answers that go on.
+    streams: Arc<Semaphore>,
+    pub answered: Arc<Answered>,
     /// True once streams of events have to end.
-    stopping: watch::Receiver<bool>,
+    pub stopping: watch::Receiver<bool>,
 }
 
 impl App {
-    pub fn new(service: Service, keys: Keys, stopping: watch::Receiver<bool>) -> App {
-        let keys = Arc::new(RwLock::new(Arc::new(keys)));
+    pub fn new(service: Service, auth: Auth, streams: usize, stopping: watch::Receiver<bool>) -> App {
         App {
             service,
-            keys,
+            auth: Arc::new(auth),
+            streams: Arc::new(Semaphore::new(streams)),
             answered: Arc::new(Answered::new()),
             stopping,
         }
-    }
-
-    pub fn keys(&self) -> Arc<Keys> {
-        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Other keys from the next request on.
-    pub fn replace_keys(&self, keys: Keys) {
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 }
 
@@ -83,7 +78,7 @@ pub fn router(app: App) -> Router {
         .merge(other_conference_paths("/calling/v1"))
         .fallback(errors::no_such_path)
         .method_not_allowed_fallback(errors::wrong_method)
-        .layer(from_fn_with_state(app.clone(), gate::let_in));
+        .layer(from_fn_with_state(app.clone(), let_in));
     routes(true)
         .method_not_allowed_fallback(errors::wrong_method)
         .merge(guarded)
@@ -130,11 +125,9 @@ async fn translate(app: App, described: &'static Described, request: Request) ->
     let (mut parts, body) = request.into_parts();
     let ids = paths::ids(&mut parts).await?;
     let query = paths::parameters(&parts)?;
-    let idempotency_key = match parts.headers.get("idempotency-key") {
-        // What is no text is no name either, which is said where names are looked at.
-        Some(key) => Some(key.to_str().unwrap_or_default().to_owned()),
-        None => None,
-    };
+    // What is no text is no name either, which is said where names are looked at.
+    let idempotency_key = parts.headers.get("idempotency-key");
+    let idempotency_key = idempotency_key.map(|key| key.to_str().unwrap_or_default().to_owned());
     let fields = match described.has_body() {
         true => Fields::parse(&body::read(&parts.headers, body).await?)?,
         false => Fields::default(),
@@ -153,12 +146,12 @@ async fn translate(app: App, described: &'static Described, request: Request) ->
 
 fn written(answer: Answer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    let typed = |kind: &'static str| [(header::CONTENT_TYPE, kind)];
     let mut response = match answer.body {
         Body::Empty => status.into_response(),
-        Body::Json(text) => (status, [(header::CONTENT_TYPE, "application/json")], text).into_response(),
-        Body::Metrics(text) => {
-            (status, [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
-        }
+        Body::Json(text) => (status, typed("application/json"), text).into_response(),
+        Body::OpenApi(text) => (status, typed("application/json"), text).into_response(),
+        Body::Metrics(text) => (status, typed(metrics::CONTENT_TYPE), text).into_response(),
     };
     if answer.is_replayed {
         response

@@ -1,24 +1,16 @@
 //! The sound of a recording, with byte ranges (RFC 9110 §14).
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::App;
 use super::errors::Failure;
 use super::paths::ids;
+use crate::control::operation::chunks;
 use crate::control::refusal::{RANGE_NOT_SATISFIABLE, Refusal};
-use crate::record::Audio;
-
-const CHUNK_BYTES: usize = 64 * 1024;
-/// Chunks read ahead of a slow client.
-const CHUNKS_AHEAD: usize = 4;
 
 pub async fn audio(State(app): State<App>, request: Request) -> Result<Response, Failure> {
     let (mut parts, _) = request.into_parts();
@@ -43,8 +35,8 @@ pub async fn audio(State(app): State<App>, request: Request) -> Result<Response,
     let (first, length) = span.map_or((0, audio.bytes), |(first, last)| (first, last - first + 1));
     let content_type = audio.content_type;
     let total = audio.bytes;
-    let body = stream(audio, first, length).await?;
-    let mut response = Response::new(body);
+    let chunks = chunks(&audio, first, length).await?;
+    let mut response = Response::new(Body::from_stream(ReceiverStream::new(chunks)));
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
@@ -107,43 +99,6 @@ impl Asked {
             _ => Asked::All,
         }
     }
-}
-
-/// Reads `length` bytes from `first` on, on a thread that may block, no faster than the client takes them.
-async fn stream(audio: Audio, first: u64, length: u64) -> Result<Body, Refusal> {
-    let opened = tokio::task::spawn_blocking(move || -> std::io::Result<File> {
-        let mut file = File::open(&audio.path)?;
-        file.seek(SeekFrom::Start(first))?;
-        Ok(file)
-    });
-    let Ok(Ok(file)) = opened.await else {
-        return Err(Refusal::not_found("The recording's file is gone."));
-    };
-    let (chunks, body) = mpsc::channel::<std::io::Result<Bytes>>(CHUNKS_AHEAD);
-    tokio::spawn(async move {
-        let mut file = Some(file);
-        let mut left = length;
-        while left > 0 {
-            let Some(mut reading) = file.take() else { break };
-            let wanted = left.min(CHUNK_BYTES as u64) as usize;
-            let read = tokio::task::spawn_blocking(move || {
-                let mut chunk = vec![0; wanted];
-                reading.read_exact(&mut chunk).map(|()| (reading, chunk))
-            });
-            let sent = match read.await.map_err(std::io::Error::other).flatten() {
-                Ok((reading, chunk)) => {
-                    file = Some(reading);
-                    left -= chunk.len() as u64;
-                    chunks.send(Ok(chunk.into())).await
-                }
-                Err(error) => chunks.send(Err(error)).await,
-            };
-            if sent.is_err() {
-                break;
-            }
-        }
-    });
-    Ok(Body::from_stream(ReceiverStream::new(body)))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Service, locked};
+use super::{AdmissionFigures, Service, locked};
 use crate::control::tally::Tally;
 use crate::control::webhooks;
 use crate::driver::Command;
@@ -28,6 +28,7 @@ pub struct Figures {
     pub recordings: RecorderFigures,
     pub ports: Unused,
     pub webhooks: Arc<webhooks::Counters>,
+    pub admission: AdmissionFigures,
     pub is_draining: bool,
     pub tally: Arc<Tally>,
 }
@@ -79,6 +80,7 @@ impl Service {
             recordings,
             ports: inner.ports.unused(),
             webhooks: Arc::clone(&inner.webhooks),
+            admission: inner.admission_figures(&state),
             is_draining: state.is_draining,
             tally: Arc::clone(&inner.tally),
         }
