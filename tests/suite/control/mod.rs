@@ -19,3 +19,4 @@ mod service_manager;
 mod soak;
 mod standstill;
 mod waiting;
+mod webhooks;

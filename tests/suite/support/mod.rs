@@ -3,5 +3,6 @@ pub mod grpc;
 pub mod http;
 pub mod keys;
 pub mod phone;
+pub mod receiver;
 pub mod voice;
 pub mod world;
