@@ -338,15 +338,20 @@ impl Account {
         Ok(())
     }
 
-    /// How many more legs of a kind there is room for, in rooms of `room_size`, at most `max`; and what then binds, where
-    /// that is not `max`.
-    pub fn left(&self, leg: LegLoad, room_size: usize, max: usize) -> (usize, Option<Full>) {
-        let mut imagined = Account {
+    /// The sums without those that they are of: enough to ask what is left.
+    pub fn outline(&self) -> Account {
+        Account {
             costs: self.costs.clone(),
             limits: self.limits,
             engines: self.engines.clone(),
             rooms: BTreeMap::new(),
-        };
+        }
+    }
+
+    /// How many more legs of a kind there is room for, in rooms of `room_size`, at most `max`; and what then binds, where
+    /// that is not `max`.
+    pub fn left(&self, leg: LegLoad, room_size: usize, max: usize) -> (usize, Option<Full>) {
+        let mut imagined = self.outline();
         let mut whole = RoomLoad::default();
         (0..room_size.max(1)).for_each(|_| whole.add(leg));
         let nanos = whole.cost(&self.costs);

@@ -41,7 +41,7 @@ use admission::TurnedAway;
 use overload::Overload;
 
 use crate::config::Config;
-use crate::control::admission::{Account, Calibration, Limits};
+use crate::control::admission::{Account, Calibration, Kind, Limits};
 use crate::control::events::{EventLog, Happening};
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::news::RecordingNews;
@@ -119,6 +119,14 @@ impl Service {
     pub fn start(config: Config) -> Result<(Service, Arc<RecordingNews>), StartError> {
         let engines = config.engine.threads;
         let calibration = Calibration::obtain(&config.admission, config.opus.complexity);
+        let micros = |kind: Kind| calibration.costs.leg[kind as usize] / 1_000;
+        tracing::info!(
+            source = calibration.source,
+            pcmu_us = micros(Kind::Pcmu),
+            opus_us = micros(Kind::OpusAt48),
+            socket_us = calibration.costs.socket / 1_000,
+            "what a leg costs in each tick is known"
+        );
         let limits = Limits {
             engines,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
