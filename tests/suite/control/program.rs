@@ -399,6 +399,7 @@ fn sighup_reads_the_keys_again_and_keeps_the_old_ones_when_they_are_wrong() {
     std::fs::remove_dir_all(dir).unwrap();
 }
 
+/// Fault row S3.
 #[test]
 fn without_file_descriptors_a_leg_is_refused_and_those_that_are_go_on() {
     let process = Process::start_with(Some(44), &[], &["engine.legs=16", "rtp.port_rest_s=1"]);

@@ -128,6 +128,19 @@ fn what_legs_are_measured_to_cost_is_what_counts_where_it_is_more() {
 }
 
 #[test]
+fn load_that_no_leg_can_be_blamed_for_leaves_less_for_legs_until_it_is_over() {
+    let mut flooded = account(2, 2);
+    flooded.enter(&room("a"), (0, 0), &call(0), leg(Kind::Pcmu), None);
+    (0..60).for_each(|_| flooded.measured(0, 0.6));
+    assert!((flooded.used(0).used - 58.5).abs() < 0.1, "{:?}", flooded.used(0));
+    // Of the 70 %, 12 are left for legs of half a percent each, and rooms go elsewhere.
+    assert_eq!(fill(&mut flooded, "a", (0, 0), 1), (23, Full::Engine));
+    assert_eq!(flooded.place(leg(Kind::Pcmu), None, |_| true), Ok((1, 0)));
+    (0..60).for_each(|_| flooded.measured(0, 0.01));
+    assert_eq!(flooded.fits(&room("a"), (0, 0), leg(Kind::Pcmu), None), Ok(()));
+}
+
+#[test]
 fn a_leg_on_its_way_counts_once_within_an_engine_and_twice_between_two() {
     let mut two = account(2, 2);
     let (a, b, c) = (room("a"), room("b"), room("c"));
