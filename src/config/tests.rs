@@ -66,7 +66,7 @@ fn an_unknown_key_names_itself_and_its_neighbours() {
         refusal(&["rtp.prots=1"]),
         "rtp.prots is not a configuration key; rtp has rtp.advertise, rtp.bind, rtp.dscp, rtp.end_on_media_timeout, rtp.media_timeout_s, rtp.port_rest_s, rtp.ports."
     );
-    assert!(refusal(&["x=1"]).contains("the sections are auth, drain"));
+    assert!(refusal(&["x=1"]).contains("the sections are admission, auth, drain"));
     let environment = [("MIXMINUS_RTP__NO".to_owned(), "1".to_owned())];
     assert!(Config::load(None, environment, &[]).is_err());
     let elsewhere = [("MIXMINUS_PORT".to_owned(), "tcp://10.0.0.1:80".to_owned())];

@@ -69,6 +69,7 @@ fn no_key_and_no_secret_is_in_the_log_at_any_level() {
         "engine.threads=1",
         "engine.legs=16",
         "engine.rooms=16",
+        "admission.calibrate=assumed",
         "recording.dir=recordings",
         "log.level=trace",
         "s3.allow_http=true",
