@@ -41,6 +41,8 @@ pub struct Config {
 pub struct Http {
     pub listen: SocketAddr,
     pub connections: usize,
+    /// From one address.
+    pub connections_per_address: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -109,6 +111,8 @@ pub struct Drain {
 pub struct Log {
     pub level: tracing::Level,
     pub json: bool,
+    /// Lines a second of each place that logs; zero: no bound.
+    pub per_s: u32,
 }
 
 /// One sentence: which key, which value, what is allowed.
@@ -185,6 +189,7 @@ impl Config {
             http: Http {
                 listen: s.socket_address("http.listen")?,
                 connections: s.number("http.connections", 1..=100_000)? as usize,
+                connections_per_address: s.number("http.connections_per_address", 1..=100_000)? as usize,
             },
             grpc: Grpc {
                 listen: s.socket_address("grpc.listen")?,
@@ -231,6 +236,7 @@ impl Config {
             log: Log {
                 level: log_level.parse().expect("the allowed levels are tracing's"),
                 json: log_format == "json",
+                per_s: s.number("log.per_s", 0..=1_000_000)? as u32,
             },
             settings,
         })

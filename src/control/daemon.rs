@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -13,10 +14,15 @@ use tokio::task::JoinHandle;
 
 use crate::config::{Auth, Config, ConfigError};
 use crate::control::auth::{Keys, KeysError};
-use crate::control::http::{self, App, connections};
+use crate::control::grpc;
+use crate::control::http::connections::{self, Connections};
+use crate::control::http::{self, App};
+use crate::control::log;
 use crate::control::process;
 use crate::control::service::{Service, StartError, pump};
 use crate::control::store::{self, StoreError};
+use crate::control::systemd;
+use crate::control::tally::Face;
 
 /// The target of the line that says where the daemon is reached, which is logged at every level.
 pub const READY: &str = "mixminus::ready";
@@ -32,8 +38,8 @@ pub enum ServeError {
     /// What was configured cannot be meant; nothing was bound.
     #[error("{0}")]
     Configuration(String),
-    #[error("http.listen {0} cannot be bound: {1}.")]
-    Listen(SocketAddr, io::Error),
+    #[error("{0} {1} cannot be bound: {2}.")]
+    Listen(&'static str, SocketAddr, io::Error),
     #[error("{0}.")]
     Start(#[from] StartError),
     #[error("The ready file cannot be written: {0}.")]
@@ -58,9 +64,10 @@ impl From<KeysError> for ServeError {
 pub struct Daemon {
     config: Config,
     http: SocketAddr,
+    grpc: SocketAddr,
     app: App,
     stopping: watch::Sender<bool>,
-    server: JoinHandle<()>,
+    servers: [JoinHandle<()>; 2],
     pump: JoinHandle<()>,
 }
 
@@ -68,29 +75,36 @@ impl Daemon {
     pub async fn start(config: Config) -> Result<Daemon, ServeError> {
         let keys = keys(&config, &config.auth)?;
         store::check(&config)?;
-        let listener = TcpListener::bind(config.http.listen)
-            .await
-            .map_err(|error| ServeError::Listen(config.http.listen, error))?;
-        let http = listener
-            .local_addr()
-            .map_err(|error| ServeError::Listen(config.http.listen, error))?;
+        let (http_listener, http) = listen("http.listen", config.http.listen).await?;
+        let (grpc_listener, grpc) = listen("grpc.listen", config.grpc.listen).await?;
         let (service, recording_news) = Service::start(config.clone())?;
         let pump = tokio::spawn(pump(service.clone(), recording_news));
         let (stopping, is_stopping) = watch::channel(false);
+        let connections = Arc::new(Connections::new(&config.http, Arc::clone(service.tally())));
         let app = App::new(service, keys, is_stopping.clone());
-        let router = http::router(app.clone());
-        let server = tokio::spawn(connections::serve(
-            listener,
-            router,
-            config.http.connections,
+        let http_server = tokio::spawn(connections::serve(
+            http_listener,
+            http::router(app.clone()),
+            Face::Http,
+            Arc::clone(&connections),
+            None,
+            is_stopping.clone(),
+        ));
+        let grpc_server = tokio::spawn(connections::serve(
+            grpc_listener,
+            grpc::router(app.clone()),
+            Face::Grpc,
+            connections,
+            None,
             is_stopping,
         ));
         Ok(Daemon {
             config,
             http,
+            grpc,
             app,
             stopping,
-            server,
+            servers: [http_server, grpc_server],
             pump,
         })
     }
@@ -98,6 +112,11 @@ impl Daemon {
     /// Where HTTP is served.
     pub fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where gRPC is served.
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc
     }
 
     /// Not ready from now on: no room is made, those that are go on.
@@ -139,22 +158,39 @@ impl Daemon {
         // What the recorder said last reaches those who listen.
         tokio::time::sleep(Duration::from_millis(20)).await;
         self.stopping.send_replace(true);
-        if self.server.await.is_err() {
-            tracing::error!("the HTTP server has failed");
+        for server in self.servers {
+            if server.await.is_err() {
+                tracing::error!("a server has failed");
+            }
         }
         self.pump.abort();
     }
+}
+
+/// A bound port, and where it really is.
+async fn listen(key: &'static str, at: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let refused = |error| ServeError::Listen(key, at, error);
+    let listener = TcpListener::bind(at).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
 }
 
 /// The keys in force. Without any, only this machine may ask.
 fn keys(config: &Config, auth: &Auth) -> Result<Keys, ServeError> {
     match &auth.keys_file {
         Some(path) => Ok(Keys::read(path, auth.requests_per_s)?),
-        None if config.http.listen.ip().is_loopback() => Ok(Keys::default()),
-        None => Err(ServeError::Configuration(format!(
-            "http.listen is {}, which others can reach: set auth.keys_file, or listen on a loopback address.",
-            config.http.listen
-        ))),
+        None => {
+            let ports = [
+                ("http.listen", config.http.listen),
+                ("grpc.listen", config.grpc.listen),
+            ];
+            match ports.iter().find(|(_, at)| !at.ip().is_loopback()) {
+                None => Ok(Keys::default()),
+                Some((key, at)) => Err(ServeError::Configuration(format!(
+                    "{key} is {at}, which others can reach: set auth.keys_file, or listen on a loopback address."
+                ))),
+            }
+        }
     }
 }
 
@@ -165,6 +201,7 @@ pub async fn serve(
     reload: impl Fn() -> Result<Config, ConfigError>,
     ready_file: Option<PathBuf>,
 ) -> Result<(), ServeError> {
+    process::forbid_core_dumps();
     process::raise_fd_limit();
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
@@ -183,6 +220,7 @@ pub async fn serve(
     tracing::info!(
         target: READY,
         http = %daemon.http,
+        grpc = %daemon.grpc,
         rtp = ?rtp.bind,
         ports = ?rtp.ports,
         advertise = ?rtp.advertise,
@@ -191,13 +229,20 @@ pub async fn serve(
         "ready"
     );
     if let Some(path) = &ready_file {
-        write_ready_file(path, daemon.http).map_err(ServeError::ReadyFile)?;
+        write_ready_file(path, daemon.http, daemon.grpc).map_err(ServeError::ReadyFile)?;
     }
+    let serving = format!("Serving on http {}.", daemon.http);
+    systemd::ready(&serving);
+    let helpers = [
+        tokio::spawn(systemd::feed_watchdog(daemon.app.service.clone())),
+        tokio::spawn(log::tell_of_held_back()),
+    ];
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => {
+                systemd::reloading();
                 let reloaded = reload()
                     .map_err(|error| ServeError::Configuration(error.to_string()))
                     .and_then(|config| daemon.reload(&config));
@@ -205,15 +250,17 @@ pub async fn serve(
                     Ok(()) => tracing::info!("keys, limits and credentials read again"),
                     Err(error) => tracing::error!(%error, "keys, limits and credentials stay as they were"),
                 }
+                systemd::ready(&serving);
             }
         }
     }
     daemon.drain();
     let deadline = daemon.config.drain.deadline;
-    tracing::info!(
-        rooms = daemon.app.service.rooms(),
-        deadline_s = deadline.as_secs(),
-        "draining"
+    let rooms = daemon.app.service.rooms();
+    tracing::info!(rooms, deadline_s = deadline.as_secs(), "draining");
+    systemd::stopping(
+        &format!("Draining: {rooms} rooms may go on for {} s.", deadline.as_secs()),
+        deadline + PATIENCE,
     );
     let told_again = || {
         tracing::warn!("told again: stopping at once");
@@ -228,6 +275,7 @@ pub async fn serve(
         _ = terminate.recv() => told_again(),
         _ = interrupt.recv() => told_again(),
     };
+    systemd::status("Ending what is left and closing recordings.");
     tokio::select! {
         () = daemon.stop_within(patience) => {}
         _ = terminate.recv() => tracing::warn!("told again: not waiting for what is still to be closed"),
@@ -237,18 +285,19 @@ pub async fn serve(
         // Whoever looks for it should not find a daemon that is gone.
         let _ = std::fs::remove_file(path);
     }
+    helpers.iter().for_each(JoinHandle::abort);
+    log::say_held_back();
     tracing::info!("stopped");
     Ok(())
 }
 
 /// Complete from the moment it is there.
-fn write_ready_file(path: &std::path::Path, http: SocketAddr) -> io::Result<()> {
+fn write_ready_file(path: &std::path::Path, http: SocketAddr, grpc: SocketAddr) -> io::Result<()> {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".tmp");
-    // gRPC is not served yet.
     std::fs::write(
         &unfinished,
-        json!({ "http": http.to_string(), "grpc": null }).to_string(),
+        json!({ "http": http.to_string(), "grpc": grpc.to_string() }).to_string(),
     )?;
     std::fs::rename(&unfinished, path)
 }

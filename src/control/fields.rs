@@ -26,20 +26,21 @@ impl fmt::Debug for Fields {
 }
 
 impl Fields {
+    pub fn new(map: Map<String, Value>) -> Fields {
+        Fields {
+            prefix: String::new(),
+            map,
+        }
+    }
+
     /// An empty body is an object without fields.
     pub fn parse(body: &[u8]) -> Result<Fields, Refusal> {
         if body.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Fields {
-                prefix: String::new(),
-                map: Map::new(),
-            });
+            return Ok(Fields::default());
         }
         let invalid = |message: &str| Refusal::new(INVALID_REQUEST, message);
         match serde_json::from_slice::<Unambiguous>(body) {
-            Ok(Unambiguous(Value::Object(map))) => Ok(Fields {
-                prefix: String::new(),
-                map,
-            }),
+            Ok(Unambiguous(Value::Object(map))) => Ok(Fields::new(map)),
             Ok(_) => Err(invalid("The body must be a JSON object.")),
             Err(error) if error.is_data() => {
                 Err(invalid("The body has a JSON object with the same field twice."))
@@ -50,6 +51,11 @@ impl Fields {
                 error.column()
             ))),
         }
+    }
+
+    /// All of them as one text, which is the same for the same fields in another order.
+    pub fn as_json(&self) -> String {
+        serde_json::to_string(&self.map).unwrap_or_default()
     }
 
     /// The name of a field with that of the object it stands in.

@@ -1,5 +1,7 @@
 //! Figures in Prometheus' text form (version 0.0.4). Every series is there from the start, at zero.
 
+mod door;
+mod log;
 mod recordings;
 
 use std::fmt::{Display, Write};
@@ -276,6 +278,8 @@ pub fn render(figures: &Figures) -> String {
         u8::from(figures.memory_locked),
     );
     recordings::render(&mut page, &figures.recordings);
+    door::render(&mut page, &figures.tally);
+    log::render(&mut page);
     page.one(
         "mixminus_ports_free",
         "gauge",
@@ -432,6 +436,7 @@ mod tests {
                 strays: 0,
             },
             is_draining: false,
+            tally: std::sync::Arc::default(),
         };
         let page = render(&figures);
         for line in [
@@ -457,6 +462,9 @@ mod tests {
             "mixminus_recordings{state=\"uploading\"} 0",
             "mixminus_recording_sync_failures_total 0",
             "mixminus_store_failures_total{reason=\"denied\"} 0",
+            "mixminus_connections{face=\"grpc\"} 0",
+            "mixminus_refused_connections_total{reason=\"per_address\"} 0",
+            "mixminus_refused_total{reason=\"signature\"} 0",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");
         }

@@ -24,6 +24,7 @@ pub const METHOD_NOT_ALLOWED: u32 = 40500;
 pub const REQUEST_TIMEOUT: u32 = 40800;
 pub const CONFLICT: u32 = 40900;
 pub const TOO_LARGE: u32 = 41300;
+pub const UNSUPPORTED: u32 = 41500;
 pub const RANGE_NOT_SATISFIABLE: u32 = 41600;
 pub const TOO_MANY_REQUESTS: u32 = 42900;
 pub const INTERNAL: u32 = 50000;

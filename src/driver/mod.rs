@@ -14,7 +14,7 @@ pub(crate) mod stepped;
 mod worker;
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
@@ -97,6 +97,7 @@ struct EngineHandle {
     /// Until somebody takes it.
     tap: Mutex<Option<TapReceiver>>,
     realtime: Arc<AtomicBool>,
+    rounds: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -147,6 +148,7 @@ impl Driver {
         let events = Arc::new(ArrayQueue::new(EVENTS_MIN + reserved));
         let (tapped, tap) = tap_ring(TAP_RING_BYTES);
         let realtime = Arc::new(AtomicBool::new(false));
+        let rounds = Arc::new(AtomicU64::new(0));
         let mut engine = Engine::new(limits);
         engine.set_wall_clock(self.clock.ntp());
         let worker = Worker {
@@ -160,6 +162,7 @@ impl Driver {
             reserved,
             tap: tapped,
             stopping: Arc::clone(&self.stopping),
+            rounds: Arc::clone(&rounds),
             buffer: Box::new([0; socket::DATAGRAM_BYTES_MAX]),
         };
         let handle = EngineHandle {
@@ -167,6 +170,7 @@ impl Driver {
             events,
             tap: Mutex::new(Some(tap)),
             realtime,
+            rounds,
             thread: None,
         };
         Ok((worker, handle))
@@ -205,6 +209,12 @@ impl Driver {
     /// Whether the engine's thread runs under SCHED_FIFO.
     pub fn realtime(&self, engine: usize) -> bool {
         self.handles[engine].realtime.load(Ordering::Relaxed)
+    }
+
+    /// How many phases each engine has run to their end: who looks twice sees whether it still ticks.
+    pub fn rounds(&self) -> Vec<u64> {
+        let rounds = self.handles.iter().map(|handle| &handle.rounds);
+        rounds.map(|rounds| rounds.load(Ordering::Relaxed)).collect()
     }
 
     /// Whether pages, once touched, stay in memory.

@@ -6,7 +6,7 @@
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
@@ -56,6 +56,8 @@ pub(super) struct Worker {
     pub reserved: usize,
     pub tap: TapSender,
     pub stopping: Arc<AtomicBool>,
+    /// Phases run to their end: who watches sees that it lives.
+    pub rounds: Arc<AtomicU64>,
     pub buffer: Box<[u8; DATAGRAM_BYTES_MAX]>,
 }
 
@@ -85,6 +87,7 @@ impl Worker {
                 continue;
             }
             self.run_phase(tick, phase);
+            self.rounds.fetch_add(1, Ordering::Relaxed);
             let took = self.clock.now().since(begun);
             self.engine
                 .stats_mut()
@@ -288,6 +291,7 @@ mod tests {
             reserved: 4,
             tap,
             stopping: Arc::default(),
+            rounds: Arc::default(),
             buffer: Box::new([0; DATAGRAM_BYTES_MAX]),
         };
         let room = RoomId(0);

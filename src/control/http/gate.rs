@@ -1,25 +1,23 @@
-//! Lets in whoever shows a key with the role that the method takes.
+//! Lets in whoever shows a key with the role that the operation takes.
 
-use axum::extract::{Request, State};
-use axum::http::{Method, header};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::App;
 use super::errors::Failure;
-use crate::control::auth::Role;
+use crate::control::operation::role_at;
 
 pub async fn let_in(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let role = match *request.method() {
-        Method::GET | Method::HEAD => Role::Read,
-        _ => Role::Control,
-    };
+    let path = request.extensions().get::<MatchedPath>();
+    let role = role_at(request.method().as_str(), path.map(MatchedPath::as_str));
     let authorization = request
         .headers()
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
     let identity = app.keys().identify(authorization).and_then(|identity| {
-        identity.require(role)?;
+        role.map_or(Ok(()), |role| identity.require(role))?;
         Ok(identity)
     });
     match identity {

@@ -1,11 +1,13 @@
 //! Figures of the whole daemon, for metrics.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::{Service, locked};
+use crate::control::tally::Tally;
 use crate::driver::Command;
 use crate::driver::ports::Unused;
 use crate::engine::{self, EngineStats};
@@ -25,6 +27,7 @@ pub struct Figures {
     pub recordings: RecorderFigures,
     pub ports: Unused,
     pub is_draining: bool,
+    pub tally: Arc<Tally>,
 }
 
 impl Service {
@@ -74,6 +77,7 @@ impl Service {
             recordings,
             ports: inner.ports.unused(),
             is_draining: state.is_draining,
+            tally: Arc::clone(&inner.tally),
         }
     }
 }

@@ -41,6 +41,7 @@ use crate::control::process;
 use crate::control::refusal::Refusal;
 use crate::control::state::State;
 use crate::control::store::{StoreError, object_store, recording_rules};
+use crate::control::tally::Tally;
 use crate::control::turns::{PATIENCE, Turns};
 use crate::driver::ports::Ports;
 use crate::driver::{self, Driver, DriverConfig, DriverError};
@@ -79,6 +80,7 @@ struct Inner {
     fds_for_recordings: u64,
     /// Rung when an answer is awaited, so that the pump looks more often.
     awaited: Notify,
+    tally: Arc<Tally>,
 }
 
 /// Requests to engines that wait for what comes back.
@@ -139,7 +141,7 @@ impl Service {
             ),
             recorder,
             recording_rules: recording_rules(&config),
-            events: EventLog::new(config.events.ring),
+            events: EventLog::in_memory(config.events.ring),
             state: Mutex::new(State::new(engines, config.engine.legs, config.engine.rooms)),
             legs_in_turn: Turns::new(),
             recordings_in_turn: Turns::new(),
@@ -149,6 +151,7 @@ impl Service {
             fds_for_legs,
             fds_for_recordings,
             awaited: Notify::new(),
+            tally: Arc::default(),
             config,
         };
         Ok((
@@ -163,6 +166,11 @@ impl Service {
         &self.inner.events
     }
 
+    /// What the faces have open and have refused.
+    pub fn tally(&self) -> &Arc<Tally> {
+        &self.inner.tally
+    }
+
     pub fn is_draining(&self) -> bool {
         self.inner.state().is_draining
     }
@@ -174,6 +182,11 @@ impl Service {
 
     pub fn rooms(&self) -> usize {
         self.inner.state().rooms.len()
+    }
+
+    /// How far each engine has got: a count that grows as long as it ticks.
+    pub fn rounds(&self) -> Vec<u64> {
+        self.inner.driver.rounds()
     }
 
     /// Other credentials of the configuration for what is still to be sent.

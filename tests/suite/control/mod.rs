@@ -5,6 +5,7 @@ mod digits;
 mod encryption;
 mod events;
 mod explain;
+mod grpc;
 mod interleaving;
 mod keys;
 mod legs;

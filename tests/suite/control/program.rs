@@ -61,17 +61,21 @@ impl Process {
             .current_dir(&dir)
             .env("MIXMINUS_RTP__PORTS", ports)
             .env("MIXMINUS_ENGINE__THREADS", "1");
-        for set in ["http.listen=127.0.0.1:0", "engine.legs=16", "engine.rooms=16"]
-            .iter()
-            .chain(sets)
-        {
+        let all = [
+            "http.listen=127.0.0.1:0",
+            "grpc.listen=127.0.0.1:0",
+            "engine.legs=16",
+            "engine.rooms=16",
+        ];
+        for set in all.iter().chain(sets) {
             command.args(["--set", set]);
         }
         let child = command.spawn().unwrap();
         let written = || -> Option<Value> { serde_json::from_slice(&std::fs::read(&ready).ok()?).ok() };
         eventually("the ready file is there", || written().is_some());
         let written = written().unwrap();
-        assert_eq!(written["grpc"], Value::Null);
+        let grpc: SocketAddr = written["grpc"].as_str().unwrap().parse().unwrap();
+        assert_ne!(grpc.port(), 0);
         let http = written["http"].as_str().unwrap().parse().unwrap();
         Process { child, http, dir }
     }

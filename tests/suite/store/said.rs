@@ -65,6 +65,7 @@ fn no_key_and_no_secret_is_in_the_log_at_any_level() {
     bucket.make_bucket(BUCKET).unwrap();
     let sets = [
         "http.listen=127.0.0.1:0",
+        "grpc.listen=127.0.0.1:0",
         "engine.threads=1",
         "engine.legs=16",
         "engine.rooms=16",

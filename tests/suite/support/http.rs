@@ -14,6 +14,7 @@ static STARTED: AtomicU16 = AtomicU16::new(0);
 
 pub struct Served {
     pub http: SocketAddr,
+    pub grpc: SocketAddr,
     pub dir: PathBuf,
     daemon: Option<Daemon>,
     runtime: tokio::runtime::Runtime,
@@ -40,6 +41,7 @@ impl Served {
         let (ports, dir) = place_of_its_own();
         let mut all = vec![
             "http.listen=127.0.0.1:0".to_owned(),
+            "grpc.listen=127.0.0.1:0".to_owned(),
             format!("rtp.ports={ports}"),
             format!("recording.dir={}", dir.join("recordings").display()),
             "engine.threads=2".to_owned(),
@@ -58,6 +60,7 @@ impl Served {
         let daemon = runtime.block_on(Daemon::start(config)).unwrap();
         Served {
             http: daemon.http(),
+            grpc: daemon.grpc(),
             dir,
             daemon: Some(daemon),
             runtime,

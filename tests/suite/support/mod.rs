@@ -1,4 +1,5 @@
 pub mod fault_proxy;
+pub mod grpc;
 pub mod http;
 pub mod keys;
 pub mod phone;
