@@ -13,9 +13,15 @@ use std::time::Duration;
 
 use toml::Value;
 
+mod admission;
+mod auth;
 mod s3;
+mod webhooks;
 
+pub use admission::{Admission, Calibrate};
+pub use auth::{Auth, Tls};
 pub use s3::{Encryption, Endpoint, S3};
+pub use webhooks::{Urls, Webhooks};
 
 /// Documentation and defaults of every key.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
@@ -26,12 +32,15 @@ pub struct Config {
     pub grpc: Grpc,
     pub rtp: Rtp,
     pub engine: Engine,
+    pub admission: Admission,
     pub opus: Opus,
     pub recording: Recording,
     pub s3: S3,
     pub auth: Auth,
+    pub tls: Tls,
     pub media: Media,
     pub events: Events,
+    pub webhooks: Webhooks,
     pub drain: Drain,
     pub log: Log,
     settings: Settings,
@@ -43,6 +52,8 @@ pub struct Http {
     pub connections: usize,
     /// From one address.
     pub connections_per_address: usize,
+    /// Of events and of recordings, of both faces.
+    pub streams: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -83,13 +94,6 @@ pub struct Recording {
     pub dir: PathBuf,
     /// Of a request that names none.
     pub destination: String,
-}
-
-#[derive(Debug, Clone)]
-pub struct Auth {
-    pub keys_file: Option<PathBuf>,
-    /// Zero: no bound.
-    pub requests_per_s: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -190,6 +194,7 @@ impl Config {
                 listen: s.socket_address("http.listen")?,
                 connections: s.number("http.connections", 1..=100_000)? as usize,
                 connections_per_address: s.number("http.connections_per_address", 1..=100_000)? as usize,
+                streams: s.number("http.streams", 1..=100_000)? as usize,
             },
             grpc: Grpc {
                 listen: s.socket_address("grpc.listen")?,
@@ -208,6 +213,7 @@ impl Config {
                 legs: s.number("engine.legs", 1..=1_000_000)? as usize,
                 rooms: s.number("engine.rooms", 1..=1_000_000)? as usize,
             },
+            admission: Admission::read(s)?,
             opus: Opus {
                 bitrate: opus_bitrate(s)?,
                 complexity: s.number("opus.complexity", 0..=10)? as u8,
@@ -220,16 +226,15 @@ impl Config {
                 destination: s3::destination(s)?,
             },
             s3: S3::read(s)?,
-            auth: Auth {
-                keys_file: s.text("auth.keys_file")?.map(PathBuf::from),
-                requests_per_s: s.number("auth.requests_per_s", 0..=1_000_000)? as u32,
-            },
+            auth: Auth::read(s)?,
+            tls: Tls::read(s)?,
             media: Media {
                 library: s.text("media.library")?.map(PathBuf::from),
             },
             events: Events {
                 ring: s.number("events.ring", 100..=1_000_000)? as usize,
             },
+            webhooks: Webhooks::read(s)?,
             drain: Drain {
                 deadline: Duration::from_secs(s.number("drain.deadline_s", 0..=86_400)? as u64),
             },

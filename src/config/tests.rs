@@ -118,6 +118,16 @@ fn a_bad_value_names_key_value_and_what_is_allowed() {
             "recording.destination=here",
             "file://[folder/] or s3://bucket/[folder/]",
         ),
+        (
+            "webhooks.events_url=https://h/",
+            "webhooks.key is \"\" (from default), but must be the application key that signs",
+        ),
+        (
+            "webhooks.platform_fallback_url=https://h/",
+            "webhooks.platform_fallback_url is set, but webhooks.platform_url is not.",
+        ),
+        ("webhooks.timeout_s=0", "a whole number from 1 to 60"),
+        ("webhooks.types=[1]", "a list of strings"),
         ("engine.legs=\"many\"", "engine.legs is \"many\""),
         ("engine.legs", "must have the form section.key=value"),
     ] {

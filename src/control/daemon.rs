@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -12,8 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::{Auth, Config, ConfigError};
-use crate::control::auth::{Keys, KeysError};
+use crate::config::{Config, ConfigError};
+use crate::control::auth::{Auth, KeysError};
 use crate::control::grpc;
 use crate::control::http::connections::{self, Connections};
 use crate::control::http::{self, App};
@@ -23,12 +23,18 @@ use crate::control::service::{Service, StartError, pump};
 use crate::control::store::{self, StoreError};
 use crate::control::systemd;
 use crate::control::tally::Face;
+use crate::control::tls::{self, Tls, TlsError};
+use crate::control::wall_clock;
+use crate::control::webhooks::{self, WebhookError, Webhooks};
 
 /// The target of the line that says where the daemon is reached, which is logged at every level.
 pub const READY: &str = "mixminus::ready";
 
 /// How long recordings may take to be finished and delivered at a stop; the next start goes on with what is not.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Of it, what is kept for callbacks about the end.
+const PATIENCE_WITH_RECEIVERS: Duration = Duration::from_secs(5);
 
 /// The same where the stop is to be at once: what the engines have said already gets into the journals.
 const NO_PATIENCE: Duration = Duration::from_millis(300);
@@ -42,6 +48,8 @@ pub enum ServeError {
     Listen(&'static str, SocketAddr, io::Error),
     #[error("{0}.")]
     Start(#[from] StartError),
+    #[error("{0}")]
+    Webhooks(WebhookError),
     #[error("The ready file cannot be written: {0}.")]
     ReadyFile(io::Error),
     #[error("Signals cannot be received: {0}.")]
@@ -54,8 +62,20 @@ impl From<StoreError> for ServeError {
     }
 }
 
+impl From<TlsError> for ServeError {
+    fn from(error: TlsError) -> ServeError {
+        ServeError::Configuration(error.to_string())
+    }
+}
+
 impl From<KeysError> for ServeError {
     fn from(error: KeysError) -> ServeError {
+        ServeError::Configuration(error.to_string())
+    }
+}
+
+impl From<WebhookError> for ServeError {
+    fn from(error: WebhookError) -> ServeError {
         ServeError::Configuration(error.to_string())
     }
 }
@@ -66,28 +86,35 @@ pub struct Daemon {
     http: SocketAddr,
     grpc: SocketAddr,
     app: App,
+    tls: Option<Arc<Tls>>,
     stopping: watch::Sender<bool>,
     servers: [JoinHandle<()>; 2],
     pump: JoinHandle<()>,
+    webhooks: Webhooks,
 }
 
 impl Daemon {
     pub async fn start(config: Config) -> Result<Daemon, ServeError> {
-        let keys = keys(&config, &config.auth)?;
+        check_reach(&config, &config)?;
+        let auth = Auth::new(&config.auth, &config.tls)?;
+        let tls = Tls::read(&config.tls)?.map(Arc::new);
         store::check(&config)?;
+        let webhooks = webhooks::Settings::read(&config)?;
         let (http_listener, http) = listen("http.listen", config.http.listen).await?;
         let (grpc_listener, grpc) = listen("grpc.listen", config.grpc.listen).await?;
         let (service, recording_news) = Service::start(config.clone())?;
+        let webhooks =
+            Webhooks::start(webhooks, service.events(), service.webhooks()).map_err(ServeError::Webhooks)?;
         let pump = tokio::spawn(pump(service.clone(), recording_news));
         let (stopping, is_stopping) = watch::channel(false);
         let connections = Arc::new(Connections::new(&config.http, Arc::clone(service.tally())));
-        let app = App::new(service, keys, is_stopping.clone());
+        let app = App::new(service, auth, config.http.streams, is_stopping.clone());
         let http_server = tokio::spawn(connections::serve(
             http_listener,
             http::router(app.clone()),
             Face::Http,
             Arc::clone(&connections),
-            None,
+            tls.clone(),
             is_stopping.clone(),
         ));
         let grpc_server = tokio::spawn(connections::serve(
@@ -95,7 +122,7 @@ impl Daemon {
             grpc::router(app.clone()),
             Face::Grpc,
             connections,
-            None,
+            tls.clone(),
             is_stopping,
         ));
         Ok(Daemon {
@@ -103,9 +130,11 @@ impl Daemon {
             http,
             grpc,
             app,
+            tls,
             stopping,
             servers: [http_server, grpc_server],
             pump,
+            webhooks,
         })
     }
 
@@ -131,12 +160,18 @@ impl Daemon {
         }
     }
 
-    /// Other keys and limits from the next request on, and other credentials from the next call to the object store on.
+    /// Other keys and limits from the next request on, other credentials from the next call to the object store on, and
+    /// another secret from the next callback on.
     pub fn reload(&self, config: &Config) -> Result<(), ServeError> {
-        let keys = keys(&self.config, &config.auth)?;
+        check_reach(&self.config, config)?;
+        let auth = self.app.auth.renew(&config.auth, &config.tls)?;
+        let tls = tls::renew(self.tls.as_deref(), &config.tls)?;
         let credentials = store::credentials(config)?;
-        self.app.replace_keys(keys);
+        let signer = webhooks::signer(config)?;
+        self.app.auth.apply(auth);
+        tls.apply(self.tls.as_deref());
         self.app.service.replace_store_credentials(credentials);
+        self.webhooks.replace_signer(signer);
         Ok(())
     }
 
@@ -146,6 +181,7 @@ impl Daemon {
     }
 
     async fn stop_within(self, patience: Duration) {
+        let deadline = Instant::now() + patience;
         self.drain();
         self.app.service.clear("shutdown").await;
         let service = self.app.service.clone();
@@ -158,10 +194,14 @@ impl Daemon {
         // What the recorder said last reaches those who listen.
         tokio::time::sleep(Duration::from_millis(20)).await;
         self.stopping.send_replace(true);
-        for server in self.servers {
-            if server.await.is_err() {
-                tracing::error!("a server has failed");
-            }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let callbacks = self
+            .webhooks
+            .stop(left.clamp(NO_PATIENCE, PATIENCE_WITH_RECEIVERS));
+        let [http, grpc] = self.servers;
+        let (http, grpc, ()) = tokio::join!(http, grpc, callbacks);
+        if http.is_err() || grpc.is_err() {
+            tracing::error!("a server has failed");
         }
         self.pump.abort();
     }
@@ -175,27 +215,25 @@ async fn listen(key: &'static str, at: SocketAddr) -> Result<(TcpListener, Socke
     Ok((listener, address))
 }
 
-/// The keys in force. Without any, only this machine may ask.
-fn keys(config: &Config, auth: &Auth) -> Result<Keys, ServeError> {
-    match &auth.keys_file {
-        Some(path) => Ok(Keys::read(path, auth.requests_per_s)?),
-        None => {
-            let ports = [
-                ("http.listen", config.http.listen),
-                ("grpc.listen", config.grpc.listen),
-            ];
-            match ports.iter().find(|(_, at)| !at.ip().is_loopback()) {
-                None => Ok(Keys::default()),
-                Some((key, at)) => Err(ServeError::Configuration(format!(
-                    "{key} is {at}, which others can reach: set auth.keys_file, or listen on a loopback address."
-                ))),
-            }
-        }
+/// Where nobody has to say who asks, only this machine may. `bound` says where the faces listen, `config` who may ask.
+fn check_reach(bound: &Config, config: &Config) -> Result<(), ServeError> {
+    if config.auth.keys_file.is_some() || config.tls.client_ca_file.is_some() {
+        return Ok(());
+    }
+    let faces = [
+        ("http.listen", bound.http.listen),
+        ("grpc.listen", bound.grpc.listen),
+    ];
+    match faces.iter().find(|(_, listen)| !listen.ip().is_loopback()) {
+        None => Ok(()),
+        Some((key, listen)) => Err(ServeError::Configuration(format!(
+            "{key} is {listen}, which others can reach: set auth.keys_file or tls.client_ca_file, or listen on a loopback address."
+        ))),
     }
 }
 
 /// Runs the daemon until a signal ends it: SIGTERM (or SIGINT) drains, a second one stops at once (threads may still be
-/// closing recordings then: end the process without waiting for them), SIGHUP takes keys, limits (`auth.*`) and the credentials of the object store from the configuration that `reload` reads then.
+/// closing recordings then: end the process without waiting for them), SIGHUP takes keys and limits (`auth.*`), certificates (`tls.*`) and the credentials of the object store from the configuration that `reload` reads then.
 pub async fn serve(
     config: Config,
     reload: impl Fn() -> Result<Config, ConfigError>,
@@ -236,6 +274,7 @@ pub async fn serve(
     let helpers = [
         tokio::spawn(systemd::feed_watchdog(daemon.app.service.clone())),
         tokio::spawn(log::tell_of_held_back()),
+        tokio::spawn(wall_clock::watch()),
     ];
     loop {
         tokio::select! {

@@ -37,14 +37,19 @@ impl SigningKey {
 
     /// In base64, as it stands behind `application KEY:`.
     pub fn sign(&self, request: &Signable) -> String {
-        STANDARD.encode(hmac::sign(&self.0, request.text().as_bytes()))
+        STANDARD.encode(hmac::sign(&self.0, request.text(&request.md5()).as_bytes()))
     }
 
     /// Whether `signature` is that of the request; what it takes does not tell how much of it is right.
     pub fn verifies(&self, request: &Signable, signature: &str) -> bool {
+        self.verifies_with_digest(request, &request.md5(), signature)
+    }
+
+    /// The same where the signed text has this digest of the body in place of its MD5.
+    pub fn verifies_with_digest(&self, request: &Signable, digest: &str, signature: &str) -> bool {
         // What is not base64 is a signature of no request.
         let shown = STANDARD.decode(signature).unwrap_or_default();
-        hmac::verify(&self.0, request.text().as_bytes(), &shown).is_ok()
+        hmac::verify(&self.0, request.text(digest).as_bytes(), &shown).is_ok()
     }
 }
 
@@ -55,13 +60,17 @@ impl fmt::Debug for SigningKey {
 }
 
 impl Signable<'_> {
-    fn text(&self) -> String {
-        let md5 = match self.body {
+    /// The MD5 of the body in base64; empty without a body.
+    pub fn md5(&self) -> String {
+        match self.body {
             [] => String::new(),
             body => STANDARD.encode(Md5::digest(body)),
-        };
+        }
+    }
+
+    fn text(&self, digest: &str) -> String {
         format!(
-            "{}\n{md5}\n{}\nx-timestamp:{}\n{}",
+            "{}\n{digest}\n{}\nx-timestamp:{}\n{}",
             self.verb, self.content_type, self.timestamp, self.path
         )
     }

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod ports;
+mod pulse;
 pub mod realtime;
 mod resting;
 mod rtcp_poll;
@@ -13,16 +14,19 @@ pub mod socket;
 pub(crate) mod stepped;
 mod worker;
 
+pub use pulse::Beat;
+
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::driver::clock::Clock;
+use crate::driver::clock::{Clock, Stamps};
 use crate::driver::ports::Sockets;
+use crate::driver::pulse::Pulse;
 use crate::driver::rtcp_poll::RtcpPoll;
 use crate::driver::worker::Worker;
 use crate::engine::outbox::Outbox;
@@ -97,7 +101,7 @@ struct EngineHandle {
     /// Until somebody takes it.
     tap: Mutex<Option<TapReceiver>>,
     realtime: Arc<AtomicBool>,
-    rounds: Arc<AtomicU64>,
+    pulse: Arc<Pulse>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -148,7 +152,7 @@ impl Driver {
         let events = Arc::new(ArrayQueue::new(EVENTS_MIN + reserved));
         let (tapped, tap) = tap_ring(TAP_RING_BYTES);
         let realtime = Arc::new(AtomicBool::new(false));
-        let rounds = Arc::new(AtomicU64::new(0));
+        let pulse = Arc::new(Pulse::default());
         let mut engine = Engine::new(limits);
         engine.set_wall_clock(self.clock.ntp());
         let worker = Worker {
@@ -157,12 +161,13 @@ impl Driver {
             rtcp: RtcpPoll::new().map_err(DriverError::Epoll)?,
             outbox: Outbox::new(limits.legs),
             clock: self.clock,
+            stamps: Stamps::default(),
             commands: Arc::clone(&commands),
             events: Arc::clone(&events),
             reserved,
             tap: tapped,
             stopping: Arc::clone(&self.stopping),
-            rounds: Arc::clone(&rounds),
+            pulse: Arc::clone(&pulse),
             buffer: Box::new([0; socket::DATAGRAM_BYTES_MAX]),
         };
         let handle = EngineHandle {
@@ -170,7 +175,7 @@ impl Driver {
             events,
             tap: Mutex::new(Some(tap)),
             realtime,
-            rounds,
+            pulse,
             thread: None,
         };
         Ok((worker, handle))
@@ -206,6 +211,11 @@ impl Driver {
         self.clock
     }
 
+    /// What the engine's thread has used and how it keeps its time.
+    pub fn beat(&self, engine: usize) -> Beat {
+        self.handles[engine].pulse.beat()
+    }
+
     /// Whether the engine's thread runs under SCHED_FIFO.
     pub fn realtime(&self, engine: usize) -> bool {
         self.handles[engine].realtime.load(Ordering::Relaxed)
@@ -213,8 +223,8 @@ impl Driver {
 
     /// How many phases each engine has run to their end: who looks twice sees whether it still ticks.
     pub fn rounds(&self) -> Vec<u64> {
-        let rounds = self.handles.iter().map(|handle| &handle.rounds);
-        rounds.map(|rounds| rounds.load(Ordering::Relaxed)).collect()
+        let handles = self.handles.iter();
+        handles.map(|handle| handle.pulse.beat().phases).collect()
     }
 
     /// Whether pages, once touched, stay in memory.

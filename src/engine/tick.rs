@@ -451,6 +451,21 @@ mod tests {
         );
     }
 
+    /// Fault row S7.
+    #[test]
+    fn a_panic_over_a_packet_of_one_leg_is_counted_and_the_leg_goes_on() {
+        let mut engine = Engine::new(EngineLimits { legs: 4, rooms: 1 });
+        let mut out = Outbox::new(4);
+        let (room, state) = (RoomId(0), Room::new(RoomSettings::default()));
+        engine.apply(Command::Open { room, state }, &mut out);
+        seat(&mut engine, 0, 0, &mut out);
+        engine.take_in(LegId(0), false, |_| panic!("a defect that a packet has met"));
+        assert_eq!(engine.stats().panics, 1);
+        engine.tick_room(room, Tick(1), Time::from_millis(20), &mut out);
+        assert_eq!((engine.stats().panics, engine.seats(room)), (1, 1));
+    }
+
+    /// Fault row S7.
     #[test]
     fn a_panic_in_one_rooms_tick_ends_that_room_and_no_other() {
         let mut engine = Engine::new(EngineLimits { legs: 4, rooms: 2 });

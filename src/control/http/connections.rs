@@ -31,10 +31,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
+use super::held::Held;
 use crate::control::tally::{ConnectionRefusal, Face};
-use crate::control::tls::Tls;
-use activity::{Activity, Answering, Metered};
-pub use places::Connections;
+use crate::control::tls::{Tls, names_of_client};
+use activity::{Activity, Metered};
+pub use places::{Connections, network_of};
 
 /// A header must be complete this long after the connection was made or last used, a TLS handshake after it was made.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(5);
@@ -55,7 +56,8 @@ const RESETS_WAITING_MAX: usize = 20;
 const RESETS_FOR_ERRORS_MAX: usize = 64;
 /// One body of the size that is allowed fits.
 const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 1 << 20;
+/// What a connection can make this side keep.
+const CONNECTION_WINDOW: u32 = 256 * 1024;
 const FRAME_BYTES_MAX: u32 = 16 * 1024;
 const SEND_BUFFER_MAX: usize = 256 * 1024;
 const PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -77,6 +79,8 @@ const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 pub struct Peer {
     pub address: IpAddr,
     pub is_encrypted: bool,
+    /// The names of the certificate that it has shown, where one is asked for.
+    pub certificate: Option<Arc<[String]>>,
 }
 
 /// Serves one face until `stopping`, then lets what is under way end, for a bounded time.
@@ -148,9 +152,10 @@ impl Server {
         let _ = stream.set_nodelay(true);
         let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNTAKEN_MAX));
         let mut stopping = self.stopping.clone();
-        let peer = Peer {
+        let mut peer = Peer {
             address: from.ip().to_canonical(),
             is_encrypted: tls.is_some(),
+            certificate: None,
         };
         let Some(tls) = tls else {
             let version = tokio::select! {
@@ -172,7 +177,9 @@ impl Server {
         let Ok(Ok(stream)) = handshake else {
             return self.refuse(ConnectionRefusal::Handshake);
         };
-        let version = match stream.get_ref().1.alpn_protocol() {
+        let session = stream.get_ref().1;
+        peer.certificate = names_of_client(session);
+        let version = match session.alpn_protocol() {
             Some(b"h2") => Version::Http2,
             _ => Version::Http1,
         };
@@ -196,7 +203,7 @@ impl Server {
             async move {
                 let response: Response<Body> = answer.await?;
                 running.answered();
-                Ok::<_, Infallible>(response.map(|body| Answering::new(body, running)))
+                Ok::<_, Infallible>(response.map(|body| Held::new(body, running)))
             }
         });
         match version {

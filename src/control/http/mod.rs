@@ -12,10 +12,11 @@ pub mod connections;
 mod errors;
 mod events;
 mod gate;
+mod held;
 mod paths;
 mod recordings;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -23,9 +24,9 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, any, on};
 use axum::{Router, http::header};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-use crate::control::auth::{Identity, Keys};
+use crate::control::auth::{Auth, Identity};
 use crate::control::fields::Fields;
 use crate::control::metrics;
 use crate::control::operation::{
@@ -39,30 +40,23 @@ pub use gate::let_in;
 #[derive(Clone)]
 pub struct App {
     pub service: Service,
-    keys: Arc<RwLock<Arc<Keys>>>,
+    pub auth: Arc<Auth>,
+    /// Places for answers that go on.
+    streams: Arc<Semaphore>,
     pub answered: Arc<Answered>,
     /// True once streams of events have to end.
     pub stopping: watch::Receiver<bool>,
 }
 
 impl App {
-    pub fn new(service: Service, keys: Keys, stopping: watch::Receiver<bool>) -> App {
-        let keys = Arc::new(RwLock::new(Arc::new(keys)));
+    pub fn new(service: Service, auth: Auth, streams: usize, stopping: watch::Receiver<bool>) -> App {
         App {
             service,
-            keys,
+            auth: Arc::new(auth),
+            streams: Arc::new(Semaphore::new(streams)),
             answered: Arc::new(Answered::new()),
             stopping,
         }
-    }
-
-    pub fn keys(&self) -> Arc<Keys> {
-        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Other keys from the next request on.
-    pub fn replace_keys(&self, keys: Keys) {
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 }
 
@@ -152,12 +146,12 @@ async fn translate(app: App, described: &'static Described, request: Request) ->
 
 fn written(answer: Answer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    let typed = |kind: &'static str| [(header::CONTENT_TYPE, kind)];
     let mut response = match answer.body {
         Body::Empty => status.into_response(),
-        Body::Json(text) => (status, [(header::CONTENT_TYPE, "application/json")], text).into_response(),
-        Body::Metrics(text) => {
-            (status, [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
-        }
+        Body::Json(text) => (status, typed("application/json"), text).into_response(),
+        Body::OpenApi(text) => (status, typed("application/json"), text).into_response(),
+        Body::Metrics(text) => (status, typed(metrics::CONTENT_TYPE), text).into_response(),
     };
     if answer.is_replayed {
         response

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Map;
 
 use super::legs::{change, millis};
+use super::overload::LOOKED_AT_EVERY;
 use super::recordings::{record_leg, recording_fields, subject};
 use super::{Inner, Service, locked};
 use crate::control::ids::{CallId, ConferenceId};
@@ -40,6 +41,7 @@ type Returned = Vec<Box<dyn Any + Send>>;
 pub async fn pump(service: Service, recording_news: Arc<RecordingNews>) {
     let inner = &service.inner;
     let mut awaited_until = Instant::now();
+    let mut looked_at = Instant::now();
     loop {
         let interval = if Instant::now() < awaited_until {
             INTERVAL_AWAITED
@@ -54,12 +56,16 @@ pub async fn pump(service: Service, recording_news: Arc<RecordingNews>) {
         for engine in 0..inner.driver.engines() {
             while inner.listen(engine) == BATCH {}
         }
+        if looked_at.elapsed() >= LOOKED_AT_EVERY {
+            inner.look_at_load(looked_at.elapsed());
+            looked_at = Instant::now();
+        }
     }
 }
 
 impl Inner {
     /// Gives an engine what waits for it and takes what it has to say; gives how many events those were.
-    fn listen(&self, engine: usize) -> usize {
+    pub(super) fn listen(&self, engine: usize) -> usize {
         let events: Vec<Event> = std::iter::from_fn(|| self.driver.poll(engine))
             .take(BATCH)
             .collect();
@@ -186,8 +192,7 @@ impl Inner {
         };
         if let Some(leg) = state.legs.get_mut(&call) {
             leg.is_contributing = on;
-            let fields = Map::from_iter([("on".to_owned(), on.into())]);
-            self.tell_once_joined(state, &call, "leg.talking", fields);
+            self.tell_of_talking(state, &call);
         }
     }
 
@@ -318,6 +323,7 @@ impl Inner {
         leg.was_held = leg.is_on_hold();
         leg.has_joined = false;
         leg.is_contributing = false;
+        leg.is_told_contributing = false;
         let max_delay = leg
             .request
             .max_delay

@@ -1,6 +1,7 @@
 //! Decisions that meet each other halfway: nothing is heard of the engines until a test lets it be.
 
 mod histories;
+mod overload;
 mod recordings;
 
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::control::deeds::Actor;
 use crate::control::fields::Fields;
 use crate::control::requests::{ChangeConference, ChangeLeg, CreateLeg};
 use crate::control::views::Page;
-use crate::driver::Event;
+use crate::driver::{Command, Event};
 use crate::dtmf::{Digit, Digits};
 use crate::engine;
 use crate::leg::DEFAULT_MAX_DELAY;
@@ -45,6 +46,7 @@ impl Unheard {
             "engine.threads=2".to_owned(),
             "engine.legs=8".to_owned(),
             "engine.rooms=8".to_owned(),
+            "admission.calibrate=assumed".to_owned(),
             format!("recording.dir={}", dir.0.display()),
         ];
         let config = Config::load(None, [], &sets).unwrap();
@@ -333,4 +335,37 @@ async fn a_moving_leg_that_lost_its_streams_has_failed_and_leaves_no_room_behind
     }
     let _dir = unheard.pumped();
     assert_eq!(moving.await.unwrap().unwrap_err().code, 40400);
+}
+
+/// Fault row S7.
+#[tokio::test]
+async fn a_room_that_its_engine_gave_up_ends_with_all_its_legs_told_to_have_failed() {
+    let unheard = Unheard::start("given-up");
+    for (conference, call) in [("broken", "a"), ("broken", "b"), ("whole", "c")] {
+        unheard.leg(conference, call).await.unwrap();
+    }
+    let service = unheard.service.clone();
+    // An engine lets legs go that nobody asked it to: as where a panic ended their room.
+    {
+        let state = service.inner.state();
+        for call in ["a", "b"] {
+            let place = &state.legs[&CallId::parse(call).unwrap()].place;
+            let (leg, for_good) = (place.slot, true);
+            let command = Command::Engine(engine::Command::Leave { leg, for_good });
+            assert!(service.inner.driver.send(place.engine, command).is_ok());
+        }
+    }
+    let mut events = service.events().reader(Some(room("broken")), Some(0));
+    let _dir = unheard.pumped();
+    let (mut failed, mut ended) = (0, false);
+    while !ended {
+        let messages = tokio::time::timeout(Duration::from_secs(5), events.next());
+        for message in messages.await.unwrap() {
+            let has_failed = message.json.contains("\"reason\":\"failed\"");
+            failed += usize::from(message.kind == "leg.left" && has_failed);
+            ended |= message.kind == "room.ended";
+        }
+    }
+    assert_eq!((failed, service.rooms()), (2, 1));
+    assert_eq!(service.conference(&room("whole")).unwrap().participants.len(), 1);
 }

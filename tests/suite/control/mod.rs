@@ -1,7 +1,10 @@
 //! What a switch may rely on over HTTP: every route, every refusal, and that nothing half-made stays behind.
 
+mod admission;
 mod asking;
+mod contract;
 mod digits;
+mod drain;
 mod encryption;
 mod events;
 mod explain;
@@ -9,7 +12,10 @@ mod grpc;
 mod interleaving;
 mod keys;
 mod legs;
-mod program;
+pub(crate) mod program;
 mod recordings;
 mod rooms;
+mod service_manager;
+mod soak;
+mod standstill;
 mod waiting;

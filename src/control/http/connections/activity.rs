@@ -8,8 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, Bytes};
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
@@ -127,41 +125,6 @@ impl Drop for Running {
         if !self.is_answered && !self.activity.resets.take(RESETS_PER_S, now) {
             self.activity.notice(ConnectionRefusal::Resets);
         }
-    }
-}
-
-/// The body of an answer; its request runs until it ends.
-pub struct Answering {
-    body: Body,
-    _running: Running,
-}
-
-impl Answering {
-    pub fn new(body: Body, running: Running) -> Answering {
-        Answering {
-            body,
-            _running: running,
-        }
-    }
-}
-
-impl HttpBody for Answering {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use super::super::{Config, RecordingNews, Scratch, Service};
 use super::requests::{Reply, Request};
 use super::search::Answered;
+use crate::control::admission::Calibration;
 use crate::control::service::driver_config;
 use crate::driver::Driver;
 use crate::driver::stepped::Stepped;
@@ -85,7 +86,7 @@ impl House {
         let (driver, engines) = Driver::stepped(&driver_config(&config), size.commands).unwrap();
         let (service, news) = {
             let _inside = runtime.enter();
-            Service::with(config, driver).unwrap()
+            Service::with(config, Calibration::assumed(), driver).unwrap()
         };
         House {
             ports: service.inner.ports.unused().free,
