@@ -13,11 +13,15 @@ use std::time::Duration;
 
 use toml::Value;
 
+mod admission;
 mod auth;
 mod s3;
+mod webhooks;
 
+pub use admission::{Admission, Calibrate};
 pub use auth::{Auth, Tls};
 pub use s3::{Encryption, Endpoint, S3};
+pub use webhooks::{Urls, Webhooks};
 
 /// Documentation and defaults of every key.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
@@ -28,6 +32,7 @@ pub struct Config {
     pub grpc: Grpc,
     pub rtp: Rtp,
     pub engine: Engine,
+    pub admission: Admission,
     pub opus: Opus,
     pub recording: Recording,
     pub s3: S3,
@@ -35,6 +40,7 @@ pub struct Config {
     pub tls: Tls,
     pub media: Media,
     pub events: Events,
+    pub webhooks: Webhooks,
     pub drain: Drain,
     pub log: Log,
     settings: Settings,
@@ -207,6 +213,7 @@ impl Config {
                 legs: s.number("engine.legs", 1..=1_000_000)? as usize,
                 rooms: s.number("engine.rooms", 1..=1_000_000)? as usize,
             },
+            admission: Admission::read(s)?,
             opus: Opus {
                 bitrate: opus_bitrate(s)?,
                 complexity: s.number("opus.complexity", 0..=10)? as u8,
@@ -227,6 +234,7 @@ impl Config {
             events: Events {
                 ring: s.number("events.ring", 100..=1_000_000)? as usize,
             },
+            webhooks: Webhooks::read(s)?,
             drain: Drain {
                 deadline: Duration::from_secs(s.number("drain.deadline_s", 0..=86_400)? as u64),
             },

@@ -134,6 +134,16 @@ fn a_bad_value_names_key_value_and_what_is_allowed() {
             "tls.client_roles=[\"a.example=read\", \"A.example=admin\"]",
             "each DNS name or URI once",
         ),
+        (
+            "webhooks.events_url=https://h/",
+            "webhooks.key is \"\" (from default), but must be the application key that signs",
+        ),
+        (
+            "webhooks.platform_fallback_url=https://h/",
+            "webhooks.platform_fallback_url is set, but webhooks.platform_url is not.",
+        ),
+        ("webhooks.timeout_s=0", "a whole number from 1 to 60"),
+        ("webhooks.types=[1]", "a list of strings"),
         ("engine.legs=\"many\"", "engine.legs is \"many\""),
         ("engine.legs", "must have the form section.key=value"),
     ] {

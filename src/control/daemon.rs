@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -24,12 +24,17 @@ use crate::control::store::{self, StoreError};
 use crate::control::systemd;
 use crate::control::tally::Face;
 use crate::control::tls::{self, Tls, TlsError};
+use crate::control::wall_clock;
+use crate::control::webhooks::{self, WebhookError, Webhooks};
 
 /// The target of the line that says where the daemon is reached, which is logged at every level.
 pub const READY: &str = "mixminus::ready";
 
 /// How long recordings may take to be finished and delivered at a stop; the next start goes on with what is not.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Of it, what is kept for callbacks about the end.
+const PATIENCE_WITH_RECEIVERS: Duration = Duration::from_secs(5);
 
 /// The same where the stop is to be at once: what the engines have said already gets into the journals.
 const NO_PATIENCE: Duration = Duration::from_millis(300);
@@ -43,6 +48,8 @@ pub enum ServeError {
     Listen(&'static str, SocketAddr, io::Error),
     #[error("{0}.")]
     Start(#[from] StartError),
+    #[error("{0}")]
+    Webhooks(WebhookError),
     #[error("The ready file cannot be written: {0}.")]
     ReadyFile(io::Error),
     #[error("Signals cannot be received: {0}.")]
@@ -67,6 +74,12 @@ impl From<KeysError> for ServeError {
     }
 }
 
+impl From<WebhookError> for ServeError {
+    fn from(error: WebhookError) -> ServeError {
+        ServeError::Configuration(error.to_string())
+    }
+}
+
 /// A daemon inside this process.
 pub struct Daemon {
     config: Config,
@@ -77,6 +90,7 @@ pub struct Daemon {
     stopping: watch::Sender<bool>,
     servers: [JoinHandle<()>; 2],
     pump: JoinHandle<()>,
+    webhooks: Webhooks,
 }
 
 impl Daemon {
@@ -85,9 +99,12 @@ impl Daemon {
         let auth = Auth::new(&config.auth, &config.tls)?;
         let tls = Tls::read(&config.tls)?.map(Arc::new);
         store::check(&config)?;
+        let webhooks = webhooks::Settings::read(&config)?;
         let (http_listener, http) = listen("http.listen", config.http.listen).await?;
         let (grpc_listener, grpc) = listen("grpc.listen", config.grpc.listen).await?;
         let (service, recording_news) = Service::start(config.clone())?;
+        let webhooks =
+            Webhooks::start(webhooks, service.events(), service.webhooks()).map_err(ServeError::Webhooks)?;
         let pump = tokio::spawn(pump(service.clone(), recording_news));
         let (stopping, is_stopping) = watch::channel(false);
         let connections = Arc::new(Connections::new(&config.http, Arc::clone(service.tally())));
@@ -117,6 +134,7 @@ impl Daemon {
             stopping,
             servers: [http_server, grpc_server],
             pump,
+            webhooks,
         })
     }
 
@@ -142,15 +160,18 @@ impl Daemon {
         }
     }
 
-    /// Other keys and limits from the next request on, and other credentials from the next call to the object store on.
+    /// Other keys and limits from the next request on, other credentials from the next call to the object store on, and
+    /// another secret from the next callback on.
     pub fn reload(&self, config: &Config) -> Result<(), ServeError> {
         check_reach(&self.config, config)?;
         let auth = self.app.auth.renew(&config.auth, &config.tls)?;
         let tls = tls::renew(self.tls.as_deref(), &config.tls)?;
         let credentials = store::credentials(config)?;
+        let signer = webhooks::signer(config)?;
         self.app.auth.apply(auth);
         tls.apply(self.tls.as_deref());
         self.app.service.replace_store_credentials(credentials);
+        self.webhooks.replace_signer(signer);
         Ok(())
     }
 
@@ -160,6 +181,7 @@ impl Daemon {
     }
 
     async fn stop_within(self, patience: Duration) {
+        let deadline = Instant::now() + patience;
         self.drain();
         self.app.service.clear("shutdown").await;
         let service = self.app.service.clone();
@@ -172,10 +194,14 @@ impl Daemon {
         // What the recorder said last reaches those who listen.
         tokio::time::sleep(Duration::from_millis(20)).await;
         self.stopping.send_replace(true);
-        for server in self.servers {
-            if server.await.is_err() {
-                tracing::error!("a server has failed");
-            }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let callbacks = self
+            .webhooks
+            .stop(left.clamp(NO_PATIENCE, PATIENCE_WITH_RECEIVERS));
+        let [http, grpc] = self.servers;
+        let (http, grpc, ()) = tokio::join!(http, grpc, callbacks);
+        if http.is_err() || grpc.is_err() {
+            tracing::error!("a server has failed");
         }
         self.pump.abort();
     }
@@ -248,6 +274,7 @@ pub async fn serve(
     let helpers = [
         tokio::spawn(systemd::feed_watchdog(daemon.app.service.clone())),
         tokio::spawn(log::tell_of_held_back()),
+        tokio::spawn(wall_clock::watch()),
     ];
     loop {
         tokio::select! {

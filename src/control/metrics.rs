@@ -1,8 +1,10 @@
 //! Figures in Prometheus' text form (version 0.0.4). Every series is there from the start, at zero.
 
+mod admission;
 mod door;
 mod log;
 mod recordings;
+mod webhooks;
 
 use std::fmt::{Display, Write};
 
@@ -278,8 +280,10 @@ pub fn render(figures: &Figures) -> String {
         u8::from(figures.memory_locked),
     );
     recordings::render(&mut page, &figures.recordings);
+    webhooks::render(&mut page, &figures.webhooks);
     door::render(&mut page, &figures.tally);
     log::render(&mut page);
+    admission::render(&mut page, &figures.admission);
     page.one(
         "mixminus_ports_free",
         "gauge",
@@ -400,6 +404,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::service::AdmissionFigures;
     use crate::driver::ports::Unused;
     use crate::leg::LegDelay;
     use crate::record::RecorderFigures;
@@ -435,6 +440,8 @@ mod tests {
                 resting: 0,
                 strays: 0,
             },
+            webhooks: std::sync::Arc::default(),
+            admission: AdmissionFigures::default(),
             is_draining: false,
             tally: std::sync::Arc::default(),
         };
@@ -461,6 +468,8 @@ mod tests {
             "mixminus_realtime{engine=\"1\"} 0",
             "mixminus_recordings{state=\"uploading\"} 0",
             "mixminus_recording_sync_failures_total 0",
+            "mixminus_webhook_delivered_total{form=\"platform\"} 0",
+            "mixminus_webhook_denied_total{reason=\"link_local\"} 0",
             "mixminus_store_failures_total{reason=\"denied\"} 0",
             "mixminus_connections{face=\"grpc\"} 0",
             "mixminus_refused_connections_total{reason=\"per_address\"} 0",

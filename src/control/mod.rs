@@ -3,6 +3,7 @@
 //! `operation` lists what may be asked, `service` decides, `http` and `grpc` translate, `events` is the memory of what happened. Everything here is ordinary tokio;
 //! an engine is reached over a bounded queue and never waits for anything on this side.
 
+mod admission;
 mod allowance;
 pub mod auth;
 pub mod daemon;
@@ -18,6 +19,7 @@ pub mod log;
 mod metrics;
 mod negotiation;
 pub mod news;
+mod openapi;
 pub mod operation;
 mod process;
 mod quality;
@@ -32,4 +34,6 @@ pub mod tally;
 pub mod tls;
 mod turns;
 mod views;
+mod wall_clock;
 mod watchdog;
+pub mod webhooks;

@@ -93,6 +93,7 @@ operations! {
     StreamEvents "GET /v1/events" READ [200] [400]
     Explain "GET /v1/explain" READ [200] [400, 404, 503]
     GetMetrics "GET /metrics" READ [200] []
+    GetOpenApi "GET /openapi.json" READ [200] []
     GetLiveness "GET /healthz" OPEN [200] []
     GetReadiness "GET /readyz" OPEN [200] [503]
 }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use prost_reflect::{DescriptorPool, FieldDescriptor, MethodDescriptor};
+use prost_reflect::{DescriptorPool, FieldDescriptor, FileDescriptor, MethodDescriptor};
 use serde::Deserialize;
 use tonic::service::Routes;
 
@@ -58,4 +58,12 @@ pub fn rules(field: &FieldDescriptor) -> Rules {
         .and_then(|extension| options.get_extension(&extension).as_message().cloned());
     said.and_then(|said| serde_json::from_value(serde_json::to_value(said).ok()?).ok())
         .unwrap_or_default()
+}
+
+/// What stands above a declaration in its file, on one line.
+pub fn comment(file: &FileDescriptor, path: &[i32]) -> Option<String> {
+    let source = file.file_descriptor_proto().source_code_info.as_ref()?;
+    let place = source.location.iter().find(|location| location.path == path)?;
+    let text = place.leading_comments().trim();
+    (!text.is_empty()).then(|| text.split_whitespace().collect::<Vec<_>>().join(" "))
 }

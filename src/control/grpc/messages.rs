@@ -149,6 +149,7 @@ pub fn written(method: &MethodDescriptor, body: &Body) -> Result<Bytes, Refusal>
         Body::Empty => Ok(Bytes::new()),
         Body::Json(text) => of_json(method.output(), text),
         Body::Metrics(text) => of_json(method.output(), &json!({ "text": text }).to_string()),
+        Body::OpenApi(text) => of_json(method.output(), &json!({ "text": text }).to_string()),
     }
 }
 

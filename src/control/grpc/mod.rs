@@ -26,7 +26,7 @@ use crate::control::auth::Identity;
 use crate::control::http::{App, Failure, let_in};
 use crate::control::operation::{OPERATIONS, Operation, SERVICE, ask};
 use crate::control::refusal::{METHOD_NOT_ALLOWED, Refusal};
-pub use descriptors::{DESCRIPTORS, pool};
+pub use descriptors::{DESCRIPTORS, Rules, comment, method, pool, rules};
 
 pub fn router(app: App) -> Router {
     let methods = |is_open: bool| {

@@ -146,12 +146,12 @@ async fn translate(app: App, described: &'static Described, request: Request) ->
 
 fn written(answer: Answer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    let typed = |kind: &'static str| [(header::CONTENT_TYPE, kind)];
     let mut response = match answer.body {
         Body::Empty => status.into_response(),
-        Body::Json(text) => (status, [(header::CONTENT_TYPE, "application/json")], text).into_response(),
-        Body::Metrics(text) => {
-            (status, [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
-        }
+        Body::Json(text) => (status, typed("application/json"), text).into_response(),
+        Body::OpenApi(text) => (status, typed("application/json"), text).into_response(),
+        Body::Metrics(text) => (status, typed(metrics::CONTENT_TYPE), text).into_response(),
     };
     if answer.is_replayed {
         response

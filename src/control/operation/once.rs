@@ -131,7 +131,7 @@ impl Memory {
 fn bytes((asker, what, key): &Name, given: &Given) -> usize {
     let body = match &given.answer.body {
         Body::Json(text) | Body::Metrics(text) => text.len(),
-        Body::Empty => 0,
+        Body::Empty | Body::OpenApi(_) => 0,
     };
     2 * (asker.len() + what.len() + key.len()) + body + PLACE_BYTES
 }

@@ -7,6 +7,7 @@ use super::{Answered, Asked, Operation};
 use crate::control::digits::SendDigits;
 use crate::control::ids::CallId;
 use crate::control::metrics;
+use crate::control::openapi;
 use crate::control::refusal::{INTERNAL, Refusal};
 use crate::control::requests::{
     ChangeConference, ChangeLeg, CreateLeg, RecordingCommand, RecordingOptions, platform_command,
@@ -30,6 +31,8 @@ pub enum Body {
     Json(String),
     /// The figures, in the form that Prometheus reads.
     Metrics(String),
+    /// The description of the HTTP face.
+    OpenApi(&'static str),
 }
 
 impl Answer {
@@ -165,6 +168,10 @@ async fn perform(service: &Service, mut asked: Asked) -> Result<Answer, Refusal>
         }
         Operation::GetMetrics => Ok(Answer {
             body: Body::Metrics(metrics::render(&service.figures().await)),
+            ..Answer::empty(200)
+        }),
+        Operation::GetOpenApi => Ok(Answer {
+            body: Body::OpenApi(&openapi::DOCUMENT),
             ..Answer::empty(200)
         }),
         Operation::GetLiveness => Answer::json(200, &json!({ "status": "up" })),

@@ -8,11 +8,14 @@
 //! never held across an await. A request either is done or leaves nothing behind: the first command of a group may be
 //! refused by a full queue, the rest then waits in the outbox and cannot be lost.
 
+mod admission;
 mod attendance;
+mod capacity;
 mod digits;
 mod explain;
 mod figures;
 mod legs;
+mod overload;
 mod pump;
 mod recordings;
 mod rooms;
@@ -29,11 +32,16 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, oneshot};
 
+pub use admission::AdmissionFigures;
 pub use figures::Figures;
 pub use pump::pump;
 pub use recordings::Started;
 
+use admission::TurnedAway;
+use overload::Overload;
+
 use crate::config::Config;
+use crate::control::admission::{Account, Calibration, Limits};
 use crate::control::events::{EventLog, Happening};
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::news::RecordingNews;
@@ -43,6 +51,7 @@ use crate::control::state::State;
 use crate::control::store::{StoreError, object_store, recording_rules};
 use crate::control::tally::Tally;
 use crate::control::turns::{PATIENCE, Turns};
+use crate::control::webhooks;
 use crate::driver::ports::Ports;
 use crate::driver::{self, Driver, DriverConfig, DriverError};
 use crate::engine::EngineStats;
@@ -66,7 +75,11 @@ struct Inner {
     recorder: Recorder,
     recording_rules: Rules,
     events: EventLog,
+    webhooks: Arc<webhooks::Counters>,
     state: Mutex<State>,
+    calibration: Calibration,
+    turned_away: TurnedAway,
+    overload: Overload,
     legs_in_turn: Turns<CallId>,
     recordings_in_turn: Turns<ConferenceId>,
     answers: Answers,
@@ -106,13 +119,27 @@ pub enum StartError {
 
 impl Service {
     /// Starts media threads and recorder. Whoever has the second half drives the service by handing it to [`pump`].
+    /// Measures first what legs cost here, where it is so configured.
     pub fn start(config: Config) -> Result<(Service, Arc<RecordingNews>), StartError> {
-        let engines = config.engine.threads;
-        let driver = Driver::start(&DriverConfig {
+        // Before there are media threads, which it would disturb.
+        let calibration = Calibration::obtain(&config.admission, config.opus.complexity);
+        let driver = Driver::start(&driver_config(&config))?;
+        Service::with(config, calibration, driver)
+    }
+
+    /// Starts the rest, on engines that are there.
+    fn with(
+        config: Config,
+        calibration: Calibration,
+        driver: Driver,
+    ) -> Result<(Service, Arc<RecordingNews>), StartError> {
+        let engines = driver.engines();
+        let limits = Limits {
             engines,
-            legs_per_engine: config.engine.legs,
-            rooms_per_engine: config.engine.rooms,
-        })?;
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            percent: config.admission.cpu_percent.into(),
+        };
+        let account = Account::new(calibration.costs.clone(), limits);
         let taps = (0..engines)
             .filter_map(|engine| driver.take_tap(engine))
             .collect();
@@ -141,7 +168,11 @@ impl Service {
             recorder,
             recording_rules: recording_rules(&config),
             events: EventLog::in_memory(config.events.ring),
-            state: Mutex::new(State::new(engines, config.engine.legs, config.engine.rooms)),
+            webhooks: Arc::default(),
+            state: Mutex::new(State::new(account, config.engine.legs, config.engine.rooms)),
+            calibration,
+            turned_away: TurnedAway::default(),
+            overload: Overload::new(engines),
             legs_in_turn: Turns::new(),
             recordings_in_turn: Turns::new(),
             answers: Answers::default(),
@@ -163,6 +194,11 @@ impl Service {
 
     pub fn events(&self) -> &EventLog {
         &self.inner.events
+    }
+
+    /// What is counted of callbacks, for those who send them.
+    pub fn webhooks(&self) -> &Arc<webhooks::Counters> {
+        &self.inner.webhooks
     }
 
     /// What the faces have open and have refused.
@@ -285,6 +321,14 @@ impl Inner {
             Ok(Ok(answer)) => Ok(answer),
             _ => Err(Refusal::engine_silent()),
         }
+    }
+}
+
+fn driver_config(config: &Config) -> DriverConfig {
+    DriverConfig {
+        engines: config.engine.threads,
+        legs_per_engine: config.engine.legs,
+        rooms_per_engine: config.engine.rooms,
     }
 }
 

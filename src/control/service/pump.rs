@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Map;
 
 use super::legs::{change, millis};
+use super::overload::LOOKED_AT_EVERY;
 use super::recordings::{record_leg, recording_fields, subject};
 use super::{Inner, Service, locked};
 use crate::control::ids::{CallId, ConferenceId};
@@ -40,6 +41,7 @@ type Returned = Vec<Box<dyn Any + Send>>;
 pub async fn pump(service: Service, recording_news: Arc<RecordingNews>) {
     let inner = &service.inner;
     let mut awaited_until = Instant::now();
+    let mut looked_at = Instant::now();
     loop {
         let interval = if Instant::now() < awaited_until {
             INTERVAL_AWAITED
@@ -54,12 +56,16 @@ pub async fn pump(service: Service, recording_news: Arc<RecordingNews>) {
         for engine in 0..inner.driver.engines() {
             while inner.listen(engine) == BATCH {}
         }
+        if looked_at.elapsed() >= LOOKED_AT_EVERY {
+            inner.look_at_load(looked_at.elapsed());
+            looked_at = Instant::now();
+        }
     }
 }
 
 impl Inner {
     /// Gives an engine what waits for it and takes what it has to say; gives how many events those were.
-    fn listen(&self, engine: usize) -> usize {
+    pub(super) fn listen(&self, engine: usize) -> usize {
         let events: Vec<Event> = std::iter::from_fn(|| self.driver.poll(engine))
             .take(BATCH)
             .collect();
@@ -92,7 +98,7 @@ impl Inner {
             Event::Engine(event) => event,
         };
         match event {
-            engine::Event::Joined { leg, tick } => self.joined(state, engine, leg, tick),
+            engine::Event::Joined { leg, tick, waits } => self.joined(state, engine, leg, tick, waits),
             // The driver gives the sockets along, as its own event.
             engine::Event::Left { state, .. } => returned.push(state),
             engine::Event::Closed {
@@ -131,7 +137,7 @@ impl Inner {
         }
     }
 
-    fn joined(&self, state: &mut State, engine: usize, slot: LegId, tick: Tick) {
+    fn joined(&self, state: &mut State, engine: usize, slot: LegId, tick: Tick, waits: bool) {
         let Some(call) = state.leg_at(engine, slot) else {
             return;
         };
@@ -147,6 +153,8 @@ impl Inner {
                 leg.negotiation.codec().map(registered_name).into(),
             ),
             ("muted".to_owned(), leg.was_muted.into()),
+            ("onhold".to_owned(), leg.was_held.into()),
+            ("waiting".to_owned(), waits.into()),
         ]);
         tracing::info!(conference = %leg.place.conference, call = %call, engine, "leg joined");
         self.tell_of_leg(state, &call, "leg.joined", fields);
@@ -184,8 +192,7 @@ impl Inner {
         };
         if let Some(leg) = state.legs.get_mut(&call) {
             leg.is_contributing = on;
-            let fields = Map::from_iter([("on".to_owned(), on.into())]);
-            self.tell_once_joined(state, &call, "leg.talking", fields);
+            self.tell_of_talking(state, &call);
         }
     }
 
@@ -206,7 +213,8 @@ impl Inner {
         };
         if state.legs.get(&call).is_some_and(|leg| !leg.has_joined) {
             // It left before its first tick; whoever listens sees pairs all the same.
-            self.joined(state, engine, slot, tick);
+            let waits = state.waits_in(&state.legs[&call].place.conference);
+            self.joined(state, engine, slot, tick, waits);
         }
         let Some(leg) = state.legs.get_mut(&call) else {
             return;
@@ -266,7 +274,7 @@ impl Inner {
             self.end_room(state, &from.conference, room);
         } else if ends_room && let Some(room) = state.rooms.get(&from.conference) {
             let members = room.members.clone();
-            self.let_all_go(state, &from.conference, &members, "conference_ended");
+            self.let_all_go(state, &from.conference, &members, "room_ended");
         }
         for waiting in waiting {
             // Whoever waited may have lost patience.
@@ -294,6 +302,7 @@ impl Inner {
         let (room_slot, room_max_delay) = (room.slot, room.max_delay);
         if let Some(leg) = state.legs.get(call) {
             self.name_track(state, call, leg.track, &to.conference);
+            state.begin(&to.conference, leg.settings.starts_room);
         }
         self.send_surely(
             state,
@@ -311,8 +320,10 @@ impl Inner {
         leg.place = to;
         leg.since = Instant::now();
         leg.was_muted = leg.settings.muted;
+        leg.was_held = leg.is_on_hold();
         leg.has_joined = false;
         leg.is_contributing = false;
+        leg.is_told_contributing = false;
         let max_delay = leg
             .request
             .max_delay
@@ -334,6 +345,9 @@ impl Inner {
         self.send_surely(state, room.engine, close);
         tracing::info!(conference = %id, "room ended");
         self.tell(id, None, "room.ended", Map::new());
+        for waiting in room.waiting {
+            let _ = waiting.send(());
+        }
     }
 
     pub(super) fn tell_of_recording(&self, status: &RecordingStatus) {

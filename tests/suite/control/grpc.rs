@@ -1,10 +1,14 @@
 //! The gRPC face: the same operations, the same refusals, the same memory.
 
+use std::os::unix::fs::PermissionsExt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::support::grpc::Client;
-use crate::support::http::{Served, offer};
+use crate::support::http::{Served, offer, place_of_its_own};
 
 /// Without what is null, false, zero or empty, which a message does not carry.
 fn said(value: &Value) -> Value {
@@ -246,4 +250,85 @@ fn events_are_streamed_and_resumed_by_number() {
         }
     };
     assert_eq!(ended.code, Code::Unavailable, "{ended:?}");
+}
+
+#[test]
+fn a_key_does_over_grpc_what_its_role_allows_and_no_key_nothing() {
+    let (_, dir) = place_of_its_own();
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("keys");
+    std::fs::write(&file, "viewer:c2VjcmV0:read\nswitch:czNjcjN0\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o400)).unwrap();
+    let served = Served::start(&[&format!("auth.keys_file={}", file.display())]);
+    let with = |credentials: &str| {
+        let authorization = format!("Basic {}", STANDARD.encode(credentials));
+        Client::new(served.grpc).with("authorization", &authorization)
+    };
+    let leg = json!({ "conferenceId": "r", "callId": "a", "sdp": offer(5004) });
+    let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    let health = "/grpc.health.v1.Health/Check";
+
+    let nobody = Client::new(served.grpc);
+    for method in ["CreateLeg", "ListLegs", "Hum"] {
+        let refused = nobody.send(method, Default::default()).unwrap_err();
+        assert_eq!(
+            (refused.code, refused.error_code),
+            (Code::Unauthenticated, Some(40100)),
+            "{method}"
+        );
+    }
+    let stream = nobody.stream("StreamEvents", &json!({})).err().unwrap();
+    assert_eq!(stream.code, Code::Unauthenticated);
+    let refused = nobody.send_to(reflection, Default::default()).unwrap_err();
+    assert_eq!(refused.code, Code::Unauthenticated);
+    nobody.call("GetReadiness", &json!({})).unwrap();
+    nobody.send_to(health, Default::default()).unwrap();
+
+    let viewer = with("viewer:c2VjcmV0");
+    viewer.call("ListLegs", &json!({})).unwrap();
+    // A request for the list of services.
+    viewer.send_to(reflection, b"\x3a\x00".as_slice().into()).unwrap();
+    let refused = viewer.call("CreateLeg", &leg).unwrap_err();
+    assert_eq!(
+        (refused.code, refused.error_code),
+        (Code::PermissionDenied, Some(40300))
+    );
+    assert_eq!(
+        with("viewer:wrong")
+            .call("ListLegs", &json!({}))
+            .unwrap_err()
+            .code,
+        Code::Unauthenticated
+    );
+    with("switch:czNjcjN0").call("CreateLeg", &leg).unwrap();
+    let by_whom = json!({ "conferenceId": "r", "callId": "a", "command": "mute" });
+    with("switch:czNjcjN0")
+        .call("CommandParticipant", &by_whom)
+        .unwrap();
+    let muted = viewer.call("GetLeg", &json!({ "callId": "a" })).unwrap();
+    assert_eq!(muted["mutedBy"]["key"], "switch");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// What a client asks for is done though it does not wait for it.
+#[test]
+fn what_is_asked_over_grpc_is_done_though_the_client_hangs_up() {
+    use std::io::Write;
+    let served = Served::start(&[]);
+    let message = crate::support::grpc::encoded(
+        &crate::support::grpc::method("CreateLeg").input(),
+        &json!({ "conferenceId": "r", "callId": "a", "sdp": offer(5004) }),
+    );
+    let mut request = format!(
+        "POST /mixminus.v1.Control/CreateLeg HTTP/1.1\r\nhost: x\r\ncontent-type: application/grpc\r\ncontent-length: {}\r\n\r\n",
+        message.len() + 5
+    )
+    .into_bytes();
+    request.push(0);
+    request.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+    request.extend(message);
+    let mut stream = std::net::TcpStream::connect(served.grpc).unwrap();
+    stream.write_all(&request).unwrap();
+    drop(stream);
+    crate::support::http::eventually("the leg is there", || served.get("/v1/legs/a").status == 200);
 }

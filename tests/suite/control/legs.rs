@@ -227,6 +227,7 @@ fn a_refused_leg_leaves_nothing_behind() {
     assert_eq!(served.get("/v1/legs").json(200)["total"], 0);
 }
 
+/// Fault row S3.
 #[test]
 fn what_is_full_is_refused_with_a_time_to_come_back_and_recovers() {
     let served = Served::start(&["engine.legs=2", "engine.rooms=1", "engine.threads=1"]);

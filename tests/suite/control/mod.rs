@@ -1,7 +1,10 @@
 //! What a switch may rely on over HTTP: every route, every refusal, and that nothing half-made stays behind.
 
+mod admission;
 mod asking;
+mod contract;
 mod digits;
+mod drain;
 mod encryption;
 mod events;
 mod explain;
@@ -11,8 +14,12 @@ mod interleaving;
 mod keys;
 mod legs;
 mod limits;
-mod program;
+pub(crate) mod program;
 mod recordings;
 mod rooms;
 mod said;
+mod service_manager;
+mod soak;
+mod standstill;
 mod tls;
+mod waiting;

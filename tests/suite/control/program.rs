@@ -28,18 +28,28 @@ fn refused(output: &Output, status: i32) -> String {
 }
 
 /// A daemon of its own, killed if a test forgets it.
-struct Process {
-    child: Child,
-    http: SocketAddr,
-    dir: PathBuf,
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    pub(crate) http: SocketAddr,
+    pub(crate) dir: PathBuf,
 }
 
 impl Process {
-    fn start(sets: &[&str]) -> Process {
+    pub(crate) fn start(sets: &[&str]) -> Process {
         Process::start_with(None, &[], sets)
     }
 
     fn start_with(fds: Option<u32>, arguments: &[&str], sets: &[&str]) -> Process {
+        Process::start_under(fds, &[], arguments, sets)
+    }
+
+    /// With variables in its environment.
+    pub(crate) fn start_under(
+        fds: Option<u32>,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+        sets: &[&str],
+    ) -> Process {
         let (ports, dir) = place_of_its_own();
         std::fs::create_dir_all(&dir).unwrap();
         let ready = dir.join("ready.json");
@@ -60,14 +70,16 @@ impl Process {
         command
             .current_dir(&dir)
             .env("MIXMINUS_RTP__PORTS", ports)
-            .env("MIXMINUS_ENGINE__THREADS", "1");
-        let all = [
+            .env("MIXMINUS_ENGINE__THREADS", "1")
+            .envs(environment.iter().copied());
+        let usual = [
             "http.listen=127.0.0.1:0",
             "grpc.listen=127.0.0.1:0",
             "engine.legs=16",
             "engine.rooms=16",
+            "admission.calibrate=assumed",
         ];
-        for set in all.iter().chain(sets) {
+        for set in usual.iter().chain(sets) {
             command.args(["--set", set]);
         }
         let child = command.spawn().unwrap();
@@ -80,7 +92,7 @@ impl Process {
         Process { child, http, dir }
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let killed = Command::new("kill")
             .args([&format!("-{name}"), &self.child.id().to_string()])
             .status()
@@ -88,12 +100,12 @@ impl Process {
         assert!(killed.success());
     }
 
-    fn status(&self, method: &str, path: &str, body: &Value) -> u16 {
+    pub(crate) fn status(&self, method: &str, path: &str, body: &Value) -> u16 {
         send(self.http, method, path, &[], body.to_string().as_bytes()).status
     }
 
     /// The exit status and what was logged.
-    fn ended(&mut self) -> (Option<i32>, String) {
+    pub(crate) fn ended(&mut self) -> (Option<i32>, String) {
         let deadline = Instant::now() + Duration::from_secs(5);
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -116,7 +128,7 @@ impl Drop for Process {
     }
 }
 
-fn leg(conference: &str, call: &str) -> Value {
+pub(crate) fn leg(conference: &str, call: &str) -> Value {
     json!({ "conferenceId": conference, "callId": call, "sdp": offer(5004) })
 }
 
@@ -162,6 +174,7 @@ fn the_effective_configuration_is_printed_with_its_sources() {
     }
 }
 
+/// Fault row S5.
 #[test]
 fn sigterm_lets_rooms_end_and_closes_recordings() {
     let mut process = Process::start(&[]);
@@ -260,6 +273,7 @@ fn the_line_that_says_ready_is_logged_at_every_level() {
     assert_eq!(log.lines().count(), 1, "{log}");
 }
 
+/// Fault row S5.
 #[test]
 fn the_deadline_or_a_second_sigterm_ends_what_is_left() {
     let mut patient = Process::start(&["drain.deadline_s=3600"]);
@@ -279,6 +293,7 @@ fn the_deadline_or_a_second_sigterm_ends_what_is_left() {
     assert!(log.contains("deadline"), "{log}");
 }
 
+/// Fault row S5.
 #[test]
 fn a_second_signal_waits_for_no_object_store() {
     // It takes calls and answers none.
@@ -317,6 +332,7 @@ fn a_second_signal_waits_for_no_object_store() {
     assert!(listed.contains("s3://bucket/call.wav"), "{listed}");
 }
 
+/// Fault row S5.
 #[test]
 fn a_bucket_that_cannot_be_reached_does_not_hold_up_an_ordinary_stop() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -400,6 +416,7 @@ fn sighup_reads_the_keys_again_and_keeps_the_old_ones_when_they_are_wrong() {
     std::fs::remove_dir_all(dir).unwrap();
 }
 
+/// Fault row S3.
 #[test]
 fn without_file_descriptors_a_leg_is_refused_and_those_that_are_go_on() {
     let process = Process::start_with(Some(44), &[], &["engine.legs=16", "rtp.port_rest_s=1"]);

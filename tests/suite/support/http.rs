@@ -49,6 +49,7 @@ impl Served {
             "engine.threads=2".to_owned(),
             "engine.legs=64".to_owned(),
             "engine.rooms=64".to_owned(),
+            "admission.calibrate=assumed".to_owned(),
             "rtp.port_rest_s=0".to_owned(),
         ];
         std::fs::create_dir_all(&dir).unwrap();
