@@ -1,5 +1,6 @@
 pub mod fault_proxy;
 pub mod grpc;
+pub mod h2;
 pub mod http;
 pub mod keys;
 pub mod phone;
