@@ -1,7 +1,10 @@
 //! Figures in Prometheus' text form (version 0.0.4). Every series is there from the start, at zero.
 
 mod admission;
+mod door;
+mod log;
 mod recordings;
+mod webhooks;
 
 use std::fmt::{Display, Write};
 
@@ -277,6 +280,9 @@ pub fn render(figures: &Figures) -> String {
         u8::from(figures.memory_locked),
     );
     recordings::render(&mut page, &figures.recordings);
+    webhooks::render(&mut page, &figures.webhooks);
+    door::render(&mut page, &figures.tally);
+    log::render(&mut page);
     admission::render(&mut page, &figures.admission);
     page.one(
         "mixminus_ports_free",
@@ -434,8 +440,10 @@ mod tests {
                 resting: 0,
                 strays: 0,
             },
+            webhooks: std::sync::Arc::default(),
             admission: AdmissionFigures::default(),
             is_draining: false,
+            tally: std::sync::Arc::default(),
         };
         let page = render(&figures);
         for line in [
@@ -460,7 +468,12 @@ mod tests {
             "mixminus_realtime{engine=\"1\"} 0",
             "mixminus_recordings{state=\"uploading\"} 0",
             "mixminus_recording_sync_failures_total 0",
+            "mixminus_webhook_delivered_total{form=\"platform\"} 0",
+            "mixminus_webhook_denied_total{reason=\"link_local\"} 0",
             "mixminus_store_failures_total{reason=\"denied\"} 0",
+            "mixminus_connections{face=\"grpc\"} 0",
+            "mixminus_refused_connections_total{reason=\"per_address\"} 0",
+            "mixminus_refused_total{reason=\"signature\"} 0",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");
         }

@@ -56,6 +56,7 @@ pub struct LegEntry {
     pub is_told_contributing: bool,
     /// It was when it came into its present room.
     pub was_muted: bool,
+    pub was_held: bool,
     /// The engine has mixed it in its present room.
     pub has_joined: bool,
     /// What happened to it before that, to be told after.
@@ -100,6 +101,13 @@ pub struct RoomEntry {
     pub engine: usize,
     pub slot: RoomId,
     pub phase: usize,
+    /// A leg with which it begins has come; until then all who are here wait.
+    pub has_begun: bool,
+    /// All who are here have been let go: nobody comes in any more, and those who want to wait for another room of the
+    /// name.
+    pub is_ending: bool,
+    /// Woken when it has ended.
+    pub waiting: Vec<oneshot::Sender<()>>,
     /// In the order of coming.
     pub members: Vec<CallId>,
     pub since: SystemTime,
@@ -201,6 +209,18 @@ impl State {
             true => self.rooms.remove(conference),
             false => None,
         }
+    }
+
+    /// A leg sits down in the room, which begins with it or not.
+    pub fn begin(&mut self, conference: &ConferenceId, starts: bool) {
+        if let Some(room) = self.rooms.get_mut(conference) {
+            room.has_begun |= starts;
+        }
+    }
+
+    /// Whether who sits in the room waits there for it to begin.
+    pub fn waits_in(&self, conference: &ConferenceId) -> bool {
+        self.rooms.get(conference).is_some_and(|room| !room.has_begun)
     }
 
     pub fn leg_at(&self, engine: usize, slot: LegId) -> Option<CallId> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::driver::clock::{Clock, thread_cpu};
+use crate::driver::clock::{Clock, Stamps, thread_cpu};
 use crate::driver::ports::Sockets;
 use crate::driver::pulse::Pulse;
 use crate::driver::rtcp_poll::RtcpPoll;
@@ -51,6 +51,7 @@ pub(super) struct Worker {
     pub rtcp: RtcpPoll,
     pub outbox: Outbox,
     pub clock: Clock,
+    pub stamps: Stamps,
     pub commands: Arc<ArrayQueue<Command>>,
     pub events: Arc<ArrayQueue<Event>>,
     /// Places among the events that are kept for what must not be lost.
@@ -101,19 +102,19 @@ impl Worker {
         }
     }
 
-    fn run_phase(&mut self, tick: Tick, phase: usize) {
+    pub(super) fn run_phase(&mut self, tick: Tick, phase: usize) {
         for _ in 0..COMMANDS_PER_PHASE_MAX {
             let Some(command) = self.commands.pop() else { break };
             self.apply(command);
         }
-        let from_realtime = self.clock.from_realtime();
+        self.stamps.read(self.clock.from_realtime(), self.clock.now());
         let mut extra = DATAGRAMS_PER_PHASE_EXTRA;
         if phase == 0 {
-            self.drain_rtcp(from_realtime);
+            self.drain_rtcp();
         }
         for index in 0..self.engine.rooms_in_phase(phase).len() {
             let room = self.engine.rooms_in_phase(phase)[index];
-            self.drain_room(room, from_realtime, &mut extra);
+            self.drain_room(room, &mut extra);
             let now = self.clock.now();
             self.engine.tick_room(room, tick, now, &mut self.outbox);
             self.deliver();
@@ -139,16 +140,16 @@ impl Worker {
     }
 
     /// Takes what waits on the sockets of a room's legs, just before the room is ticked.
-    fn drain_room(&mut self, room: RoomId, from_realtime: i64, extra: &mut usize) {
+    fn drain_room(&mut self, room: RoomId, extra: &mut usize) {
         let now = self.clock.now();
         for seat in 0..self.engine.seats(room) {
             if let Some(leg) = self.engine.leg_at(room, seat) {
-                self.drain_leg(leg, now, from_realtime, extra);
+                self.drain_leg(leg, now, extra);
             }
         }
     }
 
-    fn drain_leg(&mut self, leg: LegId, now: Time, from_realtime: i64, extra: &mut usize) {
+    fn drain_leg(&mut self, leg: LegId, now: Time, extra: &mut usize) {
         let Some(sockets) = &self.sockets[leg.0 as usize] else {
             return;
         };
@@ -162,7 +163,7 @@ impl Worker {
             let Ok(received) = socket::receive(&sockets.rtp, &mut self.buffer[..]) else {
                 return;
             };
-            let arrival = arrival_of(&received, now, from_realtime);
+            let arrival = self.arrival_of(&received, now);
             if received.truncated {
                 self.engine.dropped(leg, Dropped::TooLong);
                 continue;
@@ -175,7 +176,7 @@ impl Worker {
         }
     }
 
-    fn drain_rtcp(&mut self, from_realtime: i64) {
+    fn drain_rtcp(&mut self) {
         let now = self.clock.now();
         for leg in self.rtcp.ready() {
             let Some(sockets) = &self.sockets[leg.0 as usize] else {
@@ -185,11 +186,17 @@ impl Worker {
                 let Ok(received) = socket::receive(&sockets.rtcp, &mut self.buffer[..]) else {
                     break;
                 };
-                let arrival = arrival_of(&received, now, from_realtime);
+                let arrival = self.arrival_of(&received, now);
                 self.engine
                     .receive_rtcp(arrival, leg, received.from, &mut self.buffer[..received.len]);
             }
         }
+    }
+
+    /// When the kernel took the datagram in, on the engines' clock.
+    fn arrival_of(&self, received: &Received, now: Time) -> Time {
+        let stamp = received.realtime_nanos;
+        stamp.map_or(now, |nanos| self.stamps.arrival(nanos, now))
     }
 
     /// Sends what a tick or a command left in the outbox.
@@ -257,14 +264,6 @@ impl Worker {
     }
 }
 
-/// When the kernel took the datagram in, on the engines' clock.
-fn arrival_of(received: &Received, now: Time, from_realtime: i64) -> Time {
-    match received.realtime_nanos {
-        Some(nanos) => Time::from_nanos(u64::try_from(nanos + from_realtime).unwrap_or(0)).min(now),
-        None => now,
-    }
-}
-
 /// The phase step that began last before `time`.
 fn step_at(time: Time) -> u64 {
     time.as_nanos() / (TICK.as_nanos() as u64 / PHASES as u64)
@@ -290,6 +289,7 @@ mod tests {
             rtcp: RtcpPoll::new().expect("an epoll set"),
             outbox: Outbox::new(1),
             clock: Clock::start(),
+            stamps: Stamps::default(),
             commands: Arc::new(ArrayQueue::new(8)),
             events: Arc::new(ArrayQueue::new(8)),
             reserved: 4,

@@ -1,11 +1,14 @@
 //! Figures of the whole daemon, for metrics.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::{AdmissionFigures, Service, locked};
+use crate::control::tally::Tally;
+use crate::control::webhooks;
 use crate::driver::Command;
 use crate::driver::ports::Unused;
 use crate::engine::{self, EngineStats};
@@ -24,8 +27,10 @@ pub struct Figures {
     pub legs_by_codec: BTreeMap<&'static str, usize>,
     pub recordings: RecorderFigures,
     pub ports: Unused,
+    pub webhooks: Arc<webhooks::Counters>,
     pub admission: AdmissionFigures,
     pub is_draining: bool,
+    pub tally: Arc<Tally>,
 }
 
 impl Service {
@@ -74,8 +79,10 @@ impl Service {
             legs_by_codec,
             recordings,
             ports: inner.ports.unused(),
+            webhooks: Arc::clone(&inner.webhooks),
             admission: inner.admission_figures(&state),
             is_draining: state.is_draining,
+            tally: Arc::clone(&inner.tally),
         }
     }
 }

@@ -39,13 +39,13 @@ impl Service {
         let inner = &self.inner;
         let call = request.call.clone().unwrap_or_else(CallId::made);
         let _turn = inner.legs_in_turn.take(&call).await?;
-        inner.settled(&call).await?;
+        inner.ready(&call, Some(&request.conference)).await?;
         {
             let state = inner.state();
             if let Some(leg) = state.legs.get(&call) {
                 return match leg.request == request {
                     true => Ok(Created {
-                        leg: LegView::new(&call, leg),
+                        leg: LegView::new(&call, leg, &state),
                         is_new: false,
                     }),
                     false => Err(Refusal::conflict(
@@ -75,7 +75,8 @@ impl Service {
     }
 
     pub fn legs(&self, page: Page) -> Listed<LegView> {
-        page.of(&self.inner.state().legs, LegView::new)
+        let state = self.inner.state();
+        page.of(&state.legs, |call, leg| LegView::new(call, leg, &state))
     }
 
     /// The leg with its media figures.
@@ -87,7 +88,7 @@ impl Service {
         let report = inner.reported(asked).await?;
         let state = inner.state();
         let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
-        Ok(LegView::new(call, leg).with_figures(&report))
+        Ok(LegView::new(call, leg, &state).with_figures(&report))
     }
 
     /// Does all of the change or none of it. `within` names the room in which the leg has to be.
@@ -100,7 +101,7 @@ impl Service {
     ) -> Result<LegView, Refusal> {
         let inner = &self.inner;
         let _turn = inner.legs_in_turn.take(call).await?;
-        inner.settled(call).await?;
+        inner.ready(call, change.conference.as_ref()).await?;
         let negotiated = match &change.sdp {
             None => None,
             Some(remote) => {
@@ -122,7 +123,7 @@ impl Service {
         }
         let state = inner.state();
         let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
-        Ok(LegView::new(call, leg))
+        Ok(LegView::new(call, leg, &state))
     }
 
     /// Ends a leg; returns when it has left.
@@ -187,6 +188,17 @@ impl Inner {
         }
     }
 
+    /// The same, and until the room it is to come to is not just ending.
+    async fn ready(&self, call: &CallId, to: Option<&ConferenceId>) -> Result<(), Refusal> {
+        loop {
+            self.settled(call).await?;
+            match to.and_then(|conference| self.end_of(conference)) {
+                Some(ended) => self.answer(ended).await?,
+                None => return Ok(()),
+            }
+        }
+    }
+
     fn leg_within<'a>(
         &self,
         state: &'a State,
@@ -213,6 +225,8 @@ impl Inner {
         match state.rooms.get(conference) {
             None if state.is_draining => Err(self.turn_away(Why::Draining)),
             None => Ok(()),
+            // Who comes waits for its end, and then has to be quick.
+            Some(room) if room.is_ending => Err(Refusal::unavailable("The conference is ending.", 1)),
             Some(room) if room.is_locked => Err(Refusal::conflict("The conference is locked.")),
             Some(room)
                 if room
@@ -246,6 +260,7 @@ impl Inner {
             max_delay: request.max_delay.unwrap_or(DEFAULT_MAX_DELAY),
             digits: request.digits.unwrap_or_default(),
             media_timeout: self.media_timeout_of(request.media_timeout_s),
+            starts_room: request.start_on_enter,
         };
         let mut deeds = Deeds::default();
         deeds.note(&LegSettings::default(), &settings, actor);
@@ -275,6 +290,7 @@ impl Inner {
             is_contributing: false,
             is_told_contributing: false,
             was_muted: request.muted,
+            was_held: false,
             has_joined: false,
             untold: Vec::new(),
             motion: None,
@@ -327,7 +343,8 @@ impl Inner {
         }
         entry.place = reserved.place.clone();
         self.occupy(state, call, reserved);
-        let view = LegView::new(call, &entry);
+        state.begin(&conference, entry.settings.starts_room);
+        let view = LegView::new(call, &entry, state);
         state.legs.insert(call.clone(), entry);
         Ok(view)
     }
@@ -420,6 +437,9 @@ impl Inner {
                 engine,
                 slot: reserved.room,
                 phase,
+                has_begun: false,
+                is_ending: false,
+                waiting: Vec::new(),
                 members: Vec::new(),
                 since: SystemTime::now(),
                 is_locked: false,

@@ -49,7 +49,9 @@ use crate::control::process;
 use crate::control::refusal::Refusal;
 use crate::control::state::State;
 use crate::control::store::{StoreError, object_store, recording_rules};
+use crate::control::tally::Tally;
 use crate::control::turns::{PATIENCE, Turns};
+use crate::control::webhooks;
 use crate::driver::ports::Ports;
 use crate::driver::{self, Driver, DriverConfig, DriverError};
 use crate::engine::EngineStats;
@@ -73,6 +75,7 @@ struct Inner {
     recorder: Recorder,
     recording_rules: Rules,
     events: EventLog,
+    webhooks: Arc<webhooks::Counters>,
     state: Mutex<State>,
     calibration: Calibration,
     turned_away: TurnedAway,
@@ -90,6 +93,7 @@ struct Inner {
     fds_for_recordings: u64,
     /// Rung when an answer is awaited, so that the pump looks more often.
     awaited: Notify,
+    tally: Arc<Tally>,
 }
 
 /// Requests to engines that wait for what comes back.
@@ -117,7 +121,7 @@ impl Service {
     /// Starts media threads and recorder. Whoever has the second half drives the service by handing it to [`pump`].
     /// Measures first what legs cost here, where it is so configured.
     pub fn start(config: Config) -> Result<(Service, Arc<RecordingNews>), StartError> {
-        let engines = config.engine.threads;
+        // Before there are media threads, which it would disturb.
         let calibration = Calibration::obtain(&config.admission, config.opus.complexity);
         let micros = |kind: Kind| calibration.costs.leg[kind as usize] / 1_000;
         tracing::info!(
@@ -127,17 +131,23 @@ impl Service {
             socket_us = calibration.costs.socket / 1_000,
             "what a leg costs in each tick is known"
         );
+        let driver = Driver::start(&driver_config(&config))?;
+        Service::with(config, calibration, driver)
+    }
+
+    /// Starts the rest, on engines that are there.
+    fn with(
+        config: Config,
+        calibration: Calibration,
+        driver: Driver,
+    ) -> Result<(Service, Arc<RecordingNews>), StartError> {
+        let engines = driver.engines();
         let limits = Limits {
             engines,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             percent: config.admission.cpu_percent.into(),
         };
         let account = Account::new(calibration.costs.clone(), limits);
-        let driver = Driver::start(&DriverConfig {
-            engines,
-            legs_per_engine: config.engine.legs,
-            rooms_per_engine: config.engine.rooms,
-        })?;
         let taps = (0..engines)
             .filter_map(|engine| driver.take_tap(engine))
             .collect();
@@ -165,7 +175,8 @@ impl Service {
             ),
             recorder,
             recording_rules: recording_rules(&config),
-            events: EventLog::new(config.events.ring),
+            events: EventLog::in_memory(config.events.ring),
+            webhooks: Arc::default(),
             state: Mutex::new(State::new(account, config.engine.legs, config.engine.rooms)),
             calibration,
             turned_away: TurnedAway::default(),
@@ -178,6 +189,7 @@ impl Service {
             fds_for_legs,
             fds_for_recordings,
             awaited: Notify::new(),
+            tally: Arc::default(),
             config,
         };
         Ok((
@@ -192,6 +204,16 @@ impl Service {
         &self.inner.events
     }
 
+    /// What is counted of callbacks, for those who send them.
+    pub fn webhooks(&self) -> &Arc<webhooks::Counters> {
+        &self.inner.webhooks
+    }
+
+    /// What the faces have open and have refused.
+    pub fn tally(&self) -> &Arc<Tally> {
+        &self.inner.tally
+    }
+
     pub fn is_draining(&self) -> bool {
         self.inner.state().is_draining
     }
@@ -203,6 +225,11 @@ impl Service {
 
     pub fn rooms(&self) -> usize {
         self.inner.state().rooms.len()
+    }
+
+    /// How far each engine has got: a count that grows as long as it ticks.
+    pub fn rounds(&self) -> Vec<u64> {
+        self.inner.driver.rounds()
     }
 
     /// Other credentials of the configuration for what is still to be sent.
@@ -302,6 +329,14 @@ impl Inner {
             Ok(Ok(answer)) => Ok(answer),
             _ => Err(Refusal::engine_silent()),
         }
+    }
+}
+
+fn driver_config(config: &Config) -> DriverConfig {
+    DriverConfig {
+        engines: config.engine.threads,
+        legs_per_engine: config.engine.legs,
+        rooms_per_engine: config.engine.rooms,
     }
 }
 

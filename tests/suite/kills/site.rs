@@ -78,6 +78,7 @@ impl Site {
     fn settings(&self) -> Vec<String> {
         [
             "http.listen=127.0.0.1:0".to_owned(),
+            "grpc.listen=127.0.0.1:0".to_owned(),
             format!("rtp.bind={}", self.media),
             "rtp.ports=20000-29999".to_owned(),
             "rtp.port_rest_s=0".to_owned(),
