@@ -184,16 +184,17 @@ impl State {
         }
     }
 
-    /// Takes the settings of rooms into the account.
+    /// Takes the settings of a room into the account.
+    pub fn account_for_room(&mut self, conference: &ConferenceId) {
+        if let Some(room) = self.rooms.get(conference) {
+            self.account.change_room(conference, room.terms());
+        }
+    }
+
+    /// The same for all rooms.
     pub fn account_for_rooms(&mut self) {
         for (conference, room) in &self.rooms {
-            let terms = RoomTerms {
-                talkers_max: room.talkers_max,
-                activity_detection: room.activity_detection,
-                recorded: room.recording.is_some(),
-                tracks: room.recording.as_ref().is_some_and(|recording| recording.legs),
-            };
-            self.account.change_room(conference, terms);
+            self.account.change_room(conference, room.terms());
         }
     }
 
@@ -292,6 +293,18 @@ impl State {
 /// What a recording takes: journal, sound, folders and the way to a store, and of each leg's track two files.
 pub fn fds_of_recording(legs: bool, members: usize) -> u64 {
     4 + if legs { 2 * members as u64 } else { 0 }
+}
+
+impl RoomEntry {
+    /// What changes its cost.
+    fn terms(&self) -> RoomTerms {
+        RoomTerms {
+            talkers_max: self.talkers_max,
+            activity_detection: self.activity_detection,
+            recorded: self.recording.is_some(),
+            tracks: self.recording.as_ref().is_some_and(|recording| recording.legs),
+        }
+    }
 }
 
 impl LegEntry {

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::support::fault_proxy::{Fault, FaultProxy};
 
-mod said;
+pub mod said;
 
 const BUCKET: &str = "calls";
 const SECRET: &str = "hush+Secret/of:calls";

@@ -29,6 +29,10 @@ const CORRECTED_FROM_PERCENT: f64 = 5.0;
 /// No leg is believed to cost more than so many times what was thought.
 const CORRECTION_MAX: f64 = 4.0;
 
+/// What is measured beyond that is none of the legs': a flood of packets, say. It counts from this share of a core on, in
+/// percent, and is not got rid of by legs that leave.
+const UNEXPLAINED_FROM_PERCENT: f64 = 10.0;
+
 /// As long as no phase takes more than this share of its time, rooms are spread evenly.
 const AT_EASE: f64 = 0.2;
 
@@ -134,7 +138,8 @@ impl Account {
                 after[phase].rooms += 1;
                 match self.holds(engine, &after) {
                     Ok(()) => {
-                        let used = self.corrected(engine, before.iter().map(|phase| phase.nanos).sum());
+                        let nanos = before.iter().map(|phase| phase.nanos).sum();
+                        let used = self.corrected(engine, nanos) + self.unexplained(engine);
                         let this = (used, tightness(&after).max(AT_EASE), before[phase].nanos);
                         if best.is_none_or(|(least, ..)| this < least) {
                             best = Some((this, engine, phase));
@@ -283,8 +288,18 @@ impl Account {
         Used {
             account: percent(nanos as f64),
             measured: percent(account.measured),
-            used: percent(self.corrected(engine, nanos)),
+            used: percent(self.corrected(engine, nanos) + self.unexplained(engine)),
         }
+    }
+
+    /// Nanoseconds a tick that an engine takes and that its legs do not account for.
+    fn unexplained(&self, engine: usize) -> f64 {
+        let EngineAccount {
+            measured, promised, ..
+        } = self.engines[engine];
+        let nanos = measured - CORRECTION_MAX * promised;
+        let counts = nanos > TICK_NANOS as f64 * UNEXPLAINED_FROM_PERCENT / 100.0;
+        if counts { nanos } else { 0.0 }
     }
 
     fn corrected(&self, engine: usize, nanos: u64) -> f64 {
@@ -317,7 +332,7 @@ impl Account {
     fn holds(&self, engine: usize, phases: &[PhaseAccount; PHASES]) -> Result<(), Full> {
         let share = self.limits.percent as f64 / 100.0;
         let sum = |phases: &[PhaseAccount; PHASES]| phases.iter().map(|phase| phase.nanos).sum::<u64>();
-        let used = self.corrected(engine, sum(phases));
+        let used = self.corrected(engine, sum(phases)) + self.unexplained(engine);
         if used > TICK_NANOS as f64 * share {
             return Err(Full::Engine);
         }
@@ -329,7 +344,7 @@ impl Account {
         }
         let others = (0..self.engines.len()).filter(|other| *other != engine);
         let others: f64 = others
-            .map(|other| self.corrected(other, sum(&self.engines[other].phases)))
+            .map(|other| self.corrected(other, sum(&self.engines[other].phases)) + self.unexplained(other))
             .sum();
         let cores = self.limits.cores.max(1) as f64;
         if used + others > TICK_NANOS as f64 * share * cores {
@@ -338,15 +353,20 @@ impl Account {
         Ok(())
     }
 
-    /// How many more legs of a kind there is room for, in rooms of `room_size`, at most `max`; and what then binds, where
-    /// that is not `max`.
-    pub fn left(&self, leg: LegLoad, room_size: usize, max: usize) -> (usize, Option<Full>) {
-        let mut imagined = Account {
+    /// The sums without those that they are of: enough to ask what is left.
+    pub fn outline(&self) -> Account {
+        Account {
             costs: self.costs.clone(),
             limits: self.limits,
             engines: self.engines.clone(),
             rooms: BTreeMap::new(),
-        };
+        }
+    }
+
+    /// How many more legs of a kind there is room for, in rooms of `room_size`, at most `max`; and what then binds, where
+    /// that is not `max`.
+    pub fn left(&self, leg: LegLoad, room_size: usize, max: usize) -> (usize, Option<Full>) {
+        let mut imagined = self.outline();
         let mut whole = RoomLoad::default();
         (0..room_size.max(1)).for_each(|_| whole.add(leg));
         let nanos = whole.cost(&self.costs);

@@ -145,10 +145,10 @@ impl Costs {
     /// what a measurement had no time for.
     pub const ASSUMED: Costs = Costs {
         leg: [
-            4_500, 4_500, 12_000, 32_000, 24_000, 24_000, 5_000, 6_000, 10_000, 9_000, 12_000, 20_000,
+            4_500, 4_500, 12_000, 32_000, 14_000, 14_000, 5_000, 6_000, 10_000, 9_000, 12_000, 20_000,
         ],
         encode: [
-            3_000, 3_000, 14_000, 130_000, 60_000, 70_000, 3_000, 4_000, 8_000, 75_000, 110_000, 130_000,
+            3_000, 3_000, 14_000, 130_000, 28_000, 28_000, 3_000, 4_000, 8_000, 65_000, 110_000, 140_000,
         ],
         socket: 5_000,
         srtp: 3_000,
@@ -300,7 +300,8 @@ impl RoomLoad {
                 None => encodings.push((costs.of_encode(&leg.encoding), leg.encoding, *count)),
             }
         }
-        encodings.sort_unstable_by_key(|(cost, ..)| std::cmp::Reverse(*cost));
+        // Of equally dear ones that with more legs: so it does not matter in which order they came.
+        encodings.sort_unstable_by_key(|(cost, _, count)| std::cmp::Reverse((*cost, *count)));
         let mut talkers = self.talkers();
         let mut encodes = 0;
         for (cost, _, count) in encodings {

@@ -14,6 +14,8 @@ mod health;
 mod messages;
 mod status;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 use axum::Router;
 use axum::extract::{Request, State};

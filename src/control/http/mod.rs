@@ -4,8 +4,8 @@
 //! connection ─▶ route ─▶ who asks ─▶ ids, query, fields ─▶ `operation::ask` ─▶ status and JSON
 //! ```
 //!
-//! The routes are those of the table of operations. Whatever goes wrong is answered in one form (`errors`). Ids in paths are percent-decoded exactly once, by the
-//! router's parameters.
+//! The routes are those of the table of operations. Whatever goes wrong is answered in one form (`errors`). Ids in paths
+//! are percent-decoded exactly once, by the router's parameters.
 
 mod body;
 pub mod connections;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Service;
 use super::admission::Why;
-use crate::control::admission::{Kind, LegLoad};
+use crate::control::admission::{Full, Kind, LegLoad};
 use crate::control::process;
 
 /// How many legs sit in a room, for what is said to be left: in larger rooms it is more, in smaller ones less.
@@ -111,7 +111,7 @@ impl Service {
         let open = process::open_fds();
         let (account, mut view) = {
             let state = inner.state();
-            let account = state.account.clone();
+            let account = state.account.outline();
             let limits = account.limits();
             let engines = state.engines.iter().enumerate().map(|(engine, entry)| {
                 let used = account.used(engine);
@@ -162,10 +162,7 @@ impl Service {
         let (most, binds) = [
             (view.ports.free, Why::Ports.what()),
             (by_fds, Why::FileDescriptors.what()),
-            (
-                view.slots.legs,
-                Why::Full(crate::control::admission::Full::Slots).what(),
-            ),
+            (view.slots.legs, Why::Full(Full::Slots).what()),
         ]
         .into_iter()
         .min_by_key(|(legs, _)| *legs)

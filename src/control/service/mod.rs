@@ -41,7 +41,7 @@ use admission::TurnedAway;
 use overload::Overload;
 
 use crate::config::Config;
-use crate::control::admission::{Account, Calibration, Limits};
+use crate::control::admission::{Account, Calibration, Kind, Limits};
 use crate::control::events::{EventLog, Happening};
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::news::RecordingNews;
@@ -123,6 +123,14 @@ impl Service {
     pub fn start(config: Config) -> Result<(Service, Arc<RecordingNews>), StartError> {
         // Before there are media threads, which it would disturb.
         let calibration = Calibration::obtain(&config.admission, config.opus.complexity);
+        let micros = |kind: Kind| calibration.costs.leg[kind as usize] / 1_000;
+        tracing::info!(
+            source = calibration.source,
+            pcmu_us = micros(Kind::Pcmu),
+            opus_us = micros(Kind::OpusAt48),
+            socket_us = calibration.costs.socket / 1_000,
+            "what a leg costs in each tick is known"
+        );
         let driver = Driver::start(&driver_config(&config))?;
         Service::with(config, calibration, driver)
     }

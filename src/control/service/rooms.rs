@@ -185,7 +185,7 @@ impl Inner {
             room.sample_rate = asked.sample_rate.unwrap_or(room.sample_rate);
             room.activity_detection = asked.activity_detection.unwrap_or(room.activity_detection);
         }
-        state.account_for_rooms();
+        state.account_for_room(id);
         Ok(())
     }
 }

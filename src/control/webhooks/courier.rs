@@ -1,13 +1,14 @@
 //! Carries one form's events from the log to their receiver, by the plan.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::Receiver;
@@ -16,10 +17,13 @@ use super::folder::{DeadLetters, Folder};
 use super::forms::{Form, platform};
 use super::plan::{Dead, Letter, Plan, Post, Side, Verdict};
 use super::poster::{Posted, Poster, Signer};
-use crate::control::events::{EventLog, Message, Reader, timestamp};
+use crate::control::events::{EventLog, Message, timestamp};
 
 /// How long after something was settled that is written down: so much may be sent twice after a crash.
-const UNSAVED: Duration = Duration::from_millis(200);
+const UNSAVED: Duration = Duration::from_millis(500);
+
+/// On top where that failed.
+const UNSAVED_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 /// Between lines of the log about dead letters.
 const DEAD_TOLD: Duration = Duration::from_secs(10);
@@ -40,7 +44,9 @@ pub struct Parts {
 
 pub struct Courier {
     parts: Parts,
-    reader: Reader,
+    /// From a task of its own, as a reader that goes back to the disk should not be held up by what else happens.
+    messages: mpsc::Receiver<Vec<Message>>,
+    reading: JoinHandle<()>,
     began: Instant,
     posts: JoinSet<Posted>,
     on_their_way: HashMap<Id, (u64, Side)>,
@@ -53,10 +59,13 @@ pub struct Courier {
 
 impl Courier {
     pub fn new(parts: Parts) -> Courier {
-        let reader = parts.log.reader(None, Some(parts.plan.read_after()));
+        let mut reader = parts.log.reader(None, Some(parts.plan.read_after()));
+        let (batches, messages) = mpsc::channel(1);
+        let reading = tokio::spawn(async move { while batches.send(reader.next().await).await.is_ok() {} });
         Courier {
             parts,
-            reader,
+            messages,
+            reading,
             began: Instant::now(),
             posts: JoinSet::new(),
             on_their_way: HashMap::new(),
@@ -86,7 +95,7 @@ impl Courier {
             let due = self.parts.plan.due().map(|due| self.began + due);
             let save_at = self.unsaved_since.map(|since| since + UNSAVED);
             tokio::select! {
-                messages = self.reader.next(), if self.parts.plan.wants_more() => self.read(&messages),
+                Some(messages) = self.messages.recv(), if self.parts.plan.wants_more() => self.read(&messages),
                 Some(back) = self.posts.join_next_with_id() => self.came_back(back).await,
                 () = sleep_until(due.unwrap_or(self.began)), if due.is_some() => {}
                 () = sleep_until(save_at.unwrap_or(self.began)), if save_at.is_some() => self.save().await,
@@ -97,6 +106,7 @@ impl Courier {
                 },
             }
         }
+        self.reading.abort();
         self.posts.shutdown().await;
         self.save().await;
         let left = self.parts.plan.held();
@@ -177,7 +187,7 @@ impl Courier {
             };
             self.lost(lost.count);
             let missed = json!({ "from": lost.first, "to": lost.last, "count": lost.count });
-            let message = "These events were not delivered, and are no longer kept.";
+            let message = "These events were not delivered, and are no longer kept, or never were.";
             self.take_word(lost.first, lost.last, message, Some(missed));
         } else {
             let lost = self.parts.plan.begins_anew();
@@ -330,47 +340,38 @@ impl Courier {
             "eventId": dead.letter.number,
             "body": serde_json::from_str::<Value>(&dead.letter.body).unwrap_or_default(),
         });
-        let kept = self.with_dead_letters(move |letters| letters.add(&line)).await;
-        if !kept {
-            count(&self.parts.counters.unkept);
-        }
-    }
-
-    async fn with_dead_letters(
-        &self,
-        work: impl FnOnce(&mut DeadLetters) -> std::io::Result<()> + Send + 'static,
-    ) -> bool {
         let letters = Arc::clone(&self.parts.dead);
-        let done = tokio::task::spawn_blocking(move || {
-            work(&mut letters.lock().unwrap_or_else(PoisonError::into_inner))
-        });
-        match done.await {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => {
-                tracing::error!(%error, "dead letters cannot be written");
-                false
-            }
-            Err(_) => false,
+        let kept = tokio::task::spawn_blocking(move || locked(&letters).add(&line)).await;
+        if let Some(error) = failure(kept) {
+            count(&self.parts.counters.unkept);
+            tracing::error!(%error, "a dead letter cannot be written");
         }
     }
 
     /// What died is safe before it is written down that nobody need care for it.
     async fn save(&mut self) {
         self.unsaved_since = None;
-        self.with_dead_letters(DeadLetters::sync).await;
-        let folder = Arc::clone(&self.parts.folder);
+        let (letters, folder) = (Arc::clone(&self.parts.dead), Arc::clone(&self.parts.folder));
         let (form, progress) = (self.form(), self.parts.plan.progress());
-        let saved = tokio::task::spawn_blocking(move || folder.save(form, &progress)).await;
-        if !matches!(saved, Ok(Ok(()))) {
+        let saved = tokio::task::spawn_blocking(move || {
+            locked(&letters).sync()?;
+            folder.save(form, &progress)
+        });
+        if let Some(error) = failure(saved.await) {
             count(&self.parts.counters.unsaved);
-            tracing::error!(
-                form = form.name(),
-                "how far callbacks have come cannot be written down"
-            );
+            tracing::error!(form = form.name(), %error, "how far callbacks have come cannot be written down");
             // Not at once again.
-            self.unsaved_since = Some(Instant::now() + Duration::from_secs(1));
+            self.unsaved_since = Some(Instant::now() + UNSAVED_AFTER_FAILURE);
         }
     }
+}
+
+fn locked(letters: &Mutex<DeadLetters>) -> MutexGuard<'_, DeadLetters> {
+    letters.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn failure(done: Result<io::Result<()>, JoinError>) -> Option<io::Error> {
+    done.unwrap_or_else(|error| Err(io::Error::other(error))).err()
 }
 
 /// Until when; `None` where whoever started the couriers has gone without a word.

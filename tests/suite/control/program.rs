@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::encryption::{KEY, crypto_lines};
 use crate::support::http::{eventually, offer, place_of_its_own, sdp, send};
 
-fn mixminus(arguments: &[&str]) -> Command {
+pub(super) fn mixminus(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mixminus"));
     command
         .args(arguments)
@@ -20,7 +20,7 @@ fn mixminus(arguments: &[&str]) -> Command {
 }
 
 #[track_caller]
-fn refused(output: &Output, status: i32) -> String {
+pub(super) fn refused(output: &Output, status: i32) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(status), "{said}");
     assert_eq!(said.trim_end().lines().count(), 1, "{said}");

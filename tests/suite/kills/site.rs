@@ -85,6 +85,7 @@ impl Site {
             "engine.threads=1".to_owned(),
             "engine.legs=256".to_owned(),
             "engine.rooms=256".to_owned(),
+            "admission.calibrate=assumed".to_owned(),
             format!("recording.dir={}", self.recordings().display()),
             format!("s3.endpoint={}", self.proxy.url()),
             "s3.allow_http=true".to_owned(),

@@ -16,6 +16,8 @@ pub struct Served {
     pub http: SocketAddr,
     pub grpc: SocketAddr,
     pub dir: PathBuf,
+    /// What it was started with.
+    sets: Vec<String>,
     daemon: Option<Daemon>,
     runtime: tokio::runtime::Runtime,
 }
@@ -63,9 +65,17 @@ impl Served {
             http: daemon.http(),
             grpc: daemon.grpc(),
             dir,
+            sets: all,
             daemon: Some(daemon),
             runtime,
         }
+    }
+
+    /// Reads keys, limits and certificates again.
+    pub fn reload(&self) -> Result<(), String> {
+        let config = Config::load(None, [], &self.sets).unwrap();
+        let reloaded = self.daemon.as_ref().unwrap().reload(&config);
+        reloaded.map_err(|error| error.to_string())
     }
 
     pub fn drain(&self) {

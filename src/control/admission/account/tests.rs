@@ -58,7 +58,7 @@ fn an_engine_takes_legs_up_to_its_share_of_a_tick_and_a_phase_up_to_its_share_of
             "the next phase with a room is {neighbour}"
         );
     }
-    // What a small room would cut short is a reason to put it elsewhere.
+    // A small room goes where it takes no time from a large one: behind it.
     let mut large = account(1, 1);
     for number in 0..60 {
         large.enter(&room("large"), (0, 0), &call(number), leg(Kind::Pcmu), None);
@@ -67,7 +67,7 @@ fn an_engine_takes_legs_up_to_its_share_of_a_tick_and_a_phase_up_to_its_share_of
         large.fits(&room("small"), (0, 1), leg(Kind::Pcmu), None),
         Err(Full::Phase)
     );
-    assert_eq!(large.place(leg(Kind::Pcmu), None, |_| true), Ok((0, 3)));
+    assert_eq!(large.place(leg(Kind::Pcmu), None, |_| true), Ok((0, 0)));
 }
 
 #[test]
@@ -125,6 +125,19 @@ fn what_legs_are_measured_to_cost_is_what_counts_where_it_is_more() {
     assert_eq!(idle.correction(0), CORRECTION_MAX);
     idle.measured(0, f64::NAN);
     assert!(idle.used(0).used.is_finite());
+}
+
+#[test]
+fn load_that_no_leg_can_be_blamed_for_leaves_less_for_legs_until_it_is_over() {
+    let mut flooded = account(2, 2);
+    flooded.enter(&room("a"), (0, 0), &call(0), leg(Kind::Pcmu), None);
+    (0..60).for_each(|_| flooded.measured(0, 0.6));
+    assert!((flooded.used(0).used - 58.5).abs() < 0.1, "{:?}", flooded.used(0));
+    // Of the 70 %, 12 are left for legs of half a percent each, and rooms go elsewhere.
+    assert_eq!(fill(&mut flooded, "a", (0, 0), 1), (23, Full::Engine));
+    assert_eq!(flooded.place(leg(Kind::Pcmu), None, |_| true), Ok((1, 0)));
+    (0..60).for_each(|_| flooded.measured(0, 0.01));
+    assert_eq!(flooded.fits(&room("a"), (0, 0), leg(Kind::Pcmu), None), Ok(()));
 }
 
 #[test]
