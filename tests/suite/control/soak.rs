@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -22,6 +23,10 @@ const ROOMS: usize = 20;
 
 /// Two of them come each second, and as many go.
 const BETWEEN_JOINS: Duration = Duration::from_millis(500);
+
+/// So long every voice of every room is recorded at first: the rings between engines and recorder are touched to their
+/// ends, which would look like growth later.
+const EVERYTHING_RECORDED: Duration = Duration::from_secs(15);
 
 /// By then what is allocated once is allocated: from here on memory may grow by so much, for all the time it lasts.
 const WARM_UP_S: u64 = 60;
@@ -79,6 +84,27 @@ fn talk(socket: &UdpSocket, hz: f32, legs: &Mutex<Vec<(String, SocketAddr)>>, st
         while socket.recv_from(&mut buffer).is_ok() {}
         due += PACKET;
         thread::sleep(due.saturating_sub(start.elapsed()));
+    }
+}
+
+/// Where its recordings go: into memory where the machine has such a place, as a disk that fills up refuses them.
+struct Recordings(PathBuf);
+
+impl Recordings {
+    fn new() -> Recordings {
+        let memory = PathBuf::from("/dev/shm");
+        let place = if memory.is_dir() {
+            memory
+        } else {
+            std::env::temp_dir()
+        };
+        Recordings(place.join(format!("mixminus-soak-{}", std::process::id())))
+    }
+}
+
+impl Drop for Recordings {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -152,6 +178,19 @@ impl Soak {
             _ => self.ask("DELETE", &recording, &Value::Null),
         };
         assert!(status < 500, "{status}: {}", String::from_utf8_lossy(&reply));
+    }
+
+    fn record_everything(&self) {
+        let recordings = (0..ROOMS).map(|number| format!("/v1/conferences/id/room-{number}/recording"));
+        let recordings: Vec<_> = recordings.collect();
+        for recording in &recordings {
+            let (status, _) = self.ask("POST", recording, &json!({ "tracks": "mix+legs" }));
+            assert!([201, 404].contains(&status), "{status}");
+        }
+        thread::sleep(EVERYTHING_RECORDED);
+        for recording in &recordings {
+            self.ask("DELETE", recording, &Value::Null);
+        }
     }
 
     fn metric(&self, series: &str) -> f64 {
@@ -244,8 +283,10 @@ fn after_a_churn_of_callers_memory_ports_descriptors_and_threads_are_back_at_bas
     // An address of its own has all ports.
     let process_id = std::process::id().to_le_bytes();
     let bind = format!("rtp.bind=127.{}.{}.250", process_id[1], process_id[0]);
+    let recordings = Recordings::new();
     let process = Process::start(&[
         &bind,
+        &format!("recording.dir={}", recordings.0.display()),
         "rtp.ports=20000-21999",
         "engine.threads=2",
         "engine.legs=400",
@@ -270,13 +311,14 @@ fn after_a_churn_of_callers_memory_ports_descriptors_and_threads_are_back_at_bas
         thread::spawn(move || count(events))
     };
 
+    while soak.legs.len() < LEGS {
+        let room = soak.room();
+        soak.join(&room);
+    }
+    soak.record_everything();
     let start = Instant::now();
     let (mut points, mut next_join) = (Vec::new(), Duration::ZERO);
     while start.elapsed() < lasts {
-        while soak.legs.len() < LEGS {
-            let room = soak.room();
-            soak.join(&room);
-        }
         soak.happen();
         if start.elapsed() >= next_join {
             next_join += BETWEEN_JOINS;
