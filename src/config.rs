@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use toml::Value;
 
+mod events;
 mod s3;
 
+pub use events::Events;
 pub use s3::{Encryption, Endpoint, S3};
 
 /// Documentation and defaults of every key.
@@ -93,11 +95,6 @@ pub struct Auth {
 #[derive(Debug, Clone)]
 pub struct Media {
     pub library: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone)]
-pub struct Events {
-    pub ring: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -222,9 +219,7 @@ impl Config {
             media: Media {
                 library: s.text("media.library")?.map(PathBuf::from),
             },
-            events: Events {
-                ring: s.number("events.ring", 100..=1_000_000)? as usize,
-            },
+            events: Events::read(s)?,
             drain: Drain {
                 deadline: Duration::from_secs(s.number("drain.deadline_s", 0..=86_400)? as u64),
             },

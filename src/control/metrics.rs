@@ -1,5 +1,6 @@
 //! Figures in Prometheus' text form (version 0.0.4). Every series is there from the start, at zero.
 
+mod events;
 mod recordings;
 
 use std::fmt::{Display, Write};
@@ -276,6 +277,7 @@ pub fn render(figures: &Figures) -> String {
         u8::from(figures.memory_locked),
     );
     recordings::render(&mut page, &figures.recordings);
+    events::render(&mut page, &figures.events);
     page.one(
         "mixminus_ports_free",
         "gauge",
@@ -426,6 +428,7 @@ mod tests {
             rooms: 3,
             legs_by_codec: BTreeMap::from([("PCMU", 2)]),
             recordings: RecorderFigures::default(),
+            events: crate::control::events::EventFigures::default(),
             ports: Unused {
                 free: 1,
                 resting: 0,

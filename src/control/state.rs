@@ -15,6 +15,7 @@ use crate::control::digits::PendingDigits;
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::negotiation::Negotiation;
 use crate::control::requests::CreateLeg;
+use crate::control::service::Rounds;
 use crate::driver;
 use crate::dsp::Music;
 use crate::frame::Rate;
@@ -32,6 +33,8 @@ pub struct State {
     pub is_draining: bool,
     /// No leg comes into any room any more.
     pub is_stopping: bool,
+    /// Whose report is due.
+    pub reports: Rounds,
 }
 
 pub struct LegEntry {
@@ -50,6 +53,8 @@ pub struct LegEntry {
     /// Since when it is in its room.
     pub since: Instant,
     pub is_contributing: bool,
+    /// The last that was told of that.
+    pub was_told_to_talk: bool,
     /// It was when it came into its present room.
     pub was_muted: bool,
     /// The engine has mixed it in its present room.
@@ -141,6 +146,7 @@ impl State {
             engines: (0..engines).map(engine).collect(),
             is_draining: false,
             is_stopping: false,
+            reports: Rounds::default(),
         }
     }
 

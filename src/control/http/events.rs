@@ -1,5 +1,11 @@
 //! `GET /v1/events`: what happens, as server-sent events.
 //!
+//! Each event has as its id the number to resume after: that of the room with `conferenceId`, else that of all. A stream
+//! begins with what comes next; with `after` (or `Last-Event-ID`) after that event, also where that was told by an
+//! earlier life of the daemon; with `snapshot=true` with an event `snapshot`, which says how things stand as of its id.
+//! Where events are missing between two of a stream, an event `lost` says which (`missed`, from and to). After a number
+//! that was never given, as when the journal was removed, comes a `lost` without `missed` and then what there is.
+//!
 //! A stream holds one batch at a time and reads on when the client has taken it: a slow client costs nothing, and
 //! learns what it missed.
 
@@ -18,6 +24,7 @@ use super::paths::parameters;
 use crate::control::events::Message;
 use crate::control::ids::ConferenceId;
 use crate::control::refusal::Refusal;
+use crate::control::service::Beginning;
 
 /// So often a comment goes out, for proxies that close what is silent.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -32,17 +39,23 @@ pub async fn stream(State(app): State<App>, request: Request) -> Result<Response
         .get("conferenceId")
         .map(|id| ConferenceId::parse(id))
         .transpose()?;
+    let snapshot = match query.get("snapshot").map(String::as_str) {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(Refusal::bad("`snapshot` must be true or false.").into()),
+    };
     // A browser that reconnects says how far it came in a header, and repeats the old query.
     let resumed = parts.headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let after = match resumed.or(query.get("after").map(String::as_str)) {
-        None => None,
-        Some(after) => Some(
-            after
-                .parse()
-                .map_err(|_| Refusal::bad("`after` must be the number of an event."))?,
-        ),
+    let beginning = match (resumed, query.get("after")) {
+        (Some(id), _) => Beginning::After(number(id)?),
+        (None, Some(_)) if snapshot => {
+            return Err(Refusal::bad("`snapshot` and `after` exclude each other.").into());
+        }
+        (None, Some(after)) => Beginning::After(number(after)?),
+        (None, None) if snapshot => Beginning::Snapshot,
+        (None, None) => Beginning::Now,
     };
-    let mut reader = app.service.events().reader(conference, after);
+    let mut reader = app.service.subscribe(conference, beginning);
     let mut stopping = app.stopping.clone();
     let (events, stream) = mpsc::channel::<Result<Event, Infallible>>(AHEAD);
     tokio::spawn(async move {
@@ -68,6 +81,12 @@ pub async fn stream(State(app): State<App>, request: Request) -> Result<Response
     Ok(Sse::new(ReceiverStream::new(stream))
         .keep_alive(keep_alive)
         .into_response())
+}
+
+fn number(after: &str) -> Result<u64, Refusal> {
+    after
+        .parse()
+        .map_err(|_| Refusal::bad("`after` must be the number of an event."))
 }
 
 /// Without a name of its own, so that a browser's `onmessage` hears every type.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::{Service, locked};
+use crate::control::events::EventFigures;
 use crate::driver::Command;
 use crate::driver::ports::Unused;
 use crate::engine::{self, EngineStats};
@@ -24,6 +25,7 @@ pub struct Figures {
     pub legs_by_codec: BTreeMap<&'static str, usize>,
     pub recordings: RecorderFigures,
     pub ports: Unused,
+    pub events: EventFigures,
     pub is_draining: bool,
 }
 
@@ -73,6 +75,7 @@ impl Service {
             legs_by_codec,
             recordings,
             ports: inner.ports.unused(),
+            events: inner.events.figures(),
             is_draining: state.is_draining,
         }
     }

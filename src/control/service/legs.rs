@@ -272,6 +272,7 @@ impl Inner {
             created: SystemTime::now(),
             since: Instant::now(),
             is_contributing: false,
+            was_told_to_talk: false,
             was_muted: request.muted,
             has_joined: false,
             untold: Vec::new(),

@@ -15,14 +15,16 @@ mod figures;
 mod legs;
 mod pump;
 mod recordings;
+mod reports;
 mod rooms;
 mod settings;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -32,9 +34,11 @@ use tokio::sync::{Notify, oneshot};
 pub use figures::Figures;
 pub use pump::pump;
 pub use recordings::Started;
+pub use reports::Rounds;
+pub use subscriptions::Beginning;
 
 use crate::config::Config;
-use crate::control::events::{EventLog, Happening};
+use crate::control::events::{self, EventLog};
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::news::RecordingNews;
 use crate::control::process;
@@ -79,6 +83,9 @@ struct Inner {
     fds_for_recordings: u64,
     /// Rung when an answer is awaited, so that the pump looks more often.
     awaited: Notify,
+    /// How many times later than configured reports of legs come; zero: they do not.
+    reports_stretched: AtomicU32,
+    talking_is_told: AtomicBool,
 }
 
 /// Requests to engines that wait for what comes back.
@@ -100,6 +107,8 @@ pub enum StartError {
     Store(#[from] StoreError),
     #[error("recording.dir {dir} cannot be used: {error}")]
     Recorder { dir: String, error: std::io::Error },
+    #[error("The directory {dir} of events cannot be used: {error}")]
+    Events { dir: String, error: std::io::Error },
 }
 
 impl Service {
@@ -127,6 +136,7 @@ impl Service {
             dir: config.recording.dir.display().to_string(),
             error,
         })?;
+        let events = open_events(&config)?;
         let (fds_for_legs, fds_for_recordings) = fds_for(process::fd_limit(), config.http.connections);
         let inner = Inner {
             driver,
@@ -138,7 +148,7 @@ impl Service {
             ),
             recorder,
             recording_rules: recording_rules(&config),
-            events: EventLog::in_memory(config.events.ring),
+            events,
             state: Mutex::new(State::new(engines, config.engine.legs, config.engine.rooms)),
             legs_in_turn: Turns::new(),
             recordings_in_turn: Turns::new(),
@@ -148,6 +158,8 @@ impl Service {
             fds_for_legs,
             fds_for_recordings,
             awaited: Notify::new(),
+            reports_stretched: AtomicU32::new(1),
+            talking_is_told: AtomicBool::new(true),
             config,
         };
         Ok((
@@ -229,7 +241,7 @@ impl Inner {
         kind: &'static str,
         fields: Map<String, Value>,
     ) {
-        self.events.append(Happening {
+        self.events.append(events::Happening {
             conference: conference.clone(),
             call: call.cloned(),
             kind,
@@ -286,6 +298,18 @@ const RECORDINGS: u64 = 64;
 fn fds_for(limit: u64, connections: usize) -> (u64, u64) {
     let recordings = limit - (connections as u64 + FILES).min(limit / 4);
     (recordings - RECORDINGS.min(limit / 32), recordings)
+}
+
+/// The log goes on where the last daemon has ended.
+fn open_events(config: &Config) -> Result<EventLog, StartError> {
+    let dir = match &config.events.dir {
+        Some(dir) => dir.clone(),
+        None => config.recording.dir.join(events::FOLDER),
+    };
+    EventLog::open(&dir, config.events.ring, config.events.disk_bytes).map_err(|error| StartError::Events {
+        dir: dir.display().to_string(),
+        error,
+    })
 }
 
 impl Answers {

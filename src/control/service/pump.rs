@@ -8,6 +8,7 @@ use serde_json::Map;
 
 use super::legs::{change, millis};
 use super::recordings::{record_leg, recording_fields, subject};
+use super::reports::FOR_ALL;
 use super::{Inner, Service, locked};
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::negotiation::registered_name;
@@ -54,6 +55,8 @@ pub async fn pump(service: Service, recording_news: Arc<RecordingNews>) {
         for engine in 0..inner.driver.engines() {
             while inner.listen(engine) == BATCH {}
         }
+        inner.ask_for_reports(Instant::now());
+        inner.events.tend();
     }
 }
 
@@ -118,6 +121,14 @@ impl Inner {
             }
             engine::Event::RecordingPaused { slot, on, .. } => self.recording_paused(slot, on),
             engine::Event::Changed { leg, tick } => self.changed(state, engine, leg, tick),
+            engine::Event::LegReported {
+                leg,
+                request: FOR_ALL,
+                report,
+            } => {
+                self.tell_report(state, engine, leg, &report);
+                returned.push(report);
+            }
             engine::Event::LegReported { request, report, .. } => {
                 if let Some(waiting) = locked(&self.answers.legs).remove(&request) {
                     let _ = waiting.send(report);
@@ -184,8 +195,7 @@ impl Inner {
         };
         if let Some(leg) = state.legs.get_mut(&call) {
             leg.is_contributing = on;
-            let fields = Map::from_iter([("on".to_owned(), on.into())]);
-            self.tell_once_joined(state, &call, "leg.talking", fields);
+            self.tell_who_talks(state, &call);
         }
     }
 
@@ -313,6 +323,7 @@ impl Inner {
         leg.was_muted = leg.settings.muted;
         leg.has_joined = false;
         leg.is_contributing = false;
+        leg.was_told_to_talk = false;
         let max_delay = leg
             .request
             .max_delay

@@ -1,6 +1,7 @@
 //! Decisions that meet each other halfway: nothing is heard of the engines until a test lets it be.
 
 mod recordings;
+mod talking;
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use serde_json::json;
 use super::*;
 use crate::control::auth::{Identity, Role};
 use crate::control::deeds::Actor;
+use crate::control::events::Message;
 use crate::control::fields::Fields;
 use crate::control::requests::{ChangeLeg, CreateLeg};
 use crate::control::views::Page;
@@ -100,6 +102,17 @@ fn room(name: &str) -> ConferenceId {
     ConferenceId::parse(name).unwrap()
 }
 
+/// All that has happened so far, of one room or of all.
+async fn told(service: &Service, conference: Option<ConferenceId>) -> Vec<Message> {
+    let newest = service.events().newest(conference.as_ref());
+    let mut events = service.events().reader(conference, Some(0));
+    let mut told: Vec<Message> = Vec::new();
+    while told.last().map_or(0, |message| message.id) < newest {
+        told.extend(events.next().await);
+    }
+    told
+}
+
 /// Lets a request run as far as it can before an engine is heard.
 async fn decided<T: Send + 'static>(
     request: impl Future<Output = T> + Send + 'static,
@@ -176,9 +189,7 @@ async fn keys_pressed_before_a_leg_is_told_to_have_joined_are_told_after() {
         .unwrap();
     hear(press("23*A"));
     hear(press(""));
-    let mut events = unheard.service.events().reader(Some(room("r")), Some(0));
-    let told: Vec<(&str, serde_json::Value)> = events
-        .next()
+    let told: Vec<(&str, serde_json::Value)> = told(&unheard.service, Some(room("r")))
         .await
         .iter()
         .map(|message| (message.kind, serde_json::from_str(&message.json).unwrap()))
