@@ -12,7 +12,7 @@ endif
 # Where cargo puts what it builds, and what else is made along the way.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help deps demo test torture bench quality lint run
+.PHONY: help deps demo test torture session bench quality lint run
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST)
@@ -26,9 +26,17 @@ demo: deps ## the main job, end to end, on this machine: about 20 s once it is b
 test: deps ## all tests; same build profile as the demo
 	$(CARGO) test --locked
 
-torture: deps ## the long forms of what kills daemons: 200 kills, 40 stories of uploads; about ten minutes; MIXMINUS_SEED repeats one
+torture: deps ## what takes long: 200 kills, 40 stories of uploads, floods, ten minutes of callers who come and go (MIXMINUS_SOAK_S), a session over both faces; half an hour; MIXMINUS_SEED repeats one
 	MIXMINUS_KILLS=$(or $(MIXMINUS_KILLS),200) MIXMINUS_UPLOAD_STORIES=$(or $(MIXMINUS_UPLOAD_STORIES),40) \
 		$(CARGO) test --locked --test suite kills:: -- --nocapture --test-threads=1
+	$(CARGO) test --locked --test suite -- --ignored --nocapture --test-threads=1
+	$(MAKE) session
+
+session: deps ## a switch's life with a room by curl and by gRPC (reflection), and the two compared; installs what it needs
+	tests/session/install $(TARGET)/session/venv
+	$(CARGO) build --locked --bin mixminus
+	PYTHONPATH=tests PYTHONPYCACHEPREFIX=$(TARGET)/session/pycache $(TARGET)/session/venv/bin/python -m session \
+		--program $(TARGET)/debug/mixminus --directory $(TARGET)/session/daemons
 
 bench: deps ## measure codecs, resampler, packets and ticks
 	$(CARGO) bench --locked

@@ -13,11 +13,17 @@ use std::time::Duration;
 
 use toml::Value;
 
+mod admission;
+mod auth;
 mod events;
 mod s3;
+mod webhooks;
 
+pub use admission::{Admission, Calibrate};
+pub use auth::{Auth, Tls};
 pub use events::Events;
 pub use s3::{Encryption, Endpoint, S3};
+pub use webhooks::{Urls, Webhooks};
 
 /// Documentation and defaults of every key.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
@@ -28,12 +34,15 @@ pub struct Config {
     pub grpc: Grpc,
     pub rtp: Rtp,
     pub engine: Engine,
+    pub admission: Admission,
     pub opus: Opus,
     pub recording: Recording,
     pub s3: S3,
     pub auth: Auth,
+    pub tls: Tls,
     pub media: Media,
     pub events: Events,
+    pub webhooks: Webhooks,
     pub drain: Drain,
     pub log: Log,
     settings: Settings,
@@ -43,6 +52,10 @@ pub struct Config {
 pub struct Http {
     pub listen: SocketAddr,
     pub connections: usize,
+    /// From one address.
+    pub connections_per_address: usize,
+    /// Of events and of recordings, of both faces.
+    pub streams: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -86,13 +99,6 @@ pub struct Recording {
 }
 
 #[derive(Debug, Clone)]
-pub struct Auth {
-    pub keys_file: Option<PathBuf>,
-    /// Zero: no bound.
-    pub requests_per_s: u32,
-}
-
-#[derive(Debug, Clone)]
 pub struct Media {
     pub library: Option<PathBuf>,
 }
@@ -106,6 +112,8 @@ pub struct Drain {
 pub struct Log {
     pub level: tracing::Level,
     pub json: bool,
+    /// Lines a second of each place that logs; zero: no bound.
+    pub per_s: u32,
 }
 
 /// One sentence: which key, which value, what is allowed.
@@ -182,6 +190,8 @@ impl Config {
             http: Http {
                 listen: s.socket_address("http.listen")?,
                 connections: s.number("http.connections", 1..=100_000)? as usize,
+                connections_per_address: s.number("http.connections_per_address", 1..=100_000)? as usize,
+                streams: s.number("http.streams", 1..=100_000)? as usize,
             },
             grpc: Grpc {
                 listen: s.socket_address("grpc.listen")?,
@@ -200,6 +210,7 @@ impl Config {
                 legs: s.number("engine.legs", 1..=1_000_000)? as usize,
                 rooms: s.number("engine.rooms", 1..=1_000_000)? as usize,
             },
+            admission: Admission::read(s)?,
             opus: Opus {
                 bitrate: opus_bitrate(s)?,
                 complexity: s.number("opus.complexity", 0..=10)? as u8,
@@ -212,20 +223,20 @@ impl Config {
                 destination: s3::destination(s)?,
             },
             s3: S3::read(s)?,
-            auth: Auth {
-                keys_file: s.text("auth.keys_file")?.map(PathBuf::from),
-                requests_per_s: s.number("auth.requests_per_s", 0..=1_000_000)? as u32,
-            },
+            auth: Auth::read(s)?,
+            tls: Tls::read(s)?,
             media: Media {
                 library: s.text("media.library")?.map(PathBuf::from),
             },
             events: Events::read(s)?,
+            webhooks: Webhooks::read(s)?,
             drain: Drain {
                 deadline: Duration::from_secs(s.number("drain.deadline_s", 0..=86_400)? as u64),
             },
             log: Log {
                 level: log_level.parse().expect("the allowed levels are tracing's"),
                 json: log_format == "json",
+                per_s: s.number("log.per_s", 0..=1_000_000)? as u32,
             },
             settings,
         })

@@ -111,6 +111,11 @@ impl Stream {
         }
     }
 
+    /// Spends no more effort on encoding than this, 0 to 10, whatever the encoding says.
+    pub fn limit_complexity(&mut self, max: u8) {
+        self.encoder.limit_complexity(max);
+    }
+
     /// Whether the far end knows that there is nothing to hear now: one that heard sound until now does not.
     pub fn pauses(&self) -> bool {
         self.pauses

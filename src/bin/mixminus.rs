@@ -8,11 +8,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use mixminus::config::{self, Config, ConfigError};
 use mixminus::control::daemon::{READY, ServeError, serve};
+use mixminus::control::log::Limit;
 use mixminus::control::store::object_store;
 use mixminus::record::{Recorder, RecordingState, RecordingStatus, list_spool};
 use mixminus::{demo, load};
 use tracing::Level;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{FilterExt, Targets};
 use tracing_subscriber::prelude::*;
 
 #[derive(Parser)]
@@ -158,7 +159,7 @@ fn log_to_stderr(config: &Config, level: Level) {
         .with_targets(TELLTALES.map(|target| (target, quiet)))
         .with_target(READY, Level::INFO.max(level));
     tracing_subscriber::registry()
-        .with(log.with_filter(levels))
+        .with(log.with_filter(levels.and(Limit::new(config.log.per_s))))
         .init();
 }
 

@@ -571,6 +571,14 @@ impl Encoder {
         }
     }
 
+    /// Spends no more effort than this, 0 to 10, whatever the encoding says: the encoding stays as it is, so that whoever
+    /// shares an encoder goes on sharing it.
+    pub fn limit_complexity(&mut self, max: u8) {
+        if let Encoder::Opus(encoder) = self {
+            encoder.limit_complexity(max);
+        }
+    }
+
     /// Becomes a twin of `other`, which has the same shape: from here both make the same payloads of the same
     /// sound, so that a decoder that heard `other` goes on with this one's payloads without a jump.
     pub fn copy_from(&mut self, other: &Encoder) {

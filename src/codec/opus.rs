@@ -67,6 +67,8 @@ const PAUSE_BYTES_MAX: usize = 2;
 #[derive(Debug)]
 pub struct Encoder {
     encoding: Encoding,
+    /// Whatever the encoding says, no more effort than this.
+    complexity_max: u8,
     state: State,
     /// The last packet time held no sound, and the far end has been told.
     pauses: bool,
@@ -86,6 +88,7 @@ impl Encoder {
         };
         let mut encoder = Encoder {
             encoding,
+            complexity_max: COMPLEXITY_MAX,
             state: State::zeroed(encoder_bytes),
             pauses: false,
             repacketizer: State::zeroed(repacketizer_bytes),
@@ -124,7 +127,10 @@ impl Encoder {
                 ffi::OPUS_SET_BITRATE_REQUEST,
                 bitrate_with_repeats(encoding) as c_int,
             ),
-            (ffi::OPUS_SET_COMPLEXITY_REQUEST, c_int::from(encoding.complexity)),
+            (
+                ffi::OPUS_SET_COMPLEXITY_REQUEST,
+                c_int::from(encoding.complexity.min(self.complexity_max)),
+            ),
             (ffi::OPUS_SET_DTX_REQUEST, c_int::from(encoding.dtx)),
             (
                 ffi::OPUS_SET_INBAND_FEC_REQUEST,
@@ -145,6 +151,13 @@ impl Encoder {
     pub(super) fn retune(&mut self, encoding: Encoding) {
         if encoding != self.encoding {
             self.encoding = encoding;
+            self.tune();
+        }
+    }
+
+    pub(super) fn limit_complexity(&mut self, max: u8) {
+        if max != self.complexity_max {
+            self.complexity_max = max;
             self.tune();
         }
     }
@@ -276,6 +289,7 @@ impl Encoder {
     pub(super) fn copy_from(&mut self, other: &Encoder) {
         if self.encoding.shape() == other.encoding.shape() {
             self.encoding = other.encoding;
+            self.complexity_max = other.complexity_max;
             self.pauses = other.pauses;
             self.state.copy_from(&other.state);
         }

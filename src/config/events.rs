@@ -11,7 +11,7 @@ pub struct Events {
     pub ring: usize,
     /// Where the journal lies; `None`: in `.events` below `recording.dir`.
     pub dir: Option<PathBuf>,
-    /// What the journal may take.
+    /// What the journal may take; zero: there is none.
     pub disk_bytes: u64,
     /// From one report of a leg to the next; `None`: there are none.
     pub report_interval: Option<Duration>,
@@ -23,7 +23,7 @@ impl Events {
         Ok(Events {
             ring: s.number("events.ring", 100..=1_000_000)? as usize,
             dir: s.text("events.dir")?.map(PathBuf::from),
-            disk_bytes: (s.number("events.disk_mib", 1..=65_536)? as u64) << 20,
+            disk_bytes: (s.number("events.disk_mib", 0..=65_536)? as u64) << 20,
             report_interval: (report_interval_s > 0).then(|| Duration::from_secs(report_interval_s)),
         })
     }

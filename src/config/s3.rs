@@ -52,7 +52,7 @@ impl S3 {
 }
 
 /// A list of strings, or one; none for the empty string.
-fn texts(settings: &Settings, key: &str) -> Result<Vec<String>, ConfigError> {
+pub(super) fn texts(settings: &Settings, key: &str) -> Result<Vec<String>, ConfigError> {
     match &settings.setting(key).value {
         Value::Array(items) => items
             .iter()

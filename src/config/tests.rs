@@ -66,7 +66,7 @@ fn an_unknown_key_names_itself_and_its_neighbours() {
         refusal(&["rtp.prots=1"]),
         "rtp.prots is not a configuration key; rtp has rtp.advertise, rtp.bind, rtp.dscp, rtp.end_on_media_timeout, rtp.media_timeout_s, rtp.port_rest_s, rtp.ports."
     );
-    assert!(refusal(&["x=1"]).contains("the sections are auth, drain"));
+    assert!(refusal(&["x=1"]).contains("the sections are admission, auth, drain"));
     let environment = [("MIXMINUS_RTP__NO".to_owned(), "1".to_owned())];
     assert!(Config::load(None, environment, &[]).is_err());
     let elsewhere = [("MIXMINUS_PORT".to_owned(), "tcp://10.0.0.1:80".to_owned())];
@@ -118,6 +118,32 @@ fn a_bad_value_names_key_value_and_what_is_allowed() {
             "recording.destination=here",
             "file://[folder/] or s3://bucket/[folder/]",
         ),
+        (
+            "webhooks.events_url=https://h/",
+            "webhooks.key is \"\" (from default), but must be the application key that signs",
+        ),
+        (
+            "webhooks.platform_fallback_url=https://h/",
+            "webhooks.platform_fallback_url is set, but webhooks.platform_url is not.",
+        ),
+        ("webhooks.timeout_s=0", "a whole number from 1 to 60"),
+        ("webhooks.types=[1]", "a list of strings"),
+        ("auth.basic=never", "one of safe, always"),
+        ("auth.failures_per_s=-1", "a whole number from 0"),
+        ("http.streams=0", "a whole number from 1"),
+        ("tls.key_file=k", "tls.cert_file is "),
+        ("tls.cert_file=c", "a file, because tls.cert_file is one"),
+        ("tls.client_ca_file=c", "empty unless tls.cert_file is set"),
+        (
+            "tls.client_required=true",
+            "false unless tls.client_ca_file is set",
+        ),
+        ("tls.client_roles=switch.example", "a list of \"name=role\""),
+        ("tls.client_roles=switch.example=boss", "a list of \"name=role\""),
+        (
+            "tls.client_roles=[\"a.example=read\", \"A.example=admin\"]",
+            "each DNS name or URI once",
+        ),
         ("engine.legs=\"many\"", "engine.legs is \"many\""),
         ("engine.legs", "must have the form section.key=value"),
     ] {
@@ -151,6 +177,21 @@ fn a_variable_that_is_no_setting_may_hold_any_bytes() {
     assert_eq!(given("MIXMINUS_PORT"), Ok(vec![]));
     assert!(given("MIXMINUS_RTP__PORTS").is_err());
     assert_eq!(environment([(bytes.clone(), bytes.clone())]), Ok(vec![]));
+}
+
+#[test]
+fn names_of_certificates_have_roles() {
+    let files = ["tls.cert_file=c", "tls.key_file=k", "tls.client_ca_file=a"];
+    let none = set(&files).expect_err("nobody would get in").to_string();
+    assert!(none.contains("tls.client_roles"), "{none}");
+    let roles = "tls.client_roles=[\"Switch.example=control\", \"spiffe://A/b?c=d=read\"]";
+    let tls = set(&[&files[..], &[roles]].concat()).unwrap().tls;
+    assert_eq!(tls.identity, Some(("c".into(), "k".into())));
+    assert_eq!(
+        tls.client_roles,
+        [("switch.example", "control"), ("spiffe://A/b?c=d", "read")]
+            .map(|(name, role)| (name.to_owned(), role.to_owned()))
+    );
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -11,18 +12,29 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::{Auth, Config, ConfigError};
-use crate::control::auth::{Keys, KeysError};
-use crate::control::http::{self, App, connections};
+use crate::config::{Config, ConfigError};
+use crate::control::auth::{Auth, KeysError};
+use crate::control::grpc;
+use crate::control::http::connections::{self, Connections};
+use crate::control::http::{self, App};
+use crate::control::log;
 use crate::control::process;
 use crate::control::service::{Service, StartError, pump};
 use crate::control::store::{self, StoreError};
+use crate::control::systemd;
+use crate::control::tally::Face;
+use crate::control::tls::{self, Tls, TlsError};
+use crate::control::wall_clock;
+use crate::control::webhooks::{self, WebhookError, Webhooks};
 
 /// The target of the line that says where the daemon is reached, which is logged at every level.
 pub const READY: &str = "mixminus::ready";
 
 /// How long recordings may take to be finished and delivered at a stop; the next start goes on with what is not.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Of it, what is kept for callbacks about the end.
+const PATIENCE_WITH_RECEIVERS: Duration = Duration::from_secs(5);
 
 /// The same where the stop is to be at once: what the engines have said already gets into the journals.
 const NO_PATIENCE: Duration = Duration::from_millis(300);
@@ -35,10 +47,12 @@ pub enum ServeError {
     /// What was configured cannot be meant; nothing was bound.
     #[error("{0}")]
     Configuration(String),
-    #[error("http.listen {0} cannot be bound: {1}.")]
-    Listen(SocketAddr, io::Error),
+    #[error("{0} {1} cannot be bound: {2}.")]
+    Listen(&'static str, SocketAddr, io::Error),
     #[error("{0}.")]
     Start(#[from] StartError),
+    #[error("{0}")]
+    Webhooks(WebhookError),
     #[error("The ready file cannot be written: {0}.")]
     ReadyFile(io::Error),
     #[error("Signals cannot be received: {0}.")]
@@ -51,8 +65,20 @@ impl From<StoreError> for ServeError {
     }
 }
 
+impl From<TlsError> for ServeError {
+    fn from(error: TlsError) -> ServeError {
+        ServeError::Configuration(error.to_string())
+    }
+}
+
 impl From<KeysError> for ServeError {
     fn from(error: KeysError) -> ServeError {
+        ServeError::Configuration(error.to_string())
+    }
+}
+
+impl From<WebhookError> for ServeError {
+    fn from(error: WebhookError) -> ServeError {
         ServeError::Configuration(error.to_string())
     }
 }
@@ -61,46 +87,68 @@ impl From<KeysError> for ServeError {
 pub struct Daemon {
     config: Config,
     http: SocketAddr,
+    grpc: SocketAddr,
     app: App,
+    tls: Option<Arc<Tls>>,
     stopping: watch::Sender<bool>,
-    server: JoinHandle<()>,
+    servers: [JoinHandle<()>; 2],
     pump: JoinHandle<()>,
+    webhooks: Webhooks,
 }
 
 impl Daemon {
     pub async fn start(config: Config) -> Result<Daemon, ServeError> {
-        let keys = keys(&config, &config.auth)?;
+        check_reach(&config, &config)?;
+        let auth = Auth::new(&config.auth, &config.tls)?;
+        let tls = Tls::read(&config.tls)?.map(Arc::new);
         store::check(&config)?;
-        let listener = TcpListener::bind(config.http.listen)
-            .await
-            .map_err(|error| ServeError::Listen(config.http.listen, error))?;
-        let http = listener
-            .local_addr()
-            .map_err(|error| ServeError::Listen(config.http.listen, error))?;
+        let webhooks = webhooks::Settings::read(&config)?;
+        let (http_listener, http) = listen("http.listen", config.http.listen).await?;
+        let (grpc_listener, grpc) = listen("grpc.listen", config.grpc.listen).await?;
         let (service, recording_news) = Service::start(config.clone())?;
+        let webhooks =
+            Webhooks::start(webhooks, service.events(), service.webhooks()).map_err(ServeError::Webhooks)?;
         let pump = tokio::spawn(pump(service.clone(), recording_news));
         let (stopping, is_stopping) = watch::channel(false);
-        let app = App::new(service, keys, is_stopping.clone());
-        let router = http::router(app.clone());
-        let server = tokio::spawn(connections::serve(
-            listener,
-            router,
-            config.http.connections,
+        let connections = Arc::new(Connections::new(&config.http, Arc::clone(service.tally())));
+        let app = App::new(service, auth, config.http.streams, is_stopping.clone());
+        let http_server = tokio::spawn(connections::serve(
+            http_listener,
+            http::router(app.clone()),
+            Face::Http,
+            Arc::clone(&connections),
+            tls.clone(),
+            is_stopping.clone(),
+        ));
+        let grpc_server = tokio::spawn(connections::serve(
+            grpc_listener,
+            grpc::router(app.clone()),
+            Face::Grpc,
+            connections,
+            tls.clone(),
             is_stopping,
         ));
         Ok(Daemon {
             config,
             http,
+            grpc,
             app,
+            tls,
             stopping,
-            server,
+            servers: [http_server, grpc_server],
             pump,
+            webhooks,
         })
     }
 
     /// Where HTTP is served.
     pub fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where gRPC is served.
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc
     }
 
     /// Not ready from now on: no room is made, those that are go on.
@@ -115,12 +163,18 @@ impl Daemon {
         }
     }
 
-    /// Other keys and limits from the next request on, and other credentials from the next call to the object store on.
+    /// Other keys and limits from the next request on, other credentials from the next call to the object store on, and
+    /// another secret from the next callback on.
     pub fn reload(&self, config: &Config) -> Result<(), ServeError> {
-        let keys = keys(&self.config, &config.auth)?;
+        check_reach(&self.config, config)?;
+        let auth = self.app.auth.renew(&config.auth, &config.tls)?;
+        let tls = tls::renew(self.tls.as_deref(), &config.tls)?;
         let credentials = store::credentials(config)?;
-        self.app.replace_keys(keys);
+        let signer = webhooks::signer(config)?;
+        self.app.auth.apply(auth);
+        tls.apply(self.tls.as_deref());
         self.app.service.replace_store_credentials(credentials);
+        self.webhooks.replace_signer(signer);
         Ok(())
     }
 
@@ -130,6 +184,7 @@ impl Daemon {
     }
 
     async fn stop_within(self, patience: Duration) {
+        let deadline = Instant::now() + patience;
         self.drain();
         self.app.service.clear("shutdown").await;
         let service = self.app.service.clone();
@@ -150,32 +205,52 @@ impl Daemon {
             tracing::error!("the journal of events could not be closed");
         }
         self.stopping.send_replace(true);
-        if self.server.await.is_err() {
-            tracing::error!("the HTTP server has failed");
+        let left = deadline.saturating_duration_since(Instant::now());
+        let callbacks = self
+            .webhooks
+            .stop(left.clamp(NO_PATIENCE, PATIENCE_WITH_RECEIVERS));
+        let [http, grpc] = self.servers;
+        let (http, grpc, ()) = tokio::join!(http, grpc, callbacks);
+        if http.is_err() || grpc.is_err() {
+            tracing::error!("a server has failed");
         }
         self.pump.abort();
     }
 }
 
-/// The keys in force. Without any, only this machine may ask.
-fn keys(config: &Config, auth: &Auth) -> Result<Keys, ServeError> {
-    match &auth.keys_file {
-        Some(path) => Ok(Keys::read(path, auth.requests_per_s)?),
-        None if config.http.listen.ip().is_loopback() => Ok(Keys::default()),
-        None => Err(ServeError::Configuration(format!(
-            "http.listen is {}, which others can reach: set auth.keys_file, or listen on a loopback address.",
-            config.http.listen
+/// A bound port, and where it really is.
+async fn listen(key: &'static str, at: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let refused = |error| ServeError::Listen(key, at, error);
+    let listener = TcpListener::bind(at).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
+}
+
+/// Where nobody has to say who asks, only this machine may. `bound` says where the faces listen, `config` who may ask.
+fn check_reach(bound: &Config, config: &Config) -> Result<(), ServeError> {
+    if config.auth.keys_file.is_some() || config.tls.client_ca_file.is_some() {
+        return Ok(());
+    }
+    let faces = [
+        ("http.listen", bound.http.listen),
+        ("grpc.listen", bound.grpc.listen),
+    ];
+    match faces.iter().find(|(_, listen)| !listen.ip().is_loopback()) {
+        None => Ok(()),
+        Some((key, listen)) => Err(ServeError::Configuration(format!(
+            "{key} is {listen}, which others can reach: set auth.keys_file or tls.client_ca_file, or listen on a loopback address."
         ))),
     }
 }
 
 /// Runs the daemon until a signal ends it: SIGTERM (or SIGINT) drains, a second one stops at once (threads may still be
-/// closing recordings then: end the process without waiting for them), SIGHUP takes keys, limits (`auth.*`) and the credentials of the object store from the configuration that `reload` reads then.
+/// closing recordings then: end the process without waiting for them), SIGHUP takes keys and limits (`auth.*`), certificates (`tls.*`) and the credentials of the object store from the configuration that `reload` reads then.
 pub async fn serve(
     config: Config,
     reload: impl Fn() -> Result<Config, ConfigError>,
     ready_file: Option<PathBuf>,
 ) -> Result<(), ServeError> {
+    process::forbid_core_dumps();
     process::raise_fd_limit();
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
@@ -194,6 +269,7 @@ pub async fn serve(
     tracing::info!(
         target: READY,
         http = %daemon.http,
+        grpc = %daemon.grpc,
         rtp = ?rtp.bind,
         ports = ?rtp.ports,
         advertise = ?rtp.advertise,
@@ -202,13 +278,21 @@ pub async fn serve(
         "ready"
     );
     if let Some(path) = &ready_file {
-        write_ready_file(path, daemon.http).map_err(ServeError::ReadyFile)?;
+        write_ready_file(path, daemon.http, daemon.grpc).map_err(ServeError::ReadyFile)?;
     }
+    let serving = format!("Serving on http {}.", daemon.http);
+    systemd::ready(&serving);
+    let helpers = [
+        tokio::spawn(systemd::feed_watchdog(daemon.app.service.clone())),
+        tokio::spawn(log::tell_of_held_back()),
+        tokio::spawn(wall_clock::watch()),
+    ];
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => {
+                systemd::reloading();
                 let reloaded = reload()
                     .map_err(|error| ServeError::Configuration(error.to_string()))
                     .and_then(|config| daemon.reload(&config));
@@ -216,15 +300,17 @@ pub async fn serve(
                     Ok(()) => tracing::info!("keys, limits and credentials read again"),
                     Err(error) => tracing::error!(%error, "keys, limits and credentials stay as they were"),
                 }
+                systemd::ready(&serving);
             }
         }
     }
     daemon.drain();
     let deadline = daemon.config.drain.deadline;
-    tracing::info!(
-        rooms = daemon.app.service.rooms(),
-        deadline_s = deadline.as_secs(),
-        "draining"
+    let rooms = daemon.app.service.rooms();
+    tracing::info!(rooms, deadline_s = deadline.as_secs(), "draining");
+    systemd::stopping(
+        &format!("Draining: {rooms} rooms may go on for {} s.", deadline.as_secs()),
+        deadline + PATIENCE,
     );
     let told_again = || {
         tracing::warn!("told again: stopping at once");
@@ -239,6 +325,7 @@ pub async fn serve(
         _ = terminate.recv() => told_again(),
         _ = interrupt.recv() => told_again(),
     };
+    systemd::status("Ending what is left and closing recordings.");
     tokio::select! {
         () = daemon.stop_within(patience) => {}
         _ = terminate.recv() => tracing::warn!("told again: not waiting for what is still to be closed"),
@@ -248,18 +335,19 @@ pub async fn serve(
         // Whoever looks for it should not find a daemon that is gone.
         let _ = std::fs::remove_file(path);
     }
+    helpers.iter().for_each(JoinHandle::abort);
+    log::say_held_back();
     tracing::info!("stopped");
     Ok(())
 }
 
 /// Complete from the moment it is there.
-fn write_ready_file(path: &std::path::Path, http: SocketAddr) -> io::Result<()> {
+fn write_ready_file(path: &std::path::Path, http: SocketAddr, grpc: SocketAddr) -> io::Result<()> {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".tmp");
-    // gRPC is not served yet.
     std::fs::write(
         &unfinished,
-        json!({ "http": http.to_string(), "grpc": null }).to_string(),
+        json!({ "http": http.to_string(), "grpc": grpc.to_string() }).to_string(),
     )?;
     std::fs::rename(&unfinished, path)
 }

@@ -30,6 +30,8 @@ const MAY_BE_UNKNOWN: [&str; 2] = ["authenticated", "received"];
 pub struct LegFacts {
     pub call: String,
     pub conference: String,
+    /// Its conference waits for a leg with which it begins.
+    pub waiting: bool,
     /// How many its conference lets speak at once; `None`: all.
     pub talkers_max: Option<u16>,
     /// The engine has mixed it in its room.
@@ -198,6 +200,12 @@ fn route(from: &LegFacts, to: &LegFacts) -> Finding {
         return broken(format!(
             "`{a}` is in the conference `{}`, `{b}` in `{}`: only legs of one conference hear each other.",
             from.conference, to.conference
+        ));
+    }
+    if from.waiting {
+        return broken(format!(
+            "The conference `{}` has not begun: all who are there wait for a leg with `startOnEnter`.",
+            from.conference
         ));
     }
     match from.has_joined && to.has_joined {

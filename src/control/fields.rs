@@ -11,6 +11,9 @@ use serde_json::{Map, Number, Value};
 
 use crate::control::refusal::{INVALID_REQUEST, Refusal};
 
+/// Of JSON that is handed on as it is. Readers of protobuf, where each level takes three, give up at 100.
+const DEPTH_MAX: usize = 16;
+
 #[derive(Default)]
 pub struct Fields {
     /// `recordingOptions.` inside that object, empty at the top.
@@ -26,20 +29,21 @@ impl fmt::Debug for Fields {
 }
 
 impl Fields {
+    pub fn new(map: Map<String, Value>) -> Fields {
+        Fields {
+            prefix: String::new(),
+            map,
+        }
+    }
+
     /// An empty body is an object without fields.
     pub fn parse(body: &[u8]) -> Result<Fields, Refusal> {
         if body.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Fields {
-                prefix: String::new(),
-                map: Map::new(),
-            });
+            return Ok(Fields::default());
         }
         let invalid = |message: &str| Refusal::new(INVALID_REQUEST, message);
         match serde_json::from_slice::<Unambiguous>(body) {
-            Ok(Unambiguous(Value::Object(map))) => Ok(Fields {
-                prefix: String::new(),
-                map,
-            }),
+            Ok(Unambiguous(Value::Object(map))) => Ok(Fields::new(map)),
             Ok(_) => Err(invalid("The body must be a JSON object.")),
             Err(error) if error.is_data() => {
                 Err(invalid("The body has a JSON object with the same field twice."))
@@ -50,6 +54,11 @@ impl Fields {
                 error.column()
             ))),
         }
+    }
+
+    /// All of them as one text, which is the same for the same fields in another order.
+    pub fn as_json(&self) -> String {
+        serde_json::to_string(&self.map).unwrap_or_default()
     }
 
     /// The name of a field with that of the object it stands in.
@@ -126,11 +135,11 @@ impl Fields {
         })
     }
 
-    /// Anything, as long as its JSON takes at most `bytes_max`.
+    /// Anything, as long as its JSON takes at most `bytes_max` and no list or object is in more than `DEPTH_MAX`.
     pub fn any(&mut self, name: &str, bytes_max: usize) -> Result<Option<Value>, Refusal> {
-        let allowed = format!("JSON of at most {bytes_max} bytes");
+        let allowed = format!("JSON of at most {bytes_max} bytes, nested at most {DEPTH_MAX} deep");
         self.take(name, &allowed, |value| {
-            (value.to_string().len() <= bytes_max).then_some(value)
+            (is_shallow(&value, DEPTH_MAX) && value.to_string().len() <= bytes_max).then_some(value)
         })
     }
 
@@ -173,6 +182,15 @@ impl Fields {
     /// Why the value of a field cannot be taken, where its type alone does not say so.
     pub fn wrong(&self, name: &str, allowed: &str) -> Refusal {
         Refusal::bad(format!("`{}{name}` must be {allowed}.", self.prefix))
+    }
+}
+
+/// Whether lists and objects are nested at most so deep.
+fn is_shallow(value: &Value, depth_max: usize) -> bool {
+    match value {
+        Value::Array(items) => depth_max > 0 && items.iter().all(|item| is_shallow(item, depth_max - 1)),
+        Value::Object(map) => depth_max > 0 && map.values().all(|item| is_shallow(item, depth_max - 1)),
+        _ => true,
     }
 }
 
@@ -309,6 +327,20 @@ mod tests {
         assert!(wrong.object("o").is_err());
         assert!(wrong.texts("l", 3).is_err());
         assert_eq!(wrong.flag("absent"), Ok(None));
+    }
+
+    #[test]
+    fn what_is_handed_on_is_neither_long_nor_deep() {
+        let nested = |depth: usize| format!(r#"{{"custom":{}1{}}}"#, "[".repeat(depth), "]".repeat(depth));
+        assert!(fields(&nested(16)).any("custom", 99).unwrap().is_some());
+        assert!(fields(&nested(16)).any("custom", 32).is_err());
+        let refused = fields(&nested(17)).any("custom", 99).unwrap_err();
+        assert_eq!(
+            refused.message,
+            "`custom` must be JSON of at most 99 bytes, nested at most 16 deep."
+        );
+        let object = format!(r#"{{"custom":{}1{}}}"#, r#"{"a":"#.repeat(17), "}".repeat(17));
+        assert!(fields(&object).any("custom", 999).is_err());
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! Figures in Prometheus' text form (version 0.0.4). Every series is there from the start, at zero.
 
+mod admission;
+mod door;
 mod events;
+mod log;
 mod recordings;
+mod webhooks;
 
 use std::fmt::{Display, Write};
 
@@ -278,6 +282,10 @@ pub fn render(figures: &Figures) -> String {
     );
     recordings::render(&mut page, &figures.recordings);
     events::render(&mut page, &figures.events);
+    webhooks::render(&mut page, &figures.webhooks);
+    door::render(&mut page, &figures.tally);
+    log::render(&mut page);
+    admission::render(&mut page, &figures.admission);
     page.one(
         "mixminus_ports_free",
         "gauge",
@@ -398,6 +406,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::service::AdmissionFigures;
     use crate::driver::ports::Unused;
     use crate::leg::LegDelay;
     use crate::record::RecorderFigures;
@@ -434,7 +443,10 @@ mod tests {
                 resting: 0,
                 strays: 0,
             },
+            webhooks: std::sync::Arc::default(),
+            admission: AdmissionFigures::default(),
             is_draining: false,
+            tally: std::sync::Arc::default(),
         };
         let page = render(&figures);
         for line in [
@@ -459,7 +471,12 @@ mod tests {
             "mixminus_realtime{engine=\"1\"} 0",
             "mixminus_recordings{state=\"uploading\"} 0",
             "mixminus_recording_sync_failures_total 0",
+            "mixminus_webhook_delivered_total{form=\"platform\"} 0",
+            "mixminus_webhook_denied_total{reason=\"link_local\"} 0",
             "mixminus_store_failures_total{reason=\"denied\"} 0",
+            "mixminus_connections{face=\"grpc\"} 0",
+            "mixminus_refused_connections_total{reason=\"per_address\"} 0",
+            "mixminus_refused_total{reason=\"signature\"} 0",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");
         }

@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::codec::Codec;
 use crate::config::Config;
+use crate::control::admission::{Costs, Kind, LegLoad};
 use crate::control::refusal::{INTERNAL, Refusal};
 use crate::control::requests::CreateLeg;
 use crate::driver::ports::Family;
 use crate::leg::{Companion, Format, MediaTerms};
-use crate::sdp::{self, Agreed, Codecs, LocalMedia, Order, SdpError, SdpText};
+use crate::sdp::{self, Agreed, Codecs, LocalMedia, Order, SdpError, SdpText, SrtpOffer};
 use crate::srtp::{MasterKey, Suite};
 
 /// What has been said so far.
@@ -190,6 +191,28 @@ impl Negotiation {
             .formats
             .first()
             .map(|format| format.encoding.codec)
+    }
+
+    /// What the leg asks of its engine. As long as nothing is agreed, the dearest that may be.
+    pub fn load(&self, costs: &Costs) -> LegLoad {
+        match self
+            .agreed
+            .as_ref()
+            .and_then(|agreed| Some((agreed, agreed.formats.first()?)))
+        {
+            Some((agreed, format)) => LegLoad {
+                encoding: format.encoding,
+                encrypted: agreed.srtp.is_some(),
+            },
+            None => {
+                let codec = costs.dearest(self.local.codecs.as_slice()).unwrap_or(Codec::Pcmu);
+                let encoding = Kind::of(codec).encoding(self.local.opus_complexity);
+                LegLoad {
+                    encoding,
+                    encrypted: self.local.srtp_offer != SrtpOffer::Off,
+                }
+            }
+        }
     }
 
     pub fn remote(&self) -> Option<SocketAddr> {

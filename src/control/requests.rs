@@ -44,6 +44,9 @@ pub struct CreateLeg {
     pub deaf: bool,
     pub gain_db: f64,
     pub music: Option<Music>,
+    /// The conference begins with it; otherwise it waits for one with which it does.
+    pub start_on_enter: bool,
+    /// The conference ends when it leaves, also for another.
     pub end_on_exit: bool,
     pub record: Option<RecordingOptions>,
     pub max_delay: Option<Duration>,
@@ -70,9 +73,6 @@ impl CreateLeg {
             .text("callId", usize::MAX)?
             .map(|id| CallId::parse(&id))
             .transpose()?;
-        if f.flag("startOnEnter")? == Some(false) {
-            return Err(Refusal::not_available_yet("startOnEnter: false"));
-        }
         let recording_options = f
             .object("recordingOptions")?
             .map(|fields| RecordingOptions::parse(fields, rules))
@@ -94,6 +94,7 @@ impl CreateLeg {
             deaf: f.flag("deaf")?.unwrap_or(false),
             gain_db: f.decimal("gainDb", GAIN_DB)?.unwrap_or(0.0),
             music: music(f)?,
+            start_on_enter: f.flag("startOnEnter")?.unwrap_or(true),
             end_on_exit: f.flag("endOnExit")?.unwrap_or(false),
             record,
             max_delay: max_delay(f)?,
@@ -382,7 +383,7 @@ mod tests {
                 "custom":{"any":[1]}}"#,
         )
         .unwrap();
-        assert!(leg.muted && leg.deaf && leg.end_on_exit && !leg.symmetric);
+        assert!(leg.muted && leg.deaf && leg.start_on_enter && leg.end_on_exit && !leg.symmetric);
         assert_eq!(
             (leg.gain_db, leg.offer_ptime_ms, leg.music),
             (-6.0, 30, Some(Music::Music2))
@@ -410,10 +411,7 @@ mod tests {
                 "`moh` must be ring, music1, music2 or music3.",
             ),
             (r#""muted":1"#, "`muted`"),
-            (
-                r#""startOnEnter":false"#,
-                "`startOnEnter: false` is not available yet",
-            ),
+            (r#""startOnEnter":1"#, "`startOnEnter` must be true or false."),
             (
                 r#""mediaTimeoutS":-1"#,
                 "`mediaTimeoutS` must be a whole number from 0 to 86400.",

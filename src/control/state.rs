@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
+use crate::control::admission::{Account, Full, LegLoad, RoomTerms};
 use crate::control::deeds::Deeds;
 use crate::control::digits::PendingDigits;
 use crate::control::ids::{CallId, ConferenceId};
@@ -21,7 +22,6 @@ use crate::dsp::Music;
 use crate::frame::Rate;
 use crate::id::{LegId, RecordingSlot, RoomId, TrackNumber};
 use crate::leg::LegSettings;
-use crate::time::PHASES;
 
 pub struct State {
     pub legs: BTreeMap<CallId, LegEntry>,
@@ -29,6 +29,8 @@ pub struct State {
     /// Legs of which what they are sent is recorded.
     recorded_legs: BTreeSet<CallId>,
     pub engines: Vec<EngineEntry>,
+    /// What the legs in the rooms cost their engines.
+    pub account: Account,
     /// No room is made any more.
     pub is_draining: bool,
     /// No leg comes into any room any more.
@@ -53,10 +55,11 @@ pub struct LegEntry {
     /// Since when it is in its room.
     pub since: Instant,
     pub is_contributing: bool,
-    /// The last that was told of that.
-    pub was_told_to_talk: bool,
+    /// As it was told last.
+    pub is_told_contributing: bool,
     /// It was when it came into its present room.
     pub was_muted: bool,
+    pub was_held: bool,
     /// The engine has mixed it in its present room.
     pub has_joined: bool,
     /// What happened to it before that, to be told after.
@@ -101,6 +104,13 @@ pub struct RoomEntry {
     pub engine: usize,
     pub slot: RoomId,
     pub phase: usize,
+    /// A leg with which it begins has come; until then all who are here wait.
+    pub has_begun: bool,
+    /// All who are here have been let go: nobody comes in any more, and those who want to wait for another room of the
+    /// name.
+    pub is_ending: bool,
+    /// Woken when it has ended.
+    pub waiting: Vec<oneshot::Sender<()>>,
     /// In the order of coming.
     pub members: Vec<CallId>,
     pub since: SystemTime,
@@ -126,62 +136,95 @@ pub struct RunningRecording {
 pub struct EngineEntry {
     pub legs: Slots<CallId>,
     pub rooms: Slots<ConferenceId>,
-    legs_by_phase: [usize; PHASES],
     /// Commands that must not be lost and found the queue full; at most a few for each leg and room.
     pub outbox: VecDeque<driver::Command>,
 }
 
 impl State {
-    pub fn new(engines: usize, legs: usize, rooms: usize) -> State {
+    /// With slots for so many legs and rooms on each engine of the account.
+    pub fn new(account: Account, legs: usize, rooms: usize) -> State {
         let engine = |_| EngineEntry {
             legs: Slots::new(legs),
             rooms: Slots::new(rooms),
-            legs_by_phase: [0; PHASES],
             outbox: VecDeque::new(),
         };
         State {
             legs: BTreeMap::new(),
             rooms: BTreeMap::new(),
             recorded_legs: BTreeSet::new(),
-            engines: (0..engines).map(engine).collect(),
+            engines: (0..account.limits().engines).map(engine).collect(),
+            account,
             is_draining: false,
             is_stopping: false,
             reports: Rounds::default(),
         }
     }
 
-    /// The engine with the fewest legs that has a slot for another leg and another room, and its quietest phase.
-    pub fn place_for_room(&self) -> Option<(usize, usize)> {
-        let (index, engine) = self
-            .engines
-            .iter()
-            .enumerate()
-            .filter(|(_, engine)| engine.legs.has_free() && engine.rooms.has_free())
-            .min_by_key(|(_, engine)| engine.legs.taken())?;
-        let phase = (0..PHASES).min_by_key(|phase| engine.legs_by_phase[*phase])?;
-        Some((index, phase))
+    /// The engine and the phase for a new room with this leg, which comes from outside or from another room.
+    pub fn place_for_room(
+        &self,
+        leg: LegLoad,
+        from: Option<(&ConferenceId, &CallId)>,
+    ) -> Result<(usize, usize), Full> {
+        let has_slots = |engine: usize| {
+            let engine = &self.engines[engine];
+            engine.legs.has_free() && engine.rooms.has_free()
+        };
+        self.account.place(leg, from, has_slots)
     }
 
     /// Counts a leg into a room, which then stays until it is counted out.
-    pub fn enter(&mut self, conference: &ConferenceId, call: CallId) {
+    pub fn enter(
+        &mut self,
+        conference: &ConferenceId,
+        call: CallId,
+        leg: LegLoad,
+        from: Option<&ConferenceId>,
+    ) {
         if let Some(room) = self.rooms.get_mut(conference) {
+            let at = (room.engine, room.phase);
+            self.account.enter(conference, at, &call, leg, from);
             room.members.push(call);
-            self.engines[room.engine].legs_by_phase[room.phase] += 1;
+        }
+    }
+
+    /// Takes the settings of a room into the account.
+    pub fn account_for_room(&mut self, conference: &ConferenceId) {
+        if let Some(room) = self.rooms.get(conference) {
+            self.account.change_room(conference, room.terms());
+        }
+    }
+
+    /// The same for all rooms.
+    pub fn account_for_rooms(&mut self) {
+        for (conference, room) in &self.rooms {
+            self.account.change_room(conference, room.terms());
         }
     }
 
     /// Counts a leg out of a room; gives the room when that was its last.
     pub fn exit(&mut self, conference: &ConferenceId, call: &CallId) -> Option<RoomEntry> {
         let room = self.rooms.get_mut(conference)?;
+        self.account.exit(conference, call);
         if let Some(index) = room.members.iter().position(|member| member == call) {
             room.members.remove(index);
-            let legs = &mut self.engines[room.engine].legs_by_phase[room.phase];
-            *legs = legs.saturating_sub(1);
         }
         match room.members.is_empty() {
             true => self.rooms.remove(conference),
             false => None,
         }
+    }
+
+    /// A leg sits down in the room, which begins with it or not.
+    pub fn begin(&mut self, conference: &ConferenceId, starts: bool) {
+        if let Some(room) = self.rooms.get_mut(conference) {
+            room.has_begun |= starts;
+        }
+    }
+
+    /// Whether who sits in the room waits there for it to begin.
+    pub fn waits_in(&self, conference: &ConferenceId) -> bool {
+        self.rooms.get(conference).is_some_and(|room| !room.has_begun)
     }
 
     pub fn leg_at(&self, engine: usize, slot: LegId) -> Option<CallId> {
@@ -256,6 +299,18 @@ pub fn fds_of_recording(legs: bool, members: usize) -> u64 {
     4 + if legs { 2 * members as u64 } else { 0 }
 }
 
+impl RoomEntry {
+    /// What changes its cost.
+    fn terms(&self) -> RoomTerms {
+        RoomTerms {
+            talkers_max: self.talkers_max,
+            activity_detection: self.activity_detection,
+            recorded: self.recording.is_some(),
+            tracks: self.recording.as_ref().is_some_and(|recording| recording.legs),
+        }
+    }
+}
+
 impl LegEntry {
     pub fn is_on_hold(&self) -> bool {
         self.settings.hold.is_some()
@@ -299,6 +354,10 @@ impl<T> Slots<T> {
 
     pub fn has_free(&self) -> bool {
         !self.free.is_empty()
+    }
+
+    pub fn free(&self) -> usize {
+        self.free.len()
     }
 
     pub fn taken(&self) -> usize {

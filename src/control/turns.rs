@@ -30,6 +30,12 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         }
     }
 
+    /// How many names have somebody whose turn it is.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     pub async fn take(&self, name: &K) -> Result<Turn<K>, Refusal> {
         let queue = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);

@@ -69,6 +69,8 @@ pub struct LegView {
     pub gain_db: f64,
     pub moh: Option<&'static str>,
     pub contributing: bool,
+    /// The conference has not begun: it neither hears nor is heard.
+    pub waiting: bool,
     /// Who did it, while it is in force.
     pub muted_by: Option<Deed>,
     pub deaf_by: Option<Deed>,
@@ -85,8 +87,9 @@ pub struct LegView {
 }
 
 impl LegView {
-    pub fn new(call: &CallId, leg: &LegEntry) -> LegView {
+    pub fn new(call: &CallId, leg: &LegEntry, state: &State) -> LegView {
         use crate::control::state::Motion;
+        let waiting = state.waits_in(&leg.place.conference);
         let state = match (&leg.motion, leg.negotiation.is_agreed()) {
             (Some(Motion::Leaving { .. }), _) => "leaving",
             (Some(Motion::Moving { .. }), _) => "moving",
@@ -115,6 +118,7 @@ impl LegView {
             gain_db: leg.gain_db,
             moh: music.map(|music| music.name()),
             contributing: leg.is_contributing,
+            waiting,
             muted_by: leg.deeds.muted.clone(),
             deaf_by: leg.deeds.deaf.clone(),
             held_by: leg.deeds.held.clone(),
@@ -237,6 +241,7 @@ pub struct ParticipantView {
     pub onhold: bool,
     pub deaf: bool,
     pub contributing: bool,
+    pub waiting: bool,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -245,6 +250,8 @@ pub struct ConferenceView {
     pub participants: Vec<ParticipantView>,
     pub conference_id: String,
     pub since: String,
+    /// A leg with which it begins has come. Until then all who are here wait.
+    pub begun: bool,
     pub talkers: usize,
     pub locked: bool,
     pub max_participants: Option<u64>,
@@ -276,6 +283,7 @@ impl ConferenceView {
                 onhold: leg.is_on_hold(),
                 deaf: leg.settings.deaf,
                 contributing: leg.is_contributing,
+                waiting: !room.has_begun,
             })
             .collect();
         ConferenceView {
@@ -286,6 +294,7 @@ impl ConferenceView {
             participants,
             conference_id: id.to_string(),
             since: timestamp(room.since),
+            begun: room.has_begun,
             locked: room.is_locked,
             max_participants: room.participants_max,
             max_talkers: room.talkers_max,

@@ -56,6 +56,7 @@ impl Daemon {
             .args(["--set", "http.listen=127.0.0.1:0"])
             .args(["--set", "grpc.listen=127.0.0.1:0"])
             .args(["--set", "rtp.ports=21000-21999"])
+            .args(["--set", "admission.calibrate=assumed"])
             .arg("--set")
             .arg(format!("recording.dir={}", recordings.display()))
             .args(settings.iter().flat_map(|setting| ["--set", setting]))

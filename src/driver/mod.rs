@@ -5,11 +5,16 @@
 
 pub mod clock;
 pub mod ports;
+mod pulse;
 pub mod realtime;
 mod resting;
 mod rtcp_poll;
 pub mod socket;
+#[cfg(test)]
+pub(crate) mod stepped;
 mod worker;
+
+pub use pulse::Beat;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,8 +24,9 @@ use std::time::SystemTime;
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::driver::clock::Clock;
+use crate::driver::clock::{Clock, Stamps};
 use crate::driver::ports::Sockets;
+use crate::driver::pulse::Pulse;
 use crate::driver::rtcp_poll::RtcpPoll;
 use crate::driver::worker::Worker;
 use crate::engine::outbox::Outbox;
@@ -95,67 +101,84 @@ struct EngineHandle {
     /// Until somebody takes it.
     tap: Mutex<Option<TapReceiver>>,
     realtime: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Driver {
     pub fn start(config: &DriverConfig) -> Result<Driver, DriverError> {
-        let mut driver = Driver {
-            clock: Clock::start(),
-            memory_locked: realtime::lock_memory(),
-            stopping: Arc::new(AtomicBool::new(false)),
-            handles: Vec::with_capacity(config.engines),
-        };
+        let mut driver = Driver::at_rest(Clock::start(), realtime::lock_memory());
         for index in 0..config.engines {
-            let handle = driver.start_engine(index, config)?;
+            let (mut worker, mut handle) = driver.engine(config, COMMANDS_MAX)?;
+            let granted = Arc::clone(&handle.realtime);
+            let thread = std::thread::Builder::new()
+                .name(format!("engine-{index}"))
+                .stack_size(STACK_BYTES)
+                .spawn(move || {
+                    granted.store(realtime::run_first(), Ordering::Relaxed);
+                    worker.run();
+                })
+                .map_err(DriverError::Thread)?;
+            handle.thread = Some(thread);
             driver.handles.push(handle);
         }
         Ok(driver)
     }
 
-    fn start_engine(&self, index: usize, config: &DriverConfig) -> Result<EngineHandle, DriverError> {
+    /// A driver without an engine.
+    fn at_rest(clock: Clock, memory_locked: bool) -> Driver {
+        Driver {
+            clock,
+            memory_locked,
+            stopping: Arc::new(AtomicBool::new(false)),
+            handles: Vec::new(),
+        }
+    }
+
+    /// An engine and what reaches it, which nobody runs yet.
+    fn engine(
+        &self,
+        config: &DriverConfig,
+        commands_max: usize,
+    ) -> Result<(Worker, EngineHandle), DriverError> {
         let limits = EngineLimits {
             legs: config.legs_per_engine,
             rooms: config.rooms_per_engine,
         };
-        let commands = Arc::new(ArrayQueue::new(COMMANDS_MAX));
+        let commands = Arc::new(ArrayQueue::new(commands_max));
         // A leg can join, time out and leave, a room close, the recording of each begin, pause and end, and each command
         // that waits be answered, before anybody listens.
         let reserved = 6 * config.legs_per_engine + 4 * config.rooms_per_engine + COMMANDS_MAX;
         let events = Arc::new(ArrayQueue::new(EVENTS_MIN + reserved));
         let (tapped, tap) = tap_ring(TAP_RING_BYTES);
         let realtime = Arc::new(AtomicBool::new(false));
+        let pulse = Arc::new(Pulse::default());
         let mut engine = Engine::new(limits);
         engine.set_wall_clock(self.clock.ntp());
-        let mut worker = Worker {
+        let worker = Worker {
             engine,
             sockets: (0..limits.legs).map(|_| None).collect(),
             rtcp: RtcpPoll::new().map_err(DriverError::Epoll)?,
             outbox: Outbox::new(limits.legs),
             clock: self.clock,
+            stamps: Stamps::default(),
             commands: Arc::clone(&commands),
             events: Arc::clone(&events),
             reserved,
             tap: tapped,
             stopping: Arc::clone(&self.stopping),
+            pulse: Arc::clone(&pulse),
             buffer: Box::new([0; socket::DATAGRAM_BYTES_MAX]),
         };
-        let granted = Arc::clone(&realtime);
-        let thread = std::thread::Builder::new()
-            .name(format!("engine-{index}"))
-            .stack_size(STACK_BYTES)
-            .spawn(move || {
-                granted.store(realtime::run_first(), Ordering::Relaxed);
-                worker.run();
-            })
-            .map_err(DriverError::Thread)?;
-        Ok(EngineHandle {
+        let handle = EngineHandle {
             commands,
             events,
             tap: Mutex::new(Some(tap)),
             realtime,
-            thread: Some(thread),
-        })
+            pulse,
+            thread: None,
+        };
+        Ok((worker, handle))
     }
 
     pub fn engines(&self) -> usize {
@@ -188,9 +211,20 @@ impl Driver {
         self.clock
     }
 
+    /// What the engine's thread has used and how it keeps its time.
+    pub fn beat(&self, engine: usize) -> Beat {
+        self.handles[engine].pulse.beat()
+    }
+
     /// Whether the engine's thread runs under SCHED_FIFO.
     pub fn realtime(&self, engine: usize) -> bool {
         self.handles[engine].realtime.load(Ordering::Relaxed)
+    }
+
+    /// How many phases each engine has run to their end: who looks twice sees whether it still ticks.
+    pub fn rounds(&self) -> Vec<u64> {
+        let handles = self.handles.iter();
+        handles.map(|handle| handle.pulse.beat().phases).collect()
     }
 
     /// Whether pages, once touched, stay in memory.

@@ -1,7 +1,7 @@
 //! A media thread: one engine, its sockets, the clock.
 //!
 //! Every 5 ms a phase of the tick is due: commands, then room by room drain the sockets, tick, send. Between two
-//! phases it sleeps. Once a tick it asks which RTCP sockets have something. It makes no other syscall, takes no lock and
+//! phases it sleeps. Once a tick it asks which RTCP sockets have something, and how much processor time it has used. It makes no other syscall, takes no lock and
 //! allocates only where a leg is seated or brings new streams.
 
 use std::os::fd::AsRawFd;
@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::driver::clock::Clock;
+use crate::driver::clock::{Clock, Stamps, thread_cpu};
 use crate::driver::ports::Sockets;
+use crate::driver::pulse::Pulse;
 use crate::driver::rtcp_poll::RtcpPoll;
 use crate::driver::socket::{self, DATAGRAM_BYTES_MAX, Received};
 use crate::driver::{Command, Event};
@@ -50,12 +51,14 @@ pub(super) struct Worker {
     pub rtcp: RtcpPoll,
     pub outbox: Outbox,
     pub clock: Clock,
+    pub stamps: Stamps,
     pub commands: Arc<ArrayQueue<Command>>,
     pub events: Arc<ArrayQueue<Event>>,
     /// Places among the events that are kept for what must not be lost.
     pub reserved: usize,
     pub tap: TapSender,
     pub stopping: Arc<AtomicBool>,
+    pub pulse: Arc<Pulse>,
     pub buffer: Box<[u8; DATAGRAM_BYTES_MAX]>,
 }
 
@@ -78,7 +81,11 @@ impl Worker {
                 .stats_mut()
                 .tick_lateness
                 .observe(late.as_nanos() as u64);
+            if phase == 0 {
+                self.pulse.set_cpu(thread_cpu());
+            }
             if late > CATCH_UP_MAX {
+                self.pulse.note(late, Duration::ZERO);
                 let now = step_at(begun);
                 self.engine.stats_mut().ticks_skipped += (now - step) / PHASES as u64;
                 step = now + 1;
@@ -90,23 +97,24 @@ impl Worker {
                 .stats_mut()
                 .tick_duration
                 .observe(took.as_nanos() as u64);
+            self.pulse.note(late, took);
             step += 1;
         }
     }
 
-    fn run_phase(&mut self, tick: Tick, phase: usize) {
+    pub(super) fn run_phase(&mut self, tick: Tick, phase: usize) {
         for _ in 0..COMMANDS_PER_PHASE_MAX {
             let Some(command) = self.commands.pop() else { break };
             self.apply(command);
         }
-        let from_realtime = self.clock.from_realtime();
+        self.stamps.read(self.clock.from_realtime(), self.clock.now());
         let mut extra = DATAGRAMS_PER_PHASE_EXTRA;
         if phase == 0 {
-            self.drain_rtcp(from_realtime);
+            self.drain_rtcp();
         }
         for index in 0..self.engine.rooms_in_phase(phase).len() {
             let room = self.engine.rooms_in_phase(phase)[index];
-            self.drain_room(room, from_realtime, &mut extra);
+            self.drain_room(room, &mut extra);
             let now = self.clock.now();
             self.engine.tick_room(room, tick, now, &mut self.outbox);
             self.deliver();
@@ -132,16 +140,16 @@ impl Worker {
     }
 
     /// Takes what waits on the sockets of a room's legs, just before the room is ticked.
-    fn drain_room(&mut self, room: RoomId, from_realtime: i64, extra: &mut usize) {
+    fn drain_room(&mut self, room: RoomId, extra: &mut usize) {
         let now = self.clock.now();
         for seat in 0..self.engine.seats(room) {
             if let Some(leg) = self.engine.leg_at(room, seat) {
-                self.drain_leg(leg, now, from_realtime, extra);
+                self.drain_leg(leg, now, extra);
             }
         }
     }
 
-    fn drain_leg(&mut self, leg: LegId, now: Time, from_realtime: i64, extra: &mut usize) {
+    fn drain_leg(&mut self, leg: LegId, now: Time, extra: &mut usize) {
         let Some(sockets) = &self.sockets[leg.0 as usize] else {
             return;
         };
@@ -155,7 +163,7 @@ impl Worker {
             let Ok(received) = socket::receive(&sockets.rtp, &mut self.buffer[..]) else {
                 return;
             };
-            let arrival = arrival_of(&received, now, from_realtime);
+            let arrival = self.arrival_of(&received, now);
             if received.truncated {
                 self.engine.dropped(leg, Dropped::TooLong);
                 continue;
@@ -168,7 +176,7 @@ impl Worker {
         }
     }
 
-    fn drain_rtcp(&mut self, from_realtime: i64) {
+    fn drain_rtcp(&mut self) {
         let now = self.clock.now();
         for leg in self.rtcp.ready() {
             let Some(sockets) = &self.sockets[leg.0 as usize] else {
@@ -178,11 +186,17 @@ impl Worker {
                 let Ok(received) = socket::receive(&sockets.rtcp, &mut self.buffer[..]) else {
                     break;
                 };
-                let arrival = arrival_of(&received, now, from_realtime);
+                let arrival = self.arrival_of(&received, now);
                 self.engine
                     .receive_rtcp(arrival, leg, received.from, &mut self.buffer[..received.len]);
             }
         }
+    }
+
+    /// When the kernel took the datagram in, on the engines' clock.
+    fn arrival_of(&self, received: &Received, now: Time) -> Time {
+        let stamp = received.realtime_nanos;
+        stamp.map_or(now, |nanos| self.stamps.arrival(nanos, now))
     }
 
     /// Sends what a tick or a command left in the outbox.
@@ -250,14 +264,6 @@ impl Worker {
     }
 }
 
-/// When the kernel took the datagram in, on the engines' clock.
-fn arrival_of(received: &Received, now: Time, from_realtime: i64) -> Time {
-    match received.realtime_nanos {
-        Some(nanos) => Time::from_nanos(u64::try_from(nanos + from_realtime).unwrap_or(0)).min(now),
-        None => now,
-    }
-}
-
 /// The phase step that began last before `time`.
 fn step_at(time: Time) -> u64 {
     time.as_nanos() / (TICK.as_nanos() as u64 / PHASES as u64)
@@ -283,11 +289,13 @@ mod tests {
             rtcp: RtcpPoll::new().expect("an epoll set"),
             outbox: Outbox::new(1),
             clock: Clock::start(),
+            stamps: Stamps::default(),
             commands: Arc::new(ArrayQueue::new(8)),
             events: Arc::new(ArrayQueue::new(8)),
             reserved: 4,
             tap,
             stopping: Arc::default(),
+            pulse: Arc::default(),
             buffer: Box::new([0; DATAGRAM_BYTES_MAX]),
         };
         let room = RoomId(0);

@@ -47,6 +47,9 @@ pub enum Command {
     },
     /// No sound goes to that recording until it is resumed; answered by `Event::RecordingPaused`.
     PauseLegRecording { leg: LegId, on: bool },
+    /// No Opus stream of the engine is encoded with more effort than this from now on, 0 to 10, also those of legs that come
+    /// later; 10 leaves it to what was agreed.
+    LimitComplexity(u8),
     /// Changes a room.
     ChangeRoom { room: RoomId, change: RoomChange },
     /// Asks for a leg's figures; answered by `Event::LegReported` with the same box.

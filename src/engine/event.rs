@@ -20,6 +20,8 @@ pub enum Event {
     Joined {
         leg: LegId,
         tick: Tick,
+        /// The room had not begun.
+        waits: bool,
     },
     /// The leg has had its last tick: its slot is free again, and with it goes all it needs to be seated elsewhere.
     Left {

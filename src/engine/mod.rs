@@ -54,6 +54,8 @@ pub struct Engine {
     scratch: Scratch,
     stats: EngineStats,
     wall_clock: WallClock,
+    /// Of Opus encoders, 0 to 10.
+    complexity_max: u8,
 }
 
 impl Engine {
@@ -67,6 +69,7 @@ impl Engine {
             scratch: Scratch::new(limits.legs),
             stats: EngineStats::default(),
             wall_clock: WallClock::default(),
+            complexity_max: 10,
         }
     }
 
@@ -206,6 +209,7 @@ impl Engine {
                     tap.asked = Some(on);
                 }
             }
+            Command::LimitComplexity(max) => self.limit_complexity(max),
             Command::Renegotiate { leg, media } => self.renegotiate(leg, media, out),
             Command::ChangeRoom { room, change } => self.change_room(room, change, out),
             Command::ReportLeg {
@@ -265,6 +269,7 @@ impl Engine {
         let room = self.rooms[room_id.0 as usize]
             .as_deref_mut()
             .expect("a room is open before a leg is seated");
+        state.media.limit_complexity(self.complexity_max);
         if let Some(stream) = state.media.seat.take() {
             room.shared.bring(stream);
         }
@@ -304,6 +309,7 @@ impl Engine {
             return;
         };
         self.stats.add(&leg.settle());
+        media.limit_complexity(self.complexity_max);
         let stream_continues = leg.renegotiate(&mut media);
         let Room { seats, shared, .. } = room;
         if let Some(seat) = seats.iter_mut().find(|seat| seat.leg == id) {
@@ -328,6 +334,17 @@ impl Engine {
             leg: id,
             before: media,
         });
+    }
+
+    /// What streams share is what was agreed, so nobody who shares one leaves it for this.
+    fn limit_complexity(&mut self, max: u8) {
+        self.complexity_max = max;
+        for room in self.rooms.iter_mut().flatten() {
+            room.shared.limit_complexity(max);
+        }
+        for leg in self.legs.iter_mut().flatten() {
+            leg.media.limit_complexity(max);
+        }
     }
 
     fn change_room(&mut self, id: RoomId, change: RoomChange, out: &mut Outbox) {

@@ -134,6 +134,7 @@ impl Engine {
             rate,
             limiter_before: room.limiter,
         };
+        room.begun |= begins(room, legs, tick);
         let needed = hear_all(room, legs, step, scratch, out);
         relay_digits(room, legs, scratch, stats);
         limit_mix(room, step, scratch);
@@ -148,7 +149,11 @@ impl Engine {
         for seat in &mut room.seats {
             if seat.progress == Progress::Joining && !seat.early {
                 seat.progress = Progress::Seated;
-                out.events.push(Event::Joined { leg: seat.leg, tick });
+                out.events.push(Event::Joined {
+                    leg: seat.leg,
+                    tick,
+                    waits: !room.begun,
+                });
             }
             if std::mem::take(&mut seat.changed) {
                 out.events.push(Event::Changed { leg: seat.leg, tick });
@@ -174,6 +179,19 @@ pub(super) struct Step {
     pub limiter_before: Limiter,
 }
 
+/// Whether somebody is here with whom the room begins.
+fn begins(room: &Room, legs: &[Option<Box<Leg>>], tick: Tick) -> bool {
+    room.seats.iter().any(|seat| {
+        let leg = legs[seat.leg.0 as usize].as_deref();
+        leg.is_some_and(|leg| leg.settings.starts_room && !is_early(leg, tick))
+    })
+}
+
+/// From a room of an earlier phase a leg can come within the tick that it has had there.
+fn is_early(leg: &Leg, tick: Tick) -> bool {
+    leg.next_tick.is_some_and(|next| next > tick)
+}
+
 /// Plays out every leg, decides who contributes and sums them up. Returns the highest rate a codec in use needs.
 fn hear_all(
     room: &mut Room,
@@ -193,8 +211,7 @@ fn hear_all(
         let Some(leg) = legs[seat.leg.0 as usize].as_deref_mut() else {
             continue;
         };
-        // From a room of an earlier phase a leg can come within the tick that it has had there.
-        seat.early = leg.next_tick.is_some_and(|next| next > tick);
+        seat.early = is_early(leg, tick);
         if seat.early {
             seat.voice = None;
             needed = needed.max(leg.rate_in_use());
@@ -239,16 +256,15 @@ fn hear_all(
             false => played.kind != PlayedKind::Silence,
         };
         let settings = &leg.settings;
-        let silenced = settings.muted
-            || settings.hold.is_some()
-            || leg.digits.is_collecting()
-            || seat.progress == Progress::Leaving;
+        let apart = settings.hold.is_some() || !room.begun;
+        let silenced =
+            settings.muted || apart || leg.digits.is_collecting() || seat.progress == Progress::Leaving;
         let gain = if says && !silenced { settings.gain } else { 0.0 };
-        let (id, on_hold) = (seat.leg, settings.hold.is_some());
+        let id = seat.leg;
         leg.digits.tell(now, |told| {
             let digits = match told {
                 Told::Key(digit) => digit.into(),
-                Told::Relayed(digit) if on_hold => digit.into(),
+                Told::Relayed(digit) if apart => digit.into(),
                 Told::Relayed(digit) => {
                     // As many as legs: what is beyond was pressed by somebody with more than ten fingers.
                     if scratch.relayed.len() < scratch.relayed.capacity() {
@@ -283,7 +299,7 @@ fn hear_all(
             leg.inbound.remember(frame);
         }
 
-        let heard = heard_by(leg, listening, room.settings.music_while_alone);
+        let heard = heard_by(leg, room.begun, listening, room.settings.music_while_alone);
         if heard != seat.heard {
             seat.heard = heard;
             // Whoever has not been sent anything yet has nothing to be torn from.
@@ -319,15 +335,14 @@ fn is_held(legs: &[Option<Box<Leg>>], seat: &Seat) -> bool {
 }
 
 /// What a leg is to hear. `listening` counts the legs in the room that are not on hold, this one included.
-fn heard_by(leg: &Leg, listening: usize, room_music: Option<Music>) -> Heard {
+fn heard_by(leg: &Leg, begun: bool, listening: usize, room_music: Option<Music>) -> Heard {
     let settings = &leg.settings;
+    let music = settings.music_while_alone.or(room_music);
     match settings.hold {
         Some(hold) => hold.music.map_or(Heard::Silence, Heard::Music),
         None if settings.deaf => Heard::Silence,
-        None if listening == 1 => settings
-            .music_while_alone
-            .or(room_music)
-            .map_or(Heard::Mix, Heard::Music),
+        None if !begun => music.map_or(Heard::Silence, Heard::Music),
+        None if listening == 1 => music.map_or(Heard::Mix, Heard::Music),
         None => Heard::Mix,
     }
 }
@@ -436,6 +451,21 @@ mod tests {
         );
     }
 
+    /// Fault row S7.
+    #[test]
+    fn a_panic_over_a_packet_of_one_leg_is_counted_and_the_leg_goes_on() {
+        let mut engine = Engine::new(EngineLimits { legs: 4, rooms: 1 });
+        let mut out = Outbox::new(4);
+        let (room, state) = (RoomId(0), Room::new(RoomSettings::default()));
+        engine.apply(Command::Open { room, state }, &mut out);
+        seat(&mut engine, 0, 0, &mut out);
+        engine.take_in(LegId(0), false, |_| panic!("a defect that a packet has met"));
+        assert_eq!(engine.stats().panics, 1);
+        engine.tick_room(room, Tick(1), Time::from_millis(20), &mut out);
+        assert_eq!((engine.stats().panics, engine.seats(room)), (1, 1));
+    }
+
+    /// Fault row S7.
     #[test]
     fn a_panic_in_one_rooms_tick_ends_that_room_and_no_other() {
         let mut engine = Engine::new(EngineLimits { legs: 4, rooms: 2 });

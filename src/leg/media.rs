@@ -167,6 +167,13 @@ impl LegMedia {
         self.terms.formats.first().copied()
     }
 
+    /// Neither of its streams spends more effort on encoding than this, 0 to 10.
+    pub(crate) fn limit_complexity(&mut self, max: u8) {
+        for stream in self.stream.iter_mut().chain(&mut self.seat) {
+            stream.limit_complexity(max);
+        }
+    }
+
     /// Whether the remote has agreed to send its digits as events.
     pub(crate) fn hears_events(&self) -> bool {
         !self.terms.telephone_events.is_empty()

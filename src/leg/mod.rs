@@ -64,6 +64,8 @@ pub struct LegSettings {
     pub digits: DigitSettings,
     /// So long there may be neither RTP nor RTCP where there should be; `None`: for ever.
     pub media_timeout: Option<Duration>,
+    /// Any room begins with it; otherwise it waits until one that does has come.
+    pub starts_room: bool,
 }
 
 impl Default for LegSettings {
@@ -77,6 +79,7 @@ impl Default for LegSettings {
             max_delay: DEFAULT_MAX_DELAY,
             digits: DigitSettings::default(),
             media_timeout: Some(DEFAULT_MEDIA_TIMEOUT),
+            starts_room: true,
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod party;
 pub mod probe;
 pub mod progress;
 pub mod proxy;
+pub mod ramp;
 pub mod reading;
 pub mod ready;
 pub mod recordings;
@@ -30,17 +31,20 @@ pub mod stream;
 pub mod track;
 pub mod watch;
 
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use clap::Args;
+use serde::Serialize;
 use thiserror::Error;
 
 use self::api::Api;
@@ -54,6 +58,10 @@ use crate::srtp::Suite;
 /// The most legs one generator will make: each takes a socket, and there are not more ports at one address.
 const LEGS_MAX: usize = 25_000;
 
+/// Legs that are wanted where nothing is said, and where as many as will be taken are.
+const LEGS: usize = 100;
+const LEGS_RAMPED: usize = 10_000;
+
 /// With a proxy, each leg takes three sockets.
 const IMPAIRED_LEGS_MAX: usize = LEGS_MAX / 3;
 
@@ -66,9 +74,9 @@ pub struct LoadArgs {
     /// `key:secret`, where the daemon wants one.
     #[arg(long)]
     pub key: Option<String>,
-    /// How many legs to seat.
-    #[arg(long, default_value_t = 100)]
-    pub legs: usize,
+    /// How many legs to seat: 100 unless it is said, and with a --ramp that goes on until one is refused 10000.
+    #[arg(long)]
+    pub legs: Option<usize>,
     /// In how many rooms, instead of --room-size.
     #[arg(long, conflicts_with = "room_size")]
     pub rooms: Option<usize>,
@@ -85,9 +93,14 @@ pub struct LoadArgs {
     /// How long to measure, in seconds, after the ramp and two seconds to settle.
     #[arg(long, default_value_t = 20)]
     pub duration: u64,
-    /// Over how many seconds the legs are seated.
-    #[arg(long, default_value_t = 5)]
-    pub ramp: u64,
+    /// Over how many seconds the legs are seated, 5 unless it is said. Without a number: until the daemon refuses one;
+    /// those that it took are held then, and the report says how many they are and whether any of them missed anything.
+    /// A generator on the daemon's own machine takes processor time that the daemon then has not.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_value = "5", default_missing_value = UNTIL_REFUSED)]
+    pub ramp: Ramp,
+    /// Legs that are seated in each second of a --ramp without a number.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub joins: u32,
     /// Milliseconds of sound in each packet: 10, 20, 30, 40, 50 or 60, in whole frames of the codec; 20 unless it is
     /// said, 30 with ilbc30.
     #[arg(long)]
@@ -127,6 +140,39 @@ pub struct LoadArgs {
     pub reflect: bool,
 }
 
+/// What a `--ramp` without a number stands for.
+const UNTIL_REFUSED: &str = "refusal";
+
+/// How long legs are seated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ramp {
+    Seconds(u64),
+    UntilRefused,
+}
+
+impl FromStr for Ramp {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Ramp, String> {
+        match text {
+            UNTIL_REFUSED => Ok(Ramp::UntilRefused),
+            seconds => match seconds.parse() {
+                Ok(seconds) => Ok(Ramp::Seconds(seconds)),
+                Err(_) => Err("it must be a whole number of seconds, or nothing".to_owned()),
+            },
+        }
+    }
+}
+
+impl LoadArgs {
+    fn legs_wanted(&self) -> usize {
+        self.legs.unwrap_or(match self.ramp {
+            Ramp::Seconds(_) => LEGS,
+            Ramp::UntilRefused => LEGS_RAMPED,
+        })
+    }
+}
+
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// The sentence names the argument, its value and what is allowed.
@@ -159,22 +205,23 @@ impl LoadError {
 /// Runs the load and prints the report; success means that every leg was seated and heard something.
 pub fn run(args: LoadArgs) -> Result<ExitCode, LoadError> {
     if args.reflect {
-        floor::serve(args.legs, args.bind)?;
+        floor::serve(args.legs_wanted(), args.bind)?;
         return Ok(ExitCode::SUCCESS);
     }
     let codec = codecs::codec_named(&args.codec)
         .map_err(|error| LoadError::Argument(format!("--codec {} is not known: {error}", args.codec)))?;
     let srtp = args.srtp.as_deref().map(suite_named).transpose()?;
     let impairment = args.impair.as_deref().map(str::parse).transpose()?;
+    let legs = args.legs_wanted();
     let room_size = validated(&args)?;
     let encoding = encoding(codec, packet_time(&args, codec)?);
     // Lives as long as the run.
     let reflector = args
         .floor
-        .then(|| Reflector::start(args.legs, args.bind))
+        .then(|| Reflector::start(legs, args.bind))
         .transpose()?;
     let (target, scenario) = if let Some(reflector) = &reflector {
-        let scenario = Scenario::plan_floor(args.legs, encoding, args.seed);
+        let scenario = Scenario::plan_floor(legs, encoding, args.seed);
         (
             Target::Floor {
                 ports: reflector.ports.clone(),
@@ -187,52 +234,70 @@ pub fn run(args: LoadArgs) -> Result<ExitCode, LoadError> {
             srtp,
             impairment,
             records: args.record,
-            ..Scenario::plan(args.legs, room_size, args.talkers, encoding, args.seed)
+            ..Scenario::plan(legs, room_size, args.talkers, encoding, args.seed)
         };
         (Target::Daemon(Api::new(&args.url, args.key.as_deref())), scenario)
     };
     let timing = Timing {
-        ramp: Duration::from_secs(args.ramp),
+        ramp: match args.ramp {
+            Ramp::Seconds(seconds) => Duration::from_secs(seconds),
+            Ramp::UntilRefused => Duration::ZERO,
+        },
         measured: Duration::from_secs(args.duration),
         bind: args.bind,
     };
     let interrupted = on_interrupt()?;
-    let report = run::run(&scenario, &target, &timing, &args.codec, &interrupted)?;
-    print!("{report}");
-    if let Some(file) = args.json {
-        let json = serde_json::to_vec_pretty(&report).map_err(io::Error::from);
-        json.and_then(|json| fs::write(&file, json))
-            .map_err(|error| LoadError::Report { file, error })?;
-    }
-    Ok(if report.is_good() {
+    let is_good = if args.ramp == Ramp::UntilRefused {
+        let report = ramp::run(&scenario, &target, &timing, &args.codec, args.joins, &interrupted)?;
+        tell(&report, args.json)?;
+        report.is_good()
+    } else {
+        let report = run::run(&scenario, &target, &timing, &args.codec, &interrupted)?;
+        tell(&report, args.json)?;
+        report.is_good()
+    };
+    Ok(if is_good {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
+/// Prints a report, and writes it to the file as JSON.
+fn tell(report: &(impl Display + Serialize), json: Option<PathBuf>) -> Result<(), LoadError> {
+    print!("{report}");
+    if let Some(file) = json {
+        let json = serde_json::to_vec_pretty(report).map_err(io::Error::from);
+        json.and_then(|json| fs::write(&file, json))
+            .map_err(|error| LoadError::Report { file, error })?;
+    }
+    Ok(())
+}
+
 /// The size of a room, if all the figures make sense.
 fn validated(args: &LoadArgs) -> Result<usize, LoadError> {
+    let legs = args.legs_wanted();
     let wrong = |sentence: String| Err(LoadError::Argument(sentence));
-    if !(1..=LEGS_MAX).contains(&args.legs) {
-        return wrong(format!("--legs {} is not within 1 to {LEGS_MAX}", args.legs));
+    if !(1..=LEGS_MAX).contains(&legs) {
+        return wrong(format!("--legs {legs} is not within 1 to {LEGS_MAX}"));
     }
-    if args.impair.is_some() && args.legs > IMPAIRED_LEGS_MAX {
+    if args.impair.is_some() && legs > IMPAIRED_LEGS_MAX {
         return wrong(format!(
-            "--legs {} is not within 1 to {IMPAIRED_LEGS_MAX}, as many as --impair can have",
-            args.legs
+            "--legs {legs} is not within 1 to {IMPAIRED_LEGS_MAX}, as many as --impair can have"
         ));
+    }
+    if args.ramp == Ramp::UntilRefused && (args.floor || args.record || args.impair.is_some()) {
+        return wrong("--ramp without a number goes with none of --floor, --record and --impair".to_owned());
     }
     if args.duration == 0 {
         return wrong("--duration 0 leaves nothing to measure; it must be 1 or more".to_owned());
     }
     let room_size = match args.rooms {
         None => args.room_size,
-        Some(rooms) if (1..=args.legs).contains(&rooms) => args.legs.div_ceil(rooms),
+        Some(rooms) if (1..=legs).contains(&rooms) => legs.div_ceil(rooms),
         Some(rooms) => {
             return wrong(format!(
-                "--rooms {rooms} is not within 1 to {}, the number of legs",
-                args.legs
+                "--rooms {rooms} is not within 1 to {legs}, the number of legs"
             ));
         }
     };
@@ -314,6 +379,20 @@ mod tests {
     }
 
     #[test]
+    fn a_ramp_is_so_long_or_until_a_leg_is_refused() {
+        for (line, ramp, legs) in [
+            ("", Ramp::Seconds(5), 100),
+            ("--ramp 30", Ramp::Seconds(30), 100),
+            ("--ramp --codec g729", Ramp::UntilRefused, LEGS_RAMPED),
+            ("--codec g729 --legs 7 --ramp", Ramp::UntilRefused, 7),
+        ] {
+            let args = args(line);
+            assert_eq!((args.ramp, args.legs_wanted()), (ramp, legs), "{line}");
+        }
+        assert!("soon".parse::<Ramp>().is_err());
+    }
+
+    #[test]
     fn a_bad_figure_is_one_sentence_that_names_it() {
         for (line, named) in [
             ("--legs 0", "--legs 0"),
@@ -322,6 +401,7 @@ mod tests {
             ("--talkers 11", "--talkers 11"),
             ("--duration 0", "--duration 0"),
             ("--legs 9000 --impair loss=1", "--legs 9000"),
+            ("--ramp --record", "--ramp without a number"),
         ] {
             let error = validated(&args(line)).expect_err(line);
             assert!(error.to_string().starts_with(named), "{error}");

@@ -18,6 +18,10 @@ pub struct Reading {
 }
 
 impl Reading {
+    pub fn scrape(&self) -> Option<&Scrape> {
+        self.scrape.as_ref()
+    }
+
     /// A daemon without `/metrics` is measured from outside only; one that does not answer at all is an error.
     pub fn take(target: &Target) -> Result<Reading, LoadError> {
         let at = Instant::now();

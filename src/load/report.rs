@@ -428,7 +428,7 @@ impl Display for Impaired {
     }
 }
 
-fn row(f: &mut Formatter<'_>, name: &str, figures: [Option<f64>; 4], unit: &str) -> fmt::Result {
+pub(super) fn row(f: &mut Formatter<'_>, name: &str, figures: [Option<f64>; 4], unit: &str) -> fmt::Result {
     write!(f, "  {name:<23}")?;
     for (column, value) in figures.into_iter().enumerate() {
         // Most rows have no p99.9.
@@ -442,11 +442,11 @@ fn row(f: &mut Formatter<'_>, name: &str, figures: [Option<f64>; 4], unit: &str)
     writeln!(f, " {unit}")
 }
 
-fn figure(value: Option<f64>) -> String {
+pub(super) fn figure(value: Option<f64>) -> String {
     value.map_or_else(|| "?".to_owned(), |value| format!("{value:.2}"))
 }
 
-fn precise(value: Option<f64>) -> String {
+pub(super) fn precise(value: Option<f64>) -> String {
     value.map_or_else(|| "?".to_owned(), |value| format!("{value:.4}"))
 }
 

@@ -31,7 +31,7 @@ use crate::srtp::Suite;
 const JOINERS: usize = 4;
 
 /// One worker thread serves so many legs with a tenth of a core.
-const LEGS_PER_WORKER: usize = 1_000;
+pub(super) const LEGS_PER_WORKER: usize = 1_000;
 
 /// From the end of the ramp to the start of measuring: jitter buffers settle, the last joins are digested.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -59,7 +59,7 @@ pub struct Timing {
 }
 
 /// A leg that was seated, to be taken away at the end.
-struct Seated {
+pub(super) struct Seated {
     call_id: String,
     conference: String,
 }
@@ -173,7 +173,7 @@ pub fn run(
     })
 }
 
-struct Tracks {
+pub(super) struct Tracks {
     speech: Arc<Track>,
     probing_up: Arc<Track>,
     probing_down: Arc<Track>,
@@ -181,7 +181,7 @@ struct Tracks {
 }
 
 impl Tracks {
-    fn of(repertoire: Repertoire) -> Tracks {
+    pub fn of(repertoire: Repertoire) -> Tracks {
         Tracks {
             speech: Arc::new(repertoire.speech),
             probing_up: Arc::new(repertoire.probing_up),
@@ -201,14 +201,14 @@ impl Tracks {
 }
 
 /// What is needed to seat a leg.
-struct Table<'a> {
-    scenario: &'a Scenario,
-    target: &'a Target,
-    timing: &'a Timing,
-    tracks: &'a Tracks,
-    workers: &'a [Worker],
-    proxy: Option<&'a Proxy>,
-    epoch: Instant,
+pub(super) struct Table<'a> {
+    pub scenario: &'a Scenario,
+    pub target: &'a Target,
+    pub timing: &'a Timing,
+    pub tracks: &'a Tracks,
+    pub workers: &'a [Worker],
+    pub proxy: Option<&'a Proxy>,
+    pub epoch: Instant,
 }
 
 impl Table<'_> {
@@ -253,7 +253,8 @@ impl Table<'_> {
         )
     }
 
-    fn seat(&self, run: &str, leg: usize) -> Result<Seated, ApiError> {
+    /// Seats one leg of the run of this name.
+    pub fn seat(&self, run: &str, leg: usize) -> Result<Seated, ApiError> {
         let place = &self.scenario.places[leg];
         let encoding = self.scenario.encoding;
         let local = |error: io::Error| ApiError::Socket(error);
@@ -374,7 +375,7 @@ impl Table<'_> {
 }
 
 /// Looks around once a second.
-fn wait(
+pub(super) fn wait(
     what: &str,
     length: Duration,
     progress: &mut Progress,
@@ -394,7 +395,7 @@ fn wait(
 }
 
 /// Ends the legs, as many as will; what fails here was not ours to measure.
-fn take_away(target: &Target, seated: &[Seated], progress: &mut Progress) {
+pub(super) fn take_away(target: &Target, seated: &[Seated], progress: &mut Progress) {
     let Target::Daemon(api) = target else {
         return;
     };
@@ -411,7 +412,7 @@ fn take_away(target: &Target, seated: &[Seated], progress: &mut Progress) {
     });
 }
 
-fn figures(outcomes: &[Outcome], measured: Duration, ptime_ms: u8) -> (Sent, Received) {
+pub(super) fn figures(outcomes: &[Outcome], measured: Duration, ptime_ms: u8) -> (Sent, Received) {
     let (mut sent, mut received) = (Sent::default(), Received::default());
     let due = measured.as_millis() as u64 / u64::from(ptime_ms);
     for party in outcomes.iter().flat_map(|outcome| &outcome.parties) {

@@ -164,7 +164,10 @@ impl Workshop {
         let Leftover { folder, opening } = &leftover;
         if self.shelf.status(&opening.recording_id).is_some() {
             if let Err(error) = self.spool.forget(folder) {
-                tracing::warn!(%error, folder = %folder.display(), "a delivered recording stays in the spool");
+                tracing::warn!(
+                    conference = opening.conference_id, recording = opening.recording_id, %error,
+                    "a delivered recording stays in the spool"
+                );
             }
             return;
         }
@@ -271,8 +274,11 @@ impl Workshop {
         });
         let error = match begun {
             Ok((rendering, consignment)) => {
-                let recording_id = &opening.recording_id;
-                tracing::info!(recording_id, "a recording that was interrupted is finished");
+                tracing::info!(
+                    conference = opening.conference_id,
+                    recording = opening.recording_id,
+                    "a recording that was interrupted is finished"
+                );
                 let mut job = Job::new(slot, rendering, consignment);
                 job.attempts = attempts;
                 job.place = Some(PlaceAtWork::take(&self.leftovers_at_work));
@@ -280,8 +286,10 @@ impl Workshop {
             }
             Err(error) => error,
         };
-        let recording_id = &opening.recording_id;
-        tracing::error!(recording_id, folder = %folder.display(), %error, "an interrupted recording has to wait");
+        tracing::error!(
+            conference = opening.conference_id, recording = opening.recording_id, folder = %folder.display(), %error,
+            "an interrupted recording has to wait"
+        );
         let is_lasting = matches!(
             error.kind(),
             io::ErrorKind::InvalidData | io::ErrorKind::NotConnected | io::ErrorKind::NotFound
@@ -432,8 +440,11 @@ impl Workshop {
         }) {
             Ok(()) => {}
             Err(error @ (FinishError::Damaged { .. } | FinishError::Unsynced { .. })) => {
-                let recording_id = &job.rendering.opening.recording_id;
-                tracing::error!(recording_id, %error, "a recording's file cannot be trusted and is made anew");
+                let opening = &job.rendering.opening;
+                tracing::error!(
+                    conference = opening.conference_id, recording = opening.recording_id, %error,
+                    "a recording's file cannot be trusted and is made anew"
+                );
                 self.try_again(job, &io::Error::other(error.without_path()), true);
                 return None;
             }
@@ -485,8 +496,10 @@ impl Workshop {
                     .and_then(|()| self.spool.forget(&folder));
                 if let Err(error) = forgotten {
                     // The next start finds out that it was delivered.
-                    let recording_id = &receipt.recording_id;
-                    tracing::warn!(recording_id, %error, "a delivered recording stays in the spool");
+                    tracing::warn!(
+                        conference = receipt.conference_id, recording = receipt.recording_id, %error,
+                        "a delivered recording stays in the spool"
+                    );
                 }
                 self.shelf.settled(slot, receipt, None, None);
             }
@@ -584,7 +597,7 @@ impl Workshop {
             .rendering
             .receipt(&key, destination(opening.bucket.as_deref(), &key));
         tracing::error!(
-            recording_id = opening.recording_id, folder = %job.rendering.folder.display(), %error,
+            conference = opening.conference_id, recording = opening.recording_id, folder = %job.rendering.folder.display(), %error,
             "recording failed: what there is of it stays in the spool"
         );
         self.shelf
@@ -593,7 +606,11 @@ impl Workshop {
 
     fn note(&self, job: &Job, error: Option<&io::Error>) {
         if let Some(error) = error {
-            tracing::warn!(recording_id = job.rendering.opening.recording_id, %error, "a recording's file has to wait");
+            let opening = &job.rendering.opening;
+            tracing::warn!(
+                conference = opening.conference_id, recording = opening.recording_id, %error,
+                "a recording's file has to wait"
+            );
         }
         self.shelf.hindered(
             job.slot,

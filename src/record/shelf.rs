@@ -581,6 +581,19 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_taken_back_while_its_files_are_finished_is_counted_out_once() {
+        let shelf = Shelf::new(Box::new(|_| {}));
+        for n in 0..ACTIVE_MAX {
+            begin(&shelf, &n.to_string());
+        }
+        let slot = shelf.running()[0];
+        shelf.remove(slot);
+        shelf.uploading(slot, &receipt("0"));
+        begin(&shelf, "in its place");
+        assert!(matches!(shelf.admits("one more"), Err(RecordError::TooMany)));
+    }
+
+    #[test]
     fn the_oldest_that_are_over_are_forgotten_and_none_that_runs() {
         let shelf = Shelf::new(Box::new(|_| {}));
         begin(&shelf, "runs");

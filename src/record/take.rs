@@ -317,7 +317,7 @@ impl Take {
         let written = self.put_ending().and_then(|()| self.journal.write());
         if let Err(error) = written {
             tracing::warn!(
-                recording_id = self.recording_id,
+                recording = self.recording_id,
                 %error,
                 "the end of a recording could not be journaled"
             );

@@ -80,7 +80,7 @@ impl Writer {
             let mut unwritten = None;
             if let Some(trouble) = take.trouble() {
                 tracing::error!(
-                    recording_id = take.recording_id,
+                    recording = take.recording_id,
                     trouble,
                     "recording ends before its time"
                 );

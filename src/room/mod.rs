@@ -29,7 +29,7 @@ pub struct RoomSettings {
     pub activity_detection: bool,
     /// How many are heard at once at most: the loudest. `None`: all who contribute.
     pub talkers_max: Option<u16>,
-    /// What whoever is alone hears, unless the leg has music of its own.
+    /// What whoever is alone or waits hears, unless the leg has music of its own.
     pub music_while_alone: Option<Music>,
 }
 
@@ -47,6 +47,9 @@ impl Default for RoomSettings {
 
 pub struct Room {
     pub(crate) settings: RoomSettings,
+    /// A leg that starts it has come, and it stays begun. Until then all who are here wait: nobody is heard, nobody hears
+    /// the room.
+    pub(crate) begun: bool,
     pub(crate) seats: Vec<Seat>,
     pub(crate) rate: RoomRate,
     /// The limiter of the signal that all who do not contribute share.
@@ -108,6 +111,7 @@ impl Room {
         assert!(settings.phase < PHASES, "a room's phase is one of the tick's");
         Box::new(Room {
             settings,
+            begun: false,
             seats: Vec::new(),
             rate: RoomRate::new(settings.sample_rate),
             limiter: Limiter::new(),

@@ -122,6 +122,14 @@ impl SharedStreams {
             .map(|group| (group.heard, &mut *group.stream))
     }
 
+    /// No stream spends more effort on encoding than this, 0 to 10.
+    pub fn limit_complexity(&mut self, max: u8) {
+        let groups = self.groups.iter_mut().flatten().map(|group| &mut group.stream);
+        for stream in groups.chain(&mut self.pool) {
+            stream.limit_complexity(max);
+        }
+    }
+
     /// Groups with members, and streams waiting in the pool.
     pub fn len(&self) -> (usize, usize) {
         (self.groups.iter().flatten().count(), self.pool.len())

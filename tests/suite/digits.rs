@@ -146,6 +146,26 @@ fn ignored_digits_are_told_and_neither_event_nor_sound_of_them_reaches_the_other
 }
 
 #[test]
+fn digits_pressed_in_a_room_that_has_not_begun_are_told_and_reach_nobody() {
+    let mut world = World::seeded(4);
+    world.open(0, 0, RoomSettings::default());
+    for _ in 0..2 {
+        let waits = LegSettings {
+            starts_room: false,
+            ..settings(Mode::Forward, InBand::Auto)
+        };
+        let pcmu = encoding(Codec::Pcmu);
+        world.join_on(0, 0, pcmu, Voice::silent(), waits, with_events(8_000));
+    }
+    world.run(20);
+    forget(&mut world);
+    press(&mut world, 0, "1#");
+    world.run(20);
+    assert_eq!(told(&world), ["1", "#"]);
+    assert_eq!(sent(&world, 1), "");
+}
+
+#[test]
 fn forwarded_digits_reach_each_other_party_as_events_or_as_tones() {
     let mut world = presser_and_listeners(Mode::Forward);
     press(&mut world, 0, "19D");

@@ -22,3 +22,4 @@ mod support;
 mod talkers;
 mod tidy;
 mod tones;
+mod waiting;

@@ -207,7 +207,7 @@ impl Diary {
                         spell.end = tick.0;
                     }
                 }
-                Event::Joined { leg, tick } => {
+                Event::Joined { leg, tick, .. } => {
                     diary.joined.insert(leg.0 as usize, tick.0);
                 }
                 Event::Left { leg, tick, .. } => {

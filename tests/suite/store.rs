@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::support::fault_proxy::{Fault, FaultProxy};
 
-mod said;
+pub mod said;
 
 const BUCKET: &str = "calls";
 const SECRET: &str = "hush+Secret/of:calls";
@@ -346,6 +346,7 @@ fn a_bucket_that_encrypts_by_itself_is_believed_by_its_checksums() {
     assert_eq!(small.proxy.calls(), ["Put", "Create", "Part", "Complete"]);
 }
 
+/// Fault row S7.
 #[test]
 fn a_delivery_that_panics_says_so_and_begins_anew() {
     let site = Site::new();
@@ -410,6 +411,7 @@ fn a_store_that_is_away_is_waited_for_and_said() {
     );
 }
 
+/// Fault row C8.
 #[test]
 fn an_object_of_somebody_else_is_never_overwritten() {
     for bytes in [SMALL, LARGE] {

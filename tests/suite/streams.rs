@@ -3,7 +3,7 @@
 
 use mixminus::codec::ilbc::Mode;
 use mixminus::codec::{Codec, Encoding};
-use mixminus::engine::Event;
+use mixminus::engine::{Command, Event};
 use mixminus::frame::Rate;
 use mixminus::leg::{Dropped, LegSettings, MediaTerms};
 use mixminus::room::RoomSettings;
@@ -71,6 +71,33 @@ fn a_silent_room_costs_whoever_agreed_to_pauses_two_packets_a_second() {
             );
         }
     }
+}
+
+/// Fault row S4.
+#[test]
+fn less_effort_for_opus_parts_nobody_from_a_shared_stream_and_reaches_those_who_come_later() {
+    let mut world = room(43);
+    let opus = encoding(Codec::Opus(Rate::Hz16000));
+    world.join(0, 0, opus, Voice::steady(TONE, -20.0));
+    (0..8).for_each(|_| drop(world.join(0, 0, opus, Voice::silent())));
+    world.run(150);
+    let encodes = |world: &mut World| {
+        let before = world.engines[0].stats().encodes;
+        world.run(50);
+        world.engines[0].stats().encodes - before
+    };
+    // One for the talker, one for all who listen.
+    assert_eq!(encodes(&mut world), 100);
+    world.apply(0, Command::LimitComplexity(0));
+    assert_eq!(encodes(&mut world), 100);
+    let late = world.join(0, 0, opus, Voice::silent());
+    world.run(50);
+    assert_eq!(encodes(&mut world), 100);
+    world.apply(0, Command::LimitComplexity(10));
+    assert_eq!(encodes(&mut world), 100);
+    world.leave(late);
+    world.run(50);
+    assert_eq!(encodes(&mut world), 100);
 }
 
 #[test]

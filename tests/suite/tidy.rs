@@ -1,7 +1,9 @@
 //! Rules the compiler cannot check: the wall around the core, the direction of the arrows, what is left behind, what
 //! is linked. Each rule is a function from sources to complaints, shown below to be able to complain.
 
+mod deployment;
 mod faults;
+mod logs;
 mod rules_can_complain;
 mod source;
 
@@ -10,6 +12,7 @@ use std::process::Command;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
+use logs::misnamed_fields;
 use source::{Source, Sources, all_of_src, children_of, without_comments_and_strings};
 
 /// What a module may name of the others, in the order a packet meets them. A new module needs its line here.
@@ -138,6 +141,11 @@ fn nothing_unfinished_is_left_behind() {
 #[test]
 fn every_unsafe_says_why_it_is_sound() {
     assert_tidy(&all_of_src(), unexplained_unsafe);
+}
+
+#[test]
+fn logs_call_rooms_legs_and_recordings_by_one_name() {
+    assert_tidy(&all_of_src(), misnamed_fields);
 }
 
 #[test]

@@ -70,6 +70,36 @@ fn a_copied_encoder_makes_the_very_bytes_of_its_original() {
 }
 
 #[test]
+fn an_encoder_of_less_effort_keeps_its_encoding_and_makes_the_bytes_of_a_cheaper_one() {
+    let sound = voice(Rate::Hz16000, 16_000, 3);
+    let dear = encoding(Codec::Opus(Rate::Hz16000), 20);
+    let cheap = Encoding {
+        complexity: 1,
+        ..dear
+    };
+    assert!(dear.complexity > cheap.complexity);
+    let made = |encoding, limit: Option<u8>| {
+        let mut encoder = Encoder::new(encoding).expect("a valid encoding");
+        limit.into_iter().for_each(|max| encoder.limit_complexity(max));
+        assert_eq!(encoder.encoding(), encoding);
+        encode_all(&mut encoder, &sound)
+    };
+    let (of_cheap, of_dear) = (made(cheap, None), made(dear, None));
+    assert_ne!(of_cheap, of_dear);
+    assert_eq!(made(dear, Some(1)), of_cheap);
+    assert_eq!(made(dear, Some(10)), of_dear, "what was agreed is never exceeded");
+    // A copy takes it along, and back.
+    let mut limited = Encoder::new(dear).expect("a valid encoding");
+    limited.limit_complexity(1);
+    let mut copy = Encoder::new(dear).expect("a valid encoding");
+    copy.copy_from(&limited);
+    assert_eq!(encode_all(&mut copy, &sound), of_cheap);
+    copy.copy_from(&limited);
+    copy.limit_complexity(10);
+    assert_eq!(encode_all(&mut copy, &sound), of_dear);
+}
+
+#[test]
 fn a_listener_hears_no_jump_when_a_copy_takes_over() {
     let encoding = encoding(Codec::Opus(Rate::Hz16000), 20);
     let sound = tone(Rate::Hz16000, 16_000 * 2);

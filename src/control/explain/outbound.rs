@@ -28,6 +28,7 @@ pub fn listening(leg: &LegFacts) -> Finding {
             "`{call}` hears silence, because it was made deaf {}.",
             whose(deed)
         )),
+        (None, None) if leg.waiting => broken(format!("`{call}` waits for its conference to begin.")),
         (None, None) => holds(format!("`{call}` hears the conference.")),
     }
 }

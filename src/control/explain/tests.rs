@@ -27,6 +27,7 @@ fn sound(call: &str) -> LegFacts {
     LegFacts {
         call: call.to_owned(),
         conference: "r".to_owned(),
+        waiting: false,
         talkers_max: None,
         has_joined: true,
         local: SocketAddr::from(([127, 0, 0, 1], 10_000)),
@@ -153,7 +154,7 @@ type Break = fn(&mut LegFacts, &mut LegFacts);
 
 #[test]
 fn every_broken_link_is_named_first_with_its_figures() {
-    let cases: [(&str, &str, Break); 54] = [
+    let cases: [(&str, &str, Break); 55] = [
         ("agreed", "has not been answered", |a, _| a.terms = None),
         ("agreed", "sends nothing now", |a, _| terms(a).receives = false),
         (
@@ -263,6 +264,10 @@ fn every_broken_link_is_named_first_with_its_figures() {
         ("held", "put on hold by the key `switch`", |a, _| a.held = deed()),
         ("digits", "out of the mix", |a, _| {
             a.report.lately.is_collecting = true
+        }),
+        ("route", "The conference `r` has not begun", |a, b| {
+            (a.waiting, b.waiting) = (true, true);
+            a.report.contributing = false;
         }),
         ("route", "in the conference `r`, `b` in `other`", |_, b| {
             b.conference = "other".to_owned();

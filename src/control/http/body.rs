@@ -3,30 +3,14 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 
-use super::errors::Failure;
-use crate::control::fields::Fields;
 use crate::control::refusal::{REQUEST_TIMEOUT, Refusal, TOO_LARGE};
 
 const BYTES_MAX: usize = 64 * 1024;
 
 /// From the end of the header to the end of the body.
 const TIME_MAX: Duration = Duration::from_secs(10);
-
-/// The fields of a JSON body; none where there is no body.
-pub struct BodyFields(pub Fields);
-
-impl<S: Send + Sync> FromRequest<S> for BodyFields {
-    type Rejection = Failure;
-
-    async fn from_request(request: Request, _: &S) -> Result<BodyFields, Failure> {
-        let (parts, body) = request.into_parts();
-        let bytes = read(&parts.headers, body).await?;
-        Ok(BodyFields(Fields::parse(&bytes)?))
-    }
-}
 
 pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     let too_large = || Refusal::new(TOO_LARGE, "The body is larger than 65536 bytes.");

@@ -11,6 +11,13 @@ use crate::control::refusal::{METHOD_NOT_ALLOWED, REQUEST_TIMEOUT, Refusal, TOO_
 #[derive(Debug)]
 pub struct Failure(pub Refusal);
 
+/// An extension of the response: for whoever says the same in another form.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub refusal: Refusal,
+    pub reference: String,
+}
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Failure {
         Failure(refusal)
@@ -53,6 +60,7 @@ impl IntoResponse for Failure {
         if matches!(refusal.code, TOO_LARGE | REQUEST_TIMEOUT) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        response.extensions_mut().insert(Told { refusal, reference });
         response
     }
 }

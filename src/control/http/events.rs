@@ -23,7 +23,6 @@ use super::errors::Failure;
 use super::paths::parameters;
 use crate::control::events::Message;
 use crate::control::ids::ConferenceId;
-use crate::control::refusal::Refusal;
 use crate::control::service::Beginning;
 
 /// So often a comment goes out, for proxies that close what is silent.
@@ -39,21 +38,12 @@ pub async fn stream(State(app): State<App>, request: Request) -> Result<Response
         .get("conferenceId")
         .map(|id| ConferenceId::parse(id))
         .transpose()?;
-    let snapshot = match query.get("snapshot").map(String::as_str) {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(Refusal::bad("`snapshot` must be true or false.").into()),
-    };
+    let asked = |name: &str| query.get(name).map(String::as_str);
     // A browser that reconnects says how far it came in a header, and repeats the old query.
     let resumed = parts.headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let beginning = match (resumed, query.get("after")) {
-        (Some(id), _) => Beginning::After(number(id)?),
-        (None, Some(_)) if snapshot => {
-            return Err(Refusal::bad("`snapshot` and `after` exclude each other.").into());
-        }
-        (None, Some(after)) => Beginning::After(number(after)?),
-        (None, None) if snapshot => Beginning::Snapshot,
-        (None, None) => Beginning::Now,
+    let beginning = match resumed {
+        Some(id) => Beginning::parse(Some(id), None)?,
+        None => Beginning::parse(asked("after"), asked("snapshot"))?,
     };
     let mut reader = app.service.subscribe(conference, beginning);
     let mut stopping = app.stopping.clone();
@@ -81,12 +71,6 @@ pub async fn stream(State(app): State<App>, request: Request) -> Result<Response
     Ok(Sse::new(ReceiverStream::new(stream))
         .keep_alive(keep_alive)
         .into_response())
-}
-
-fn number(after: &str) -> Result<u64, Refusal> {
-    after
-        .parse()
-        .map_err(|_| Refusal::bad("`after` must be the number of an event."))
 }
 
 /// Without a name of its own, so that a browser's `onmessage` hears every type.

@@ -1,53 +1,15 @@
 //! Ids out of paths and numbers out of queries.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 
-use super::errors::Failure;
-use crate::control::ids::{CallId, ConferenceId};
 use crate::control::refusal::Refusal;
-use crate::control::views::Page;
 
-const PAGE_SIZE: usize = 100;
-const PAGE_SIZE_MAX: usize = 1000;
-
-pub struct Conference(pub ConferenceId);
-
-pub struct Call(pub CallId);
-
-pub struct RecordingId(pub String);
-
-impl<S: Send + Sync> FromRequestParts<S> for Conference {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Conference, Failure> {
-        let id = segment(parts, state, "conferenceId").await?;
-        Ok(Conference(ConferenceId::parse(&id)?))
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Call {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Call, Failure> {
-        let id = segment(parts, state, "callId").await?;
-        Ok(Call(CallId::parse(&id)?))
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for RecordingId {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<RecordingId, Failure> {
-        segment(parts, state, "recordingId").await.map(RecordingId)
-    }
-}
-
-/// The segment of that name, decoded once.
-async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Result<String, Failure> {
-    let params = RawPathParams::from_request_parts(parts, state)
+/// The ids in the path by their names, decoded once.
+pub async fn ids(parts: &mut Parts) -> Result<BTreeMap<String, String>, Refusal> {
+    let params = RawPathParams::from_request_parts(parts, &())
         .await
         .map_err(|error| {
             // All are decoded at once, and the first that is wrong is named.
@@ -55,34 +17,21 @@ async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Re
             let wrong = ["conferenceId", "callId", "recordingId"]
                 .into_iter()
                 .find(|known| text.contains(known))
-                .unwrap_or(name);
+                .unwrap_or("id");
             Refusal::bad(format!("`{wrong}` in the path must be percent-encoded UTF-8."))
         })?;
-    let found = params
+    Ok(params
         .iter()
-        .find(|(key, _)| *key == name)
-        .map(|(_, value)| value.to_owned());
-    Ok(found.unwrap_or_default())
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Page {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Page, Failure> {
-        let query = parameters(parts)?;
-        Ok(Page {
-            page: number(&query, "page", usize::MAX)?.unwrap_or(1),
-            size: number(&query, "pageSize", PAGE_SIZE_MAX)?.unwrap_or(PAGE_SIZE),
-        })
-    }
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect())
 }
 
 /// The query's names and values, decoded once; none stands there twice.
-pub fn parameters(parts: &Parts) -> Result<HashMap<String, String>, Refusal> {
+pub fn parameters(parts: &Parts) -> Result<BTreeMap<String, String>, Refusal> {
     let refused = || {
         Refusal::bad("The query must be name=value&…, percent-encoded UTF-8, with each name at most once.")
     };
-    let mut parameters = HashMap::new();
+    let mut parameters = BTreeMap::new();
     let query = parts.uri.query().unwrap_or_default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -116,19 +65,4 @@ fn decoded(text: &str) -> Option<String> {
 /// The value of a hexadecimal digit.
 fn nibble(digit: u8) -> u8 {
     char::from(digit).to_digit(16).unwrap_or(0) as u8
-}
-
-fn number(query: &HashMap<String, String>, name: &str, max: usize) -> Result<Option<usize>, Refusal> {
-    let Some(text) = query.get(name) else {
-        return Ok(None);
-    };
-    match text.parse() {
-        Ok(number) if (1..=max).contains(&number) => Ok(Some(number)),
-        _ if max == usize::MAX => Err(Refusal::bad(format!(
-            "`{name}` must be a whole number, 1 or more."
-        ))),
-        _ => Err(Refusal::bad(format!(
-            "`{name}` must be a whole number from 1 to {max}."
-        ))),
-    }
 }

@@ -1,121 +1,25 @@
-//! Recordings: start, pause, stop, list, and the sound itself with byte ranges (RFC 9110 §14).
+//! The sound of a recording, with byte ranges (RFC 9110 §14).
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-
-use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
-use serde_json::{Value, json};
-use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::App;
-use super::body::BodyFields;
 use super::errors::Failure;
-use super::legs::done;
-use super::paths::{Call, Conference, RecordingId};
-use crate::control::auth::Identity;
-use crate::control::deeds::Actor;
+use super::paths::ids;
+use crate::control::operation::chunks;
 use crate::control::refusal::{RANGE_NOT_SATISFIABLE, Refusal};
-use crate::control::requests::{RecordingCommand, RecordingOptions};
-use crate::control::service::Started;
-use crate::control::views::Page;
-use crate::record::Audio;
 
-const CHUNK_BYTES: usize = 64 * 1024;
-/// Chunks read ahead of a slow client.
-const CHUNKS_AHEAD: usize = 4;
-
-pub async fn start(
-    State(app): State<App>,
-    Conference(id): Conference,
-    Extension(identity): Extension<Identity>,
-    BodyFields(fields): BodyFields,
-) -> Result<Response, Failure> {
-    let options = RecordingOptions::parse(fields, app.service.recording_rules())?;
-    let actor = Actor::new(identity, "POST /v1/conferences/id/{conferenceId}/recording");
-    let service = app.service;
-    let started = done(async move { service.start_recording(&id, options, &actor).await }).await?;
-    Ok(answer(started))
-}
-
-pub async fn start_of_leg(
-    State(app): State<App>,
-    Call(call): Call,
-    Extension(identity): Extension<Identity>,
-    BodyFields(fields): BodyFields,
-) -> Result<Response, Failure> {
-    let options = RecordingOptions::parse(fields, app.service.recording_rules())?;
-    let actor = Actor::new(identity, "POST /v1/legs/{callId}/recording");
-    let service = app.service;
-    let started = done(async move { service.start_leg_recording(&call, options, &actor).await }).await?;
-    Ok(answer(started))
-}
-
-fn answer(started: Started) -> Response {
-    let status = if started.is_new {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
-    let mut body = serde_json::to_value(started.status).unwrap_or_default();
-    if !started.notes.is_empty() {
-        body["notes"] = started.notes.into();
-    }
-    (status, Json(body)).into_response()
-}
-
-pub async fn command(
-    State(app): State<App>,
-    Conference(id): Conference,
-    BodyFields(fields): BodyFields,
-) -> Result<Response, Failure> {
-    let command = RecordingCommand::parse(fields)?;
-    let status = done(async move { app.service.change_recording(&id, command).await }).await?;
-    Ok(Json(status).into_response())
-}
-
-pub async fn command_of_leg(
-    State(app): State<App>,
-    Call(call): Call,
-    BodyFields(fields): BodyFields,
-) -> Result<Response, Failure> {
-    let command = RecordingCommand::parse(fields)?;
-    let status = done(async move { app.service.change_leg_recording(&call, command).await }).await?;
-    Ok(Json(status).into_response())
-}
-
-pub async fn stop(State(app): State<App>, Conference(id): Conference) -> Result<Response, Failure> {
-    let status = done(async move { app.service.stop_recording(&id).await }).await?;
-    Ok(Json(status).into_response())
-}
-
-pub async fn stop_of_leg(State(app): State<App>, Call(call): Call) -> Result<Response, Failure> {
-    let status = done(async move { app.service.stop_leg_recording(&call).await }).await?;
-    Ok(Json(status).into_response())
-}
-
-pub async fn list(State(app): State<App>, page: Page) -> Json<Value> {
-    let listed = app.service.recordings(page);
-    Json(
-        json!({ "recordings": listed.items, "page": page.page, "pageSize": page.size, "total": listed.total }),
-    )
-}
-
-pub async fn one(State(app): State<App>, RecordingId(id): RecordingId) -> Result<Response, Failure> {
-    Ok(Json(app.service.recording(&id)?).into_response())
-}
-
-pub async fn audio(
-    State(app): State<App>,
-    RecordingId(id): RecordingId,
-    headers: HeaderMap,
-) -> Result<Response, Failure> {
+pub async fn audio(State(app): State<App>, request: Request) -> Result<Response, Failure> {
+    let (mut parts, _) = request.into_parts();
+    let id = ids(&mut parts).await?.remove("recordingId").unwrap_or_default();
     let audio = app.service.recording_audio(id).await?;
-    let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let asked = parts
+        .headers
+        .get(header::RANGE)
+        .and_then(|range| range.to_str().ok());
     let span = match asked.map_or(Asked::All, |range| Asked::parse(range, audio.bytes)) {
         Asked::All => None,
         Asked::Part { first, last } => Some((first, last)),
@@ -131,8 +35,8 @@ pub async fn audio(
     let (first, length) = span.map_or((0, audio.bytes), |(first, last)| (first, last - first + 1));
     let content_type = audio.content_type;
     let total = audio.bytes;
-    let body = stream(audio, first, length).await?;
-    let mut response = Response::new(body);
+    let chunks = chunks(&audio, first, length).await?;
+    let mut response = Response::new(Body::from_stream(ReceiverStream::new(chunks)));
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
@@ -195,43 +99,6 @@ impl Asked {
             _ => Asked::All,
         }
     }
-}
-
-/// Reads `length` bytes from `first` on, on a thread that may block, no faster than the client takes them.
-async fn stream(audio: Audio, first: u64, length: u64) -> Result<Body, Refusal> {
-    let opened = tokio::task::spawn_blocking(move || -> std::io::Result<File> {
-        let mut file = File::open(&audio.path)?;
-        file.seek(SeekFrom::Start(first))?;
-        Ok(file)
-    });
-    let Ok(Ok(file)) = opened.await else {
-        return Err(Refusal::not_found("The recording's file is gone."));
-    };
-    let (chunks, body) = mpsc::channel::<std::io::Result<Bytes>>(CHUNKS_AHEAD);
-    tokio::spawn(async move {
-        let mut file = Some(file);
-        let mut left = length;
-        while left > 0 {
-            let Some(mut reading) = file.take() else { break };
-            let wanted = left.min(CHUNK_BYTES as u64) as usize;
-            let read = tokio::task::spawn_blocking(move || {
-                let mut chunk = vec![0; wanted];
-                reading.read_exact(&mut chunk).map(|()| (reading, chunk))
-            });
-            let sent = match read.await.map_err(std::io::Error::other).flatten() {
-                Ok((reading, chunk)) => {
-                    file = Some(reading);
-                    left -= chunk.len() as u64;
-                    chunks.send(Ok(chunk.into())).await
-                }
-                Err(error) => chunks.send(Err(error)).await,
-            };
-            if sent.is_err() {
-                break;
-            }
-        }
-    });
-    Ok(Body::from_stream(ReceiverStream::new(body)))
 }
 
 #[cfg(test)]

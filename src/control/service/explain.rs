@@ -77,6 +77,7 @@ fn facts(call: &CallId, leg: &LegEntry, room: Option<&RoomEntry>, report: &LegRe
     LegFacts {
         call: call.to_string(),
         conference: leg.place.conference.to_string(),
+        waiting: room.is_some_and(|room| !room.has_begun),
         talkers_max: room.and_then(|room| room.talkers_max),
         has_joined: leg.has_joined,
         local: leg.local,

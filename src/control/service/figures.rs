@@ -1,12 +1,15 @@
 //! Figures of the whole daemon, for metrics.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Service, locked};
+use super::{AdmissionFigures, Service, locked};
 use crate::control::events::EventFigures;
+use crate::control::tally::Tally;
+use crate::control::webhooks;
 use crate::driver::Command;
 use crate::driver::ports::Unused;
 use crate::engine::{self, EngineStats};
@@ -26,7 +29,10 @@ pub struct Figures {
     pub recordings: RecorderFigures,
     pub ports: Unused,
     pub events: EventFigures,
+    pub webhooks: Arc<webhooks::Counters>,
+    pub admission: AdmissionFigures,
     pub is_draining: bool,
+    pub tally: Arc<Tally>,
 }
 
 impl Service {
@@ -76,7 +82,10 @@ impl Service {
             recordings,
             ports: inner.ports.unused(),
             events: inner.events.figures(),
+            webhooks: Arc::clone(&inner.webhooks),
+            admission: inner.admission_figures(&state),
             is_draining: state.is_draining,
+            tally: Arc::clone(&inner.tally),
         }
     }
 }

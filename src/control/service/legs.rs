@@ -8,8 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Map;
 use tokio::sync::oneshot;
 
+use super::admission::Why;
 use super::settings::{differences, factor, settings_after};
 use super::{Inner, Service, locked};
+use crate::control::admission::{Full, LegLoad};
 use crate::control::deeds::{Actor, Deeds};
 use crate::control::digits::PendingDigits;
 use crate::control::ids::{CallId, ConferenceId};
@@ -37,13 +39,13 @@ impl Service {
         let inner = &self.inner;
         let call = request.call.clone().unwrap_or_else(CallId::made);
         let _turn = inner.legs_in_turn.take(&call).await?;
-        inner.settled(&call).await?;
+        inner.ready(&call, Some(&request.conference)).await?;
         {
             let state = inner.state();
             if let Some(leg) = state.legs.get(&call) {
                 return match leg.request == request {
                     true => Ok(Created {
-                        leg: LegView::new(&call, leg),
+                        leg: LegView::new(&call, leg, &state),
                         is_new: false,
                     }),
                     false => Err(Refusal::conflict(
@@ -53,6 +55,8 @@ impl Service {
             }
             inner.admit(&state, &request.conference)?;
         }
+        // Before anything is made for it.
+        inner.has_room_for(&request)?;
         let conference = request.conference.clone();
         let record = request.record.clone();
         let (entry, leg, sockets) = inner.make(request, &actor)?;
@@ -71,7 +75,8 @@ impl Service {
     }
 
     pub fn legs(&self, page: Page) -> Listed<LegView> {
-        page.of(&self.inner.state().legs, LegView::new)
+        let state = self.inner.state();
+        page.of(&state.legs, |call, leg| LegView::new(call, leg, &state))
     }
 
     /// The leg with its media figures.
@@ -83,7 +88,7 @@ impl Service {
         let report = inner.reported(asked).await?;
         let state = inner.state();
         let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
-        Ok(LegView::new(call, leg).with_figures(&report))
+        Ok(LegView::new(call, leg, &state).with_figures(&report))
     }
 
     /// Does all of the change or none of it. `within` names the room in which the leg has to be.
@@ -96,7 +101,7 @@ impl Service {
     ) -> Result<LegView, Refusal> {
         let inner = &self.inner;
         let _turn = inner.legs_in_turn.take(call).await?;
-        inner.settled(call).await?;
+        inner.ready(call, change.conference.as_ref()).await?;
         let negotiated = match &change.sdp {
             None => None,
             Some(remote) => {
@@ -118,7 +123,7 @@ impl Service {
         }
         let state = inner.state();
         let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
-        Ok(LegView::new(call, leg))
+        Ok(LegView::new(call, leg, &state))
     }
 
     /// Ends a leg; returns when it has left.
@@ -183,6 +188,17 @@ impl Inner {
         }
     }
 
+    /// The same, and until the room it is to come to is not just ending.
+    async fn ready(&self, call: &CallId, to: Option<&ConferenceId>) -> Result<(), Refusal> {
+        loop {
+            self.settled(call).await?;
+            match to.and_then(|conference| self.end_of(conference)) {
+                Some(ended) => self.answer(ended).await?,
+                None => return Ok(()),
+            }
+        }
+    }
+
     fn leg_within<'a>(
         &self,
         state: &'a State,
@@ -204,14 +220,13 @@ impl Inner {
     /// Whether a leg may come into this room, which may not be there yet.
     fn admit(&self, state: &State, conference: &ConferenceId) -> Result<(), Refusal> {
         if state.is_stopping {
-            return Err(Refusal::unavailable("The daemon is stopping.", 30));
+            return Err(self.turn_away(Why::Stopping));
         }
         match state.rooms.get(conference) {
-            None if state.is_draining => Err(Refusal::unavailable(
-                "The daemon is draining and makes no rooms.",
-                30,
-            )),
+            None if state.is_draining => Err(self.turn_away(Why::Draining)),
             None => Ok(()),
+            // Who comes waits for its end, and then has to be quick.
+            Some(room) if room.is_ending => Err(Refusal::unavailable("The conference is ending.", 1)),
             Some(room) if room.is_locked => Err(Refusal::conflict("The conference is locked.")),
             Some(room)
                 if room
@@ -229,10 +244,10 @@ impl Inner {
     /// Ports, SDP and all memory of a leg; what is made is gone again when it is dropped.
     fn make(&self, request: CreateLeg, actor: &Actor) -> Result<(LegEntry, Box<Leg>, Sockets), Refusal> {
         let (family, address) = Negotiation::family(&request, &self.config)?;
-        let sockets = self.ports.open(family).map_err(no_port)?;
+        let sockets = self.ports.open(family).map_err(|error| self.no_port(error))?;
         // The kernel gives the lowest free number, so the number says how many are in use.
         if sockets.rtcp.as_raw_fd() as u64 >= self.fds_for_legs {
-            return Err(no_port(PortsError::NoFileDescriptor));
+            return Err(self.no_port(PortsError::NoFileDescriptor));
         }
         let local = sockets.local();
         let (negotiation, terms) = Negotiation::begin(&request, &self.config, address, local.port())?;
@@ -245,6 +260,7 @@ impl Inner {
             max_delay: request.max_delay.unwrap_or(DEFAULT_MAX_DELAY),
             digits: request.digits.unwrap_or_default(),
             media_timeout: self.media_timeout_of(request.media_timeout_s),
+            starts_room: request.start_on_enter,
         };
         let mut deeds = Deeds::default();
         deeds.note(&LegSettings::default(), &settings, actor);
@@ -272,8 +288,9 @@ impl Inner {
             created: SystemTime::now(),
             since: Instant::now(),
             is_contributing: false,
-            was_told_to_talk: false,
+            is_told_contributing: false,
             was_muted: request.muted,
+            was_held: false,
             has_joined: false,
             untold: Vec::new(),
             motion: None,
@@ -301,7 +318,8 @@ impl Inner {
         let state = &mut *guard;
         let conference = entry.request.conference.clone();
         self.admit(state, &conference)?;
-        let mut reserved = self.reserve(state, call, &conference, None)?;
+        let load = entry.negotiation.load(&self.calibration.costs);
+        let mut reserved = self.reserve(state, call, &conference, None, load)?;
         let slot = reserved.place.slot;
         let mut commands: Vec<Command> = reserved.open.take().into_iter().collect();
         sockets.tell();
@@ -325,25 +343,33 @@ impl Inner {
         }
         entry.place = reserved.place.clone();
         self.occupy(state, call, reserved);
-        let view = LegView::new(call, &entry);
+        state.begin(&conference, entry.settings.starts_room);
+        let view = LegView::new(call, &entry, state);
         state.legs.insert(call.clone(), entry);
         Ok(view)
     }
 
-    /// A seat in a room: its slots are taken, nothing is sent and nobody is counted yet. A leg that stays on its
-    /// engine keeps its slot.
+    /// A seat in a room whose engine has room for it: its slots are taken, nothing is sent and nobody is counted yet. A leg
+    /// that stays on its engine keeps its slot.
     fn reserve(
         &self,
         state: &mut State,
         call: &CallId,
         conference: &ConferenceId,
         current: Option<&Place>,
+        load: LegLoad,
     ) -> Result<Reserved, Refusal> {
-        let full = || Refusal::unavailable("No media engine has a free slot for this leg.", 5);
+        let full = || self.turn_away(Why::Full(Full::Slots));
+        let from = current.map(|place| (&place.conference, call));
+        let too_much = |full| self.turn_away(Why::Full(full));
         let (engine, new_room) = match state.rooms.get(conference) {
-            Some(room) => (room.engine, None),
+            Some(room) => {
+                let at = (room.engine, room.phase);
+                state.account.fits(conference, at, load, from).map_err(too_much)?;
+                (room.engine, None)
+            }
             None => {
-                let (engine, phase) = state.place_for_room().ok_or_else(full)?;
+                let (engine, phase) = state.place_for_room(load, from).map_err(too_much)?;
                 let slot = state.engines[engine]
                     .rooms
                     .take(conference.clone())
@@ -384,6 +410,8 @@ impl Inner {
             },
             room,
             new_room_phase: new_room.map(|(_, phase)| phase),
+            load,
+            from: current.map(|place| place.conference.clone()),
             keeps_slot: current.is_some_and(|place| place.engine == engine),
             open,
         })
@@ -409,6 +437,9 @@ impl Inner {
                 engine,
                 slot: reserved.room,
                 phase,
+                has_begun: false,
+                is_ending: false,
+                waiting: Vec::new(),
                 members: Vec::new(),
                 since: SystemTime::now(),
                 is_locked: false,
@@ -424,7 +455,7 @@ impl Inner {
             tracing::info!(conference = %conference, engine, "room started");
             self.tell(&conference, None, "room.started", Map::new());
         }
-        state.enter(&conference, call.clone());
+        state.enter(&conference, call.clone(), reserved.load, reserved.from.as_ref());
     }
 
     /// Queues what a change takes; gives what to wait for when the leg moves.
@@ -448,7 +479,9 @@ impl Inner {
         }
         let mut commands = Vec::new();
         let mut negotiation = None;
+        let mut load = leg.negotiation.load(&self.calibration.costs);
         if let Some((next, media)) = negotiated {
+            load = next.load(&self.calibration.costs);
             commands.push(Command::Engine(engine::Command::Renegotiate {
                 leg: place.slot,
                 media,
@@ -474,7 +507,7 @@ impl Inner {
         let mut reserved = None;
         if let Some(conference) = &to {
             self.admit(state, conference)?;
-            reserved = Some(self.reserve(state, call, conference, Some(&place))?);
+            reserved = Some(self.reserve(state, call, conference, Some(&place), load)?);
             commands.push(Command::Engine(engine::Command::Leave {
                 leg: place.slot,
                 for_good: false,
@@ -496,6 +529,8 @@ impl Inner {
                 leg.negotiation = negotiation;
             }
         }
+        // Another codec is never refused for what it costs.
+        state.account.change_leg(&place.conference, call, load);
         self.tell_of_settings(state, call, &before, &settings);
         let Some(mut reserved) = reserved else {
             return Ok(None);
@@ -559,6 +594,9 @@ struct Reserved {
     room: RoomId,
     /// The phase of a room that is not there yet.
     new_room_phase: Option<usize>,
+    /// What the leg asks of the engine, and the room that it comes from.
+    load: LegLoad,
+    from: Option<ConferenceId>,
     keeps_slot: bool,
     open: Option<Command>,
 }
@@ -578,19 +616,6 @@ pub(super) fn no_such_leg() -> Refusal {
 fn no_codec(error: crate::codec::CodecError) -> Refusal {
     tracing::error!(%error, "a codec could not be made");
     Refusal::new(INTERNAL, "A codec could not be made.")
-}
-
-fn no_port(error: PortsError) -> Refusal {
-    match error {
-        PortsError::NoAddress(_) => Refusal::bad(format!("`sdp`: {error}.")),
-        PortsError::NoFreePort | PortsError::NoFileDescriptor => {
-            Refusal::unavailable(format!("No port for another leg: {error}."), 5)
-        }
-        PortsError::Io(error) => {
-            tracing::error!(%error, "a media socket could not be made");
-            Refusal::unavailable("A media socket could not be made.", 5)
-        }
-    }
 }
 
 // A request waits no longer for an engine than a client waits for us.

@@ -8,11 +8,14 @@
 //! never held across an await. A request either is done or leaves nothing behind: the first command of a group may be
 //! refused by a full queue, the rest then waits in the outbox and cannot be lost.
 
+mod admission;
 mod attendance;
+mod capacity;
 mod digits;
 mod explain;
 mod figures;
 mod legs;
+mod overload;
 mod pump;
 mod recordings;
 mod reports;
@@ -24,20 +27,25 @@ mod tests;
 mod watch;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, oneshot};
 
+pub use admission::AdmissionFigures;
 pub use figures::Figures;
 pub use pump::pump;
 pub use recordings::Started;
 pub use reports::Rounds;
 pub use subscriptions::Beginning;
 
+use admission::TurnedAway;
+use overload::Overload;
+
 use crate::config::Config;
+use crate::control::admission::{Account, Calibration, Kind, Limits};
 use crate::control::events::{self, EventLog};
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::news::RecordingNews;
@@ -45,7 +53,9 @@ use crate::control::process;
 use crate::control::refusal::Refusal;
 use crate::control::state::State;
 use crate::control::store::{StoreError, object_store, recording_rules};
+use crate::control::tally::Tally;
 use crate::control::turns::{PATIENCE, Turns};
+use crate::control::webhooks;
 use crate::driver::ports::Ports;
 use crate::driver::{self, Driver, DriverConfig, DriverError};
 use crate::engine::EngineStats;
@@ -69,7 +79,11 @@ struct Inner {
     recorder: Recorder,
     recording_rules: Rules,
     events: EventLog,
+    webhooks: Arc<webhooks::Counters>,
     state: Mutex<State>,
+    calibration: Calibration,
+    turned_away: TurnedAway,
+    overload: Overload,
     legs_in_turn: Turns<CallId>,
     recordings_in_turn: Turns<ConferenceId>,
     answers: Answers,
@@ -83,9 +97,7 @@ struct Inner {
     fds_for_recordings: u64,
     /// Rung when an answer is awaited, so that the pump looks more often.
     awaited: Notify,
-    /// How many times later than configured reports of legs come; zero: they do not.
-    reports_stretched: AtomicU32,
-    talking_is_told: AtomicBool,
+    tally: Arc<Tally>,
 }
 
 /// Requests to engines that wait for what comes back.
@@ -113,13 +125,35 @@ pub enum StartError {
 
 impl Service {
     /// Starts media threads and recorder. Whoever has the second half drives the service by handing it to [`pump`].
+    /// Measures first what legs cost here, where it is so configured.
     pub fn start(config: Config) -> Result<(Service, Arc<RecordingNews>), StartError> {
-        let engines = config.engine.threads;
-        let driver = Driver::start(&DriverConfig {
+        // Before there are media threads, which it would disturb.
+        let calibration = Calibration::obtain(&config.admission, config.opus.complexity);
+        let micros = |kind: Kind| calibration.costs.leg[kind as usize] / 1_000;
+        tracing::info!(
+            source = calibration.source,
+            pcmu_us = micros(Kind::Pcmu),
+            opus_us = micros(Kind::OpusAt48),
+            socket_us = calibration.costs.socket / 1_000,
+            "what a leg costs in each tick is known"
+        );
+        let driver = Driver::start(&driver_config(&config))?;
+        Service::with(config, calibration, driver)
+    }
+
+    /// Starts the rest, on engines that are there.
+    fn with(
+        config: Config,
+        calibration: Calibration,
+        driver: Driver,
+    ) -> Result<(Service, Arc<RecordingNews>), StartError> {
+        let engines = driver.engines();
+        let limits = Limits {
             engines,
-            legs_per_engine: config.engine.legs,
-            rooms_per_engine: config.engine.rooms,
-        })?;
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            percent: config.admission.cpu_percent.into(),
+        };
+        let account = Account::new(calibration.costs.clone(), limits);
         let taps = (0..engines)
             .filter_map(|engine| driver.take_tap(engine))
             .collect();
@@ -149,7 +183,11 @@ impl Service {
             recorder,
             recording_rules: recording_rules(&config),
             events,
-            state: Mutex::new(State::new(engines, config.engine.legs, config.engine.rooms)),
+            webhooks: Arc::default(),
+            state: Mutex::new(State::new(account, config.engine.legs, config.engine.rooms)),
+            calibration,
+            turned_away: TurnedAway::default(),
+            overload: Overload::new(engines),
             legs_in_turn: Turns::new(),
             recordings_in_turn: Turns::new(),
             answers: Answers::default(),
@@ -158,8 +196,7 @@ impl Service {
             fds_for_legs,
             fds_for_recordings,
             awaited: Notify::new(),
-            reports_stretched: AtomicU32::new(1),
-            talking_is_told: AtomicBool::new(true),
+            tally: Arc::default(),
             config,
         };
         Ok((
@@ -174,6 +211,16 @@ impl Service {
         &self.inner.events
     }
 
+    /// What is counted of callbacks, for those who send them.
+    pub fn webhooks(&self) -> &Arc<webhooks::Counters> {
+        &self.inner.webhooks
+    }
+
+    /// What the faces have open and have refused.
+    pub fn tally(&self) -> &Arc<Tally> {
+        &self.inner.tally
+    }
+
     pub fn is_draining(&self) -> bool {
         self.inner.state().is_draining
     }
@@ -185,6 +232,11 @@ impl Service {
 
     pub fn rooms(&self) -> usize {
         self.inner.state().rooms.len()
+    }
+
+    /// How far each engine has got: a count that grows as long as it ticks.
+    pub fn rounds(&self) -> Vec<u64> {
+        self.inner.driver.rounds()
     }
 
     /// Other credentials of the configuration for what is still to be sent.
@@ -287,6 +339,14 @@ impl Inner {
     }
 }
 
+fn driver_config(config: &Config) -> DriverConfig {
+    DriverConfig {
+        engines: config.engine.threads,
+        legs_per_engine: config.engine.legs,
+        rooms_per_engine: config.engine.rooms,
+    }
+}
+
 /// Descriptors for what is neither leg nor recording nor connection.
 const FILES: u64 = 64;
 
@@ -302,6 +362,9 @@ fn fds_for(limit: u64, connections: usize) -> (u64, u64) {
 
 /// The log goes on where the last daemon has ended.
 fn open_events(config: &Config) -> Result<EventLog, StartError> {
+    if config.events.disk_bytes == 0 {
+        return Ok(EventLog::in_memory(config.events.ring));
+    }
     let dir = match &config.events.dir {
         Some(dir) => dir.clone(),
         None => config.recording.dir.join(events::FOLDER),

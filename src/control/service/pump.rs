@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Map;
 
 use super::legs::{change, millis};
+use super::overload::LOOKED_AT_EVERY;
 use super::recordings::{record_leg, recording_fields, subject};
 use super::reports::FOR_ALL;
 use super::{Inner, Service, locked};
@@ -41,6 +42,7 @@ type Returned = Vec<Box<dyn Any + Send>>;
 pub async fn pump(service: Service, recording_news: Arc<RecordingNews>) {
     let inner = &service.inner;
     let mut awaited_until = Instant::now();
+    let mut looked_at = Instant::now();
     loop {
         let interval = if Instant::now() < awaited_until {
             INTERVAL_AWAITED
@@ -57,12 +59,16 @@ pub async fn pump(service: Service, recording_news: Arc<RecordingNews>) {
         }
         inner.ask_for_reports(Instant::now());
         inner.events.tend();
+        if looked_at.elapsed() >= LOOKED_AT_EVERY {
+            inner.look_at_load(looked_at.elapsed());
+            looked_at = Instant::now();
+        }
     }
 }
 
 impl Inner {
     /// Gives an engine what waits for it and takes what it has to say; gives how many events those were.
-    fn listen(&self, engine: usize) -> usize {
+    pub(super) fn listen(&self, engine: usize) -> usize {
         let events: Vec<Event> = std::iter::from_fn(|| self.driver.poll(engine))
             .take(BATCH)
             .collect();
@@ -95,7 +101,7 @@ impl Inner {
             Event::Engine(event) => event,
         };
         match event {
-            engine::Event::Joined { leg, tick } => self.joined(state, engine, leg, tick),
+            engine::Event::Joined { leg, tick, waits } => self.joined(state, engine, leg, tick, waits),
             // The driver gives the sockets along, as its own event.
             engine::Event::Left { state, .. } => returned.push(state),
             engine::Event::Closed {
@@ -142,7 +148,7 @@ impl Inner {
         }
     }
 
-    fn joined(&self, state: &mut State, engine: usize, slot: LegId, tick: Tick) {
+    fn joined(&self, state: &mut State, engine: usize, slot: LegId, tick: Tick, waits: bool) {
         let Some(call) = state.leg_at(engine, slot) else {
             return;
         };
@@ -158,6 +164,8 @@ impl Inner {
                 leg.negotiation.codec().map(registered_name).into(),
             ),
             ("muted".to_owned(), leg.was_muted.into()),
+            ("onhold".to_owned(), leg.was_held.into()),
+            ("waiting".to_owned(), waits.into()),
         ]);
         tracing::info!(conference = %leg.place.conference, call = %call, engine, "leg joined");
         self.tell_of_leg(state, &call, "leg.joined", fields);
@@ -195,7 +203,7 @@ impl Inner {
         };
         if let Some(leg) = state.legs.get_mut(&call) {
             leg.is_contributing = on;
-            self.tell_who_talks(state, &call);
+            self.tell_of_talking(state, &call);
         }
     }
 
@@ -216,7 +224,8 @@ impl Inner {
         };
         if state.legs.get(&call).is_some_and(|leg| !leg.has_joined) {
             // It left before its first tick; whoever listens sees pairs all the same.
-            self.joined(state, engine, slot, tick);
+            let waits = state.waits_in(&state.legs[&call].place.conference);
+            self.joined(state, engine, slot, tick, waits);
         }
         let Some(leg) = state.legs.get_mut(&call) else {
             return;
@@ -276,7 +285,7 @@ impl Inner {
             self.end_room(state, &from.conference, room);
         } else if ends_room && let Some(room) = state.rooms.get(&from.conference) {
             let members = room.members.clone();
-            self.let_all_go(state, &from.conference, &members, "conference_ended");
+            self.let_all_go(state, &from.conference, &members, "room_ended");
         }
         for waiting in waiting {
             // Whoever waited may have lost patience.
@@ -304,6 +313,7 @@ impl Inner {
         let (room_slot, room_max_delay) = (room.slot, room.max_delay);
         if let Some(leg) = state.legs.get(call) {
             self.name_track(state, call, leg.track, &to.conference);
+            state.begin(&to.conference, leg.settings.starts_room);
         }
         self.send_surely(
             state,
@@ -321,9 +331,10 @@ impl Inner {
         leg.place = to;
         leg.since = Instant::now();
         leg.was_muted = leg.settings.muted;
+        leg.was_held = leg.is_on_hold();
         leg.has_joined = false;
         leg.is_contributing = false;
-        leg.was_told_to_talk = false;
+        leg.is_told_contributing = false;
         let max_delay = leg
             .request
             .max_delay
@@ -345,6 +356,9 @@ impl Inner {
         self.send_surely(state, room.engine, close);
         tracing::info!(conference = %id, "room ended");
         self.tell(id, None, "room.ended", Map::new());
+        for waiting in room.waiting {
+            let _ = waiting.send(());
+        }
     }
 
     pub(super) fn tell_of_recording(&self, status: &RecordingStatus) {

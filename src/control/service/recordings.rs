@@ -296,7 +296,8 @@ impl Inner {
         };
         self.send_surely(&mut state, engine, record_leg(slot, Some(recording)));
         self.tell_recording(&state, "recording.started", &begun.status);
-        tracing::info!(call = %call, recording = begun.status.recording_id, "recording of a leg started");
+        let recording = &begun.status.recording_id;
+        tracing::info!(%conference, %call, recording, "recording of a leg started");
         true
     }
 
@@ -496,6 +497,7 @@ pub(super) fn recording_fields(status: &RecordingStatus) -> Map<String, Value> {
     Map::from_iter([
         ("recordingId".to_owned(), status.recording_id.clone().into()),
         ("destination".to_owned(), status.destination.clone().into()),
+        ("notificationEvents".to_owned(), status.notifies.into()),
     ])
 }
 

@@ -3,12 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value};
-
-use super::{Inner, Service};
+use super::Inner;
 use crate::control::ids::CallId;
 use crate::control::state::{Place, State};
 use crate::control::views::interim_report;
@@ -70,40 +67,16 @@ impl Rounds {
     }
 }
 
-impl Service {
-    /// From here on reports of legs come so many times later than configured, at zero not at all.
-    pub fn stretch_reports(&self, factor: u32) {
-        self.inner.reports_stretched.store(factor, Ordering::Relaxed);
-    }
-
-    /// Whether it is told who talks. When it is told again, it is told of each leg where that has changed meanwhile.
-    pub fn tell_talking(&self, on: bool) {
-        let inner = &self.inner;
-        let mut guard = inner.state();
-        let state = &mut *guard;
-        if inner.talking_is_told.swap(on, Ordering::Relaxed) == on || !on {
-            return;
-        }
-        let changed = |(call, leg): (&CallId, &crate::control::state::LegEntry)| {
-            (leg.is_contributing != leg.was_told_to_talk).then(|| call.clone())
-        };
-        let changed: Vec<CallId> = state.legs.iter().filter_map(changed).collect();
-        for call in changed {
-            inner.tell_who_talks(state, &call);
-        }
-    }
-}
-
 impl Inner {
     /// Asks for the reports that are due.
     pub(super) fn ask_for_reports(&self, now: Instant) {
-        let factor = self.reports_stretched.load(Ordering::Relaxed);
-        let interval = self.config.events.report_interval.filter(|_| factor > 0);
+        let stretch = self.overload.report_stretch();
+        let interval = self.config.events.report_interval;
         let mut guard = self.state();
         let state = &mut *guard;
         let turns = state
             .reports
-            .next(&state.legs, now, interval.map(|interval| interval * factor));
+            .next(&state.legs, now, interval.map(|interval| interval * stretch));
         for call in turns {
             let Some(leg) = state
                 .legs
@@ -132,20 +105,6 @@ impl Inner {
             let fields = interim_report(leg, report);
             self.tell_of_leg(state, &call, "leg.report", fields);
         }
-    }
-
-    /// Tells whether the leg talks now, where that is told at all.
-    pub(super) fn tell_who_talks(&self, state: &mut State, call: &CallId) {
-        if !self.talking_is_told.load(Ordering::Relaxed) {
-            return;
-        }
-        let Some(leg) = state.legs.get_mut(call) else {
-            return;
-        };
-        leg.was_told_to_talk = leg.is_contributing;
-        let on = Value::from(leg.is_contributing);
-        let fields = Map::from_iter([("on".to_owned(), on)]);
-        self.tell_once_joined(state, call, "leg.talking", fields);
     }
 }
 

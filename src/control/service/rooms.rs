@@ -96,8 +96,8 @@ impl Service {
 }
 
 impl Inner {
-    /// Lets go who sits in the room, or is on the way to it and then leaves at once; gives what to wait for. Who is on
-    /// the way out to another room goes there.
+    /// Ends the room: lets go who sits in it, or is on the way to it and then leaves at once; gives what to wait for.
+    /// Who is on the way out to another room goes there.
     pub(super) fn let_all_go(
         &self,
         state: &mut State,
@@ -105,6 +105,9 @@ impl Inner {
         members: &[CallId],
         reason: &'static str,
     ) -> Vec<oneshot::Receiver<()>> {
+        if let Some(room) = state.rooms.get_mut(room) {
+            room.is_ending = true;
+        }
         let mut left = Vec::with_capacity(members.len());
         for call in members {
             if let Some(leg) = state.legs.get_mut(call)
@@ -122,6 +125,18 @@ impl Inner {
             }
         }
         left
+    }
+
+    /// What to wait for before anybody comes into the room; `None`: nothing.
+    pub(super) fn end_of(&self, conference: &ConferenceId) -> Option<oneshot::Receiver<()>> {
+        let mut state = self.state();
+        if state.is_stopping {
+            return None;
+        }
+        let room = state.rooms.get_mut(conference).filter(|room| room.is_ending)?;
+        let (waiting, ended) = oneshot::channel();
+        room.waiting.push(waiting);
+        Some(ended)
     }
 
     fn decide_conference_change(
@@ -170,6 +185,7 @@ impl Inner {
             room.sample_rate = asked.sample_rate.unwrap_or(room.sample_rate);
             room.activity_detection = asked.activity_detection.unwrap_or(room.activity_detection);
         }
+        state.account_for_room(id);
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::Service;
 use crate::control::events::Reader;
 use crate::control::ids::{CallId, ConferenceId};
+use crate::control::refusal::Refusal;
 use crate::control::state::{RoomEntry, State};
 use crate::control::views::ConferenceView;
 
@@ -16,6 +17,23 @@ pub enum Beginning {
     After(u64),
     /// With an event `snapshot`, then what comes after it.
     Snapshot,
+}
+
+impl Beginning {
+    /// From the parameters `after` and `snapshot`, as they were written.
+    pub fn parse(after: Option<&str>, snapshot: Option<&str>) -> Result<Beginning, Refusal> {
+        let after = after
+            .map(|after| after.parse())
+            .transpose()
+            .map_err(|_| Refusal::bad("`after` must be the number of an event."))?;
+        match (after, snapshot) {
+            (None, None | Some("false")) => Ok(Beginning::Now),
+            (Some(after), None | Some("false")) => Ok(Beginning::After(after)),
+            (None, Some("true")) => Ok(Beginning::Snapshot),
+            (Some(_), Some("true")) => Err(Refusal::bad("`snapshot` and `after` exclude each other.")),
+            (_, Some(_)) => Err(Refusal::bad("`snapshot` must be true or false.")),
+        }
+    }
 }
 
 impl Service {

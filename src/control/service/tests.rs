@@ -1,7 +1,8 @@
 //! Decisions that meet each other halfway: nothing is heard of the engines until a test lets it be.
 
+mod histories;
+mod overload;
 mod recordings;
-mod talking;
 
 use std::time::Duration;
 
@@ -12,11 +13,12 @@ use crate::control::auth::{Identity, Role};
 use crate::control::deeds::Actor;
 use crate::control::events::Message;
 use crate::control::fields::Fields;
-use crate::control::requests::{ChangeLeg, CreateLeg};
+use crate::control::requests::{ChangeConference, ChangeLeg, CreateLeg};
 use crate::control::views::Page;
-use crate::driver::Event;
+use crate::driver::{Command, Event};
 use crate::dtmf::{Digit, Digits};
 use crate::engine;
+use crate::leg::DEFAULT_MAX_DELAY;
 use crate::time::Tick;
 
 /// A service that nobody pumps yet.
@@ -45,6 +47,7 @@ impl Unheard {
             "engine.threads=2".to_owned(),
             "engine.legs=8".to_owned(),
             "engine.rooms=8".to_owned(),
+            "admission.calibrate=assumed".to_owned(),
             format!("recording.dir={}", dir.0.display()),
         ];
         let config = Config::load(None, [], &sets).unwrap();
@@ -182,7 +185,11 @@ async fn keys_pressed_before_a_leg_is_told_to_have_joined_are_told_after() {
     };
     hear(press("1"));
     hear(engine::Event::Talking { leg, on: true, tick });
-    hear(engine::Event::Joined { leg, tick });
+    hear(engine::Event::Joined {
+        leg,
+        tick,
+        waits: false,
+    });
     let detect = json!({ "conferenceDtmfOptions": { "mode": "detect", "maxDigits": 4 } });
     let change = ChangeLeg::parse(Fields::parse(detect.to_string().as_bytes()).unwrap()).unwrap();
     unheard
@@ -250,6 +257,39 @@ async fn a_media_timeout_that_was_taken_away_meanwhile_neither_ends_the_leg_nor_
 }
 
 #[tokio::test]
+async fn the_bound_of_a_rooms_delay_is_that_of_all_who_are_there_or_come_and_have_none_of_their_own() {
+    let unheard = Unheard::start("delay");
+    for call in ["here", "own"] {
+        unheard.leg("r", call).await.unwrap();
+    }
+    let inner = &unheard.service.inner;
+    let own = CallId::parse("own").unwrap();
+    if let Some(leg) = inner.state().legs.get_mut(&own) {
+        leg.request.max_delay = Some(leg.settings.max_delay);
+    }
+    let bounds = |bound| ChangeConference {
+        max_delay: Some(bound),
+        ..ChangeConference::default()
+    };
+    let shown = |calls: [&str; 3]| {
+        let state = inner.state();
+        calls.map(|call| state.legs[&CallId::parse(call).unwrap()].settings.max_delay)
+    };
+    let short = Duration::from_millis(90);
+    unheard
+        .service
+        .change_conference(&room("r"), bounds(Some(short)))
+        .unwrap();
+    unheard.leg("r", "later").await.unwrap();
+    assert_eq!(shown(["here", "own", "later"]), [short, DEFAULT_MAX_DELAY, short]);
+    unheard
+        .service
+        .change_conference(&room("r"), bounds(None))
+        .unwrap();
+    assert_eq!(shown(["here", "own", "later"]), [DEFAULT_MAX_DELAY; 3]);
+}
+
+#[tokio::test]
 async fn once_all_are_let_go_nobody_comes_in_and_nobody_is_left() {
     let unheard = Unheard::start("stopped");
     for (conference, call) in [("from", "moves"), ("to", "there")] {
@@ -308,4 +348,37 @@ async fn a_moving_leg_that_lost_its_streams_has_failed_and_leaves_no_room_behind
     }
     let _dir = unheard.pumped();
     assert_eq!(moving.await.unwrap().unwrap_err().code, 40400);
+}
+
+/// Fault row S7.
+#[tokio::test]
+async fn a_room_that_its_engine_gave_up_ends_with_all_its_legs_told_to_have_failed() {
+    let unheard = Unheard::start("given-up");
+    for (conference, call) in [("broken", "a"), ("broken", "b"), ("whole", "c")] {
+        unheard.leg(conference, call).await.unwrap();
+    }
+    let service = unheard.service.clone();
+    // An engine lets legs go that nobody asked it to: as where a panic ended their room.
+    {
+        let state = service.inner.state();
+        for call in ["a", "b"] {
+            let place = &state.legs[&CallId::parse(call).unwrap()].place;
+            let (leg, for_good) = (place.slot, true);
+            let command = Command::Engine(engine::Command::Leave { leg, for_good });
+            assert!(service.inner.driver.send(place.engine, command).is_ok());
+        }
+    }
+    let mut events = service.events().reader(Some(room("broken")), Some(0));
+    let _dir = unheard.pumped();
+    let (mut failed, mut ended) = (0, false);
+    while !ended {
+        let messages = tokio::time::timeout(Duration::from_secs(5), events.next());
+        for message in messages.await.unwrap() {
+            let has_failed = message.json.contains("\"reason\":\"failed\"");
+            failed += usize::from(message.kind == "leg.left" && has_failed);
+            ended |= message.kind == "room.ended";
+        }
+    }
+    assert_eq!((failed, service.rooms()), (2, 1));
+    assert_eq!(service.conference(&room("whole")).unwrap().participants.len(), 1);
 }

@@ -23,7 +23,11 @@ impl Inner {
             on,
             reason,
         } = one_way;
-        tracing::info!(call = %call, on, direction = direction.name(), reason, "one-way audio");
+        if let Some(leg) = state.legs.get(&call) {
+            let conference = &leg.place.conference;
+            let direction = direction.name();
+            tracing::info!(%conference, %call, on, direction, reason, "one-way audio");
+        }
         let fields = Map::from_iter([
             ("on".to_owned(), on.into()),
             ("direction".to_owned(), direction.name().into()),
@@ -54,7 +58,7 @@ impl Inner {
             then.get_or_insert(MEDIA_TIMEOUT);
         }
         let last_arrival = last_arrival.map(|time| timestamp(self.driver.clock().wall_clock(time)));
-        tracing::info!(call = %call, ends, "media timeout");
+        tracing::info!(conference = %leg.place.conference, %call, ends, "media timeout");
         let fields = Map::from_iter([
             ("seconds".to_owned(), Value::from(timeout.as_secs())),
             ("lastArrival".to_owned(), last_arrival.into()),

@@ -82,6 +82,7 @@ fn the_spool_is_no_destination() {
     }
 }
 
+/// Fault row C8.
 #[test]
 fn names_that_lead_elsewhere_are_refused() {
     use DestinationError::*;
@@ -303,6 +304,7 @@ fn the_longest_names_fit_into_a_file_system_and_into_s3() {
     assert!(made.len() - ".wav".len() <= FILE_BYTES_MAX);
 }
 
+/// Fault row C8.
 #[test]
 fn a_conference_cannot_hide_or_move_a_file_by_its_name() {
     for (id, expected) in [

@@ -47,7 +47,11 @@ pub(super) async fn deliver_through_panics(
             return delivered;
         }
         shared.counters.failed(Reason::Local);
-        tracing::error!("the delivery of {} has panicked and begins anew", object.key);
+        tracing::error!(
+            recording = object.recording_id,
+            key = object.key,
+            "the delivery has panicked and begins anew"
+        );
         let status = DeliveryStatus {
             error: Some("the delivery has panicked and begins anew: see the daemon's log".to_owned()),
             next_try_in: Some(wait),
@@ -108,7 +112,13 @@ async fn deliver(
                 let now = start.elapsed();
                 if let Answer::Refused(refusal) = &answer {
                     shared.counters.failed(refusal.reason);
-                    tracing::debug!(key = object.key, call = call.name(), "{}", refusal.text);
+                    tracing::debug!(
+                        recording = object.recording_id,
+                        key = object.key,
+                        asked = call.name(),
+                        "{}",
+                        refusal.text
+                    );
                 }
                 attempts += 1;
                 match answer {
@@ -119,7 +129,10 @@ async fn deliver(
                         let entries = plan.answered(now, wall_clock_s(), &call, answer);
                         // What is not written now is written before anything that relies on it, or done twice.
                         if let Err(error) = block_in_place(|| log.append(&entries)) {
-                            tracing::warn!("the delivery log of {} cannot be written: {error}", object.key);
+                            tracing::warn!(
+                                recording = object.recording_id, key = object.key, %error,
+                                "the delivery log cannot be written"
+                            );
                         }
                     }
                 }
@@ -144,7 +157,11 @@ async fn begin(shared: &Shared, object: &Object, tell: &(impl Fn(DeliveryStatus)
                 let mut plan = Plan::new(order, settings.tempo, fastrand::u64(..));
                 recalled.entries.iter().for_each(|entry| plan.recall(entry));
                 if recalled.is_damaged {
-                    tracing::warn!("the delivery log of {} is damaged", object.key);
+                    tracing::warn!(
+                        recording = object.recording_id,
+                        key = object.key,
+                        "the delivery log is damaged"
+                    );
                     plan.doubt();
                 }
                 return (plan, log);

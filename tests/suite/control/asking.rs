@@ -104,6 +104,7 @@ fn the_open_paths_say_how_the_daemon_is() {
     assert!(refused.header("retry-after").is_some());
 }
 
+/// Fault row C1.
 #[test]
 fn a_conference_id_is_decoded_once_and_compared_byte_for_byte() {
     let served = Served::start(&[]);
@@ -148,6 +149,7 @@ fn a_conference_id_is_decoded_once_and_compared_byte_for_byte() {
     assert_eq!(served.get("/v1/conferences").json(200)["total"], rooms);
 }
 
+/// Fault row C1.
 #[test]
 fn a_conference_id_that_is_too_long_empty_or_unprintable_is_refused_everywhere() {
     let served = Served::start(&[]);
@@ -186,6 +188,7 @@ fn a_conference_id_that_is_too_long_empty_or_unprintable_is_refused_everywhere()
     assert_eq!(served.metric("mixminus_ports_free"), 20.0);
 }
 
+/// Fault row C2.
 #[test]
 fn a_body_that_is_no_json_object_is_refused_fast_and_not_repeated() {
     let served = Served::start(&[]);
@@ -224,6 +227,7 @@ fn a_body_that_is_no_json_object_is_refused_fast_and_not_repeated() {
     );
 }
 
+/// Fault row C3.
 #[test]
 fn a_body_over_64_kib_is_refused_whatever_its_header_says() {
     let served = Served::start(&[]);

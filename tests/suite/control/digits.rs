@@ -11,7 +11,7 @@ use crate::support::http::{Events, Served, offer, sdp, send};
 const EVENT_TYPE: u8 = 101;
 
 /// A party that has telephone events: its socket, connected to the port of its leg `a`.
-fn telephone(served: &Served, options: &Value) -> UdpSocket {
+pub(super) fn telephone(served: &Served, options: &Value) -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let port = socket.local_addr().unwrap().port();
@@ -23,7 +23,7 @@ fn telephone(served: &Served, options: &Value) -> UdpSocket {
 }
 
 /// Presses a key for 40 ms of RTP time, all in one go.
-fn press(socket: &UdpSocket, sequence: u16, event: u8) {
+pub(super) fn press(socket: &UdpSocket, sequence: u16, event: u8) {
     for (number, (flags, duration)) in [(10, 160u16), (10, 320), (0x8a, 320), (0x8a, 320)]
         .into_iter()
         .enumerate()

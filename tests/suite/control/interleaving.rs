@@ -12,6 +12,7 @@ use crate::support::http::{Served, eventually, offer, send};
 const CLIENTS: u64 = 8;
 const REQUESTS: usize = 60;
 
+/// Fault row C6.
 #[test]
 fn eight_clients_at_the_same_legs_leave_no_leg_room_port_or_slot() {
     let served = Served::start(&["engine.legs=4", "engine.rooms=16"]);
@@ -72,6 +73,7 @@ fn eight_clients_at_the_same_legs_leave_no_leg_room_port_or_slot() {
     });
 }
 
+/// Fault row C6.
 #[test]
 fn a_leg_that_many_make_at_once_is_made_once() {
     let served = Served::start(&[]);
@@ -90,6 +92,7 @@ fn a_leg_that_many_make_at_once_is_made_once() {
     assert_eq!(served.metric("mixminus_ports_free"), 19.0);
 }
 
+/// Fault row C6.
 #[test]
 fn a_client_that_hangs_up_leaves_a_whole_leg_or_none() {
     let served = Served::start(&[]);

@@ -6,6 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
+use mixminus::control::signature::{Signable, SigningKey};
+
 use crate::support::http::{Reply, Served, offer, place_of_its_own, send};
 
 #[test]
@@ -44,5 +46,125 @@ fn a_key_does_what_its_role_allows_and_no_key_nothing() {
     ask("DELETE", "/v1/legs/a", "viewer:c2VjcmV0", "").refused(40300);
     ask("POST", "/v1/legs", "switch:czNjcjN0", &leg).json(201);
     ask("DELETE", "/v1/legs/a", "switch:czNjcjN0", "").empty(204);
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// Fault row C9.
+#[test]
+fn a_signed_request_is_done_once_as_it_was_signed() {
+    let (_, dir) = place_of_its_own();
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("keys");
+    std::fs::write(&file, "viewer:c2VjcmV0:read\nswitch:czNjcjN0\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o400)).unwrap();
+    let served = Served::start(&[&format!("auth.keys_file={}", file.display())]);
+    let secret = |key: &str| {
+        if key == "viewer" {
+            b"secret".as_slice()
+        } else {
+            b"s3cr3t"
+        }
+    };
+    // Header names in another case; no content type where there is none.
+    let signed = |key: &str, verb: &str, path: &str, body: &str, timestamp: &str| {
+        let content_type = if body.is_empty() { "" } else { "application/json" };
+        let signature = SigningKey::new(secret(key)).sign(&Signable {
+            verb,
+            path,
+            content_type,
+            timestamp,
+            body: body.as_bytes(),
+        });
+        let mut headers = vec![
+            ("AUTHORIZATION", format!("Application {key}:{signature}")),
+            ("X-Timestamp", timestamp.to_owned()),
+        ];
+        if !body.is_empty() {
+            headers.push(("Content-Type", content_type.to_owned()));
+        }
+        headers
+    };
+    let ask = |verb: &str, path: &str, headers: &[(&str, String)], body: &str| -> Reply {
+        let headers: Vec<(&str, &str)> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        send(served.http, verb, path, &headers, body.as_bytes())
+    };
+    let now = || jiff::Timestamp::now().to_string();
+    let leg = json!({ "conferenceId": "r ü", "callId": "a", "sdp": offer(5004) }).to_string();
+
+    let create = signed("switch", "POST", "/v1/legs", &leg, &now());
+    ask("POST", "/v1/legs", &create, &leg).json(201);
+    let again = ask("POST", "/v1/legs", &create, &leg).refused(40102);
+    assert!(again.contains("used before"), "{again}");
+    // The path as it is sent, and with its query.
+    let room = "/calling/v1/conferences/id/r%20%C3%BC";
+    assert_eq!(
+        ask("GET", room, &signed("viewer", "GET", room, "", &now()), "").status,
+        200
+    );
+    let page = "/v1/legs?page=1";
+    assert_eq!(
+        ask("GET", page, &signed("viewer", "GET", page, "", &now()), "").status,
+        200
+    );
+    ask("GET", page, &signed("viewer", "GET", "/v1/legs", "", &now()), "").refused(40102);
+
+    let mute = r#"{"command":"mute"}"#;
+    let participant = format!("{room}/a");
+    ask(
+        "PATCH",
+        &participant,
+        &signed("viewer", "PATCH", &participant, mute, &now()),
+        mute,
+    )
+    .refused(40300);
+    let unmute = r#"{"command":"unmute"}"#;
+    ask(
+        "PATCH",
+        &participant,
+        &signed("switch", "PATCH", &participant, mute, &now()),
+        unmute,
+    )
+    .refused(40102);
+    ask(
+        "PATCH",
+        &participant,
+        &signed("nobody", "PATCH", &participant, mute, &now()),
+        mute,
+    )
+    .refused(40102);
+    let old = (jiff::Timestamp::now() - jiff::SignedDuration::from_secs(301)).to_string();
+    ask(
+        "PATCH",
+        &participant,
+        &signed("switch", "PATCH", &participant, mute, &old),
+        mute,
+    )
+    .refused(40101);
+    ask(
+        "PATCH",
+        &participant,
+        &signed("switch", "PATCH", &participant, mute, &now())[..1],
+        mute,
+    )
+    .refused(40101);
+    ask(
+        "PATCH",
+        &participant,
+        &signed("switch", "PATCH", &participant, mute, &now()),
+        mute,
+    )
+    .empty(200);
+    // A body that is too large is not verified.
+    let large = "x".repeat(65_537);
+    ask(
+        "POST",
+        "/v1/legs",
+        &signed("switch", "POST", "/v1/legs", "{}", &now()),
+        &large,
+    )
+    .refused(41300);
     std::fs::remove_dir_all(dir).unwrap();
 }

@@ -227,6 +227,7 @@ fn a_refused_leg_leaves_nothing_behind() {
     assert_eq!(served.get("/v1/legs").json(200)["total"], 0);
 }
 
+/// Fault row S3.
 #[test]
 fn what_is_full_is_refused_with_a_time_to_come_back_and_recovers() {
     let served = Served::start(&["engine.legs=2", "engine.rooms=1", "engine.threads=1"]);
@@ -245,6 +246,12 @@ fn what_is_full_is_refused_with_a_time_to_come_back_and_recovers() {
         .patch("/v1/legs/b", &json!({ "conferenceId": "other", "muted": true }))
         .refused(50300);
     assert_eq!(served.get("/v1/legs/b").json(200)["muted"], false);
+    let refused = |served: &Served, reason: &str| {
+        served.metric(&format!(
+            "mixminus_admission_refused_total{{reason=\"{reason}\"}}"
+        ))
+    };
+    assert_eq!(refused(&served, "slots"), 3.0);
     served.delete("/v1/legs/b").empty(204);
     served.leg("r", "c");
     assert_eq!(served.metric("mixminus_ports_free"), 18.0);
@@ -256,6 +263,7 @@ fn what_is_full_is_refused_with_a_time_to_come_back_and_recovers() {
         .post("/v1/legs", &json!({ "conferenceId": "r", "sdp": offer(5004) }))
         .refused(50300);
     assert!(message.contains("rtp.ports"), "{message}");
+    assert_eq!(refused(&ports, "ports"), 1.0);
     ports.delete("/v1/legs/a").empty(204);
     ports.leg("r", "c");
 }

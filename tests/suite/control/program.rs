@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::encryption::{KEY, crypto_lines};
 use crate::support::http::{eventually, offer, place_of_its_own, sdp, send};
 
-fn mixminus(arguments: &[&str]) -> Command {
+pub(super) fn mixminus(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mixminus"));
     command
         .args(arguments)
@@ -20,7 +20,7 @@ fn mixminus(arguments: &[&str]) -> Command {
 }
 
 #[track_caller]
-fn refused(output: &Output, status: i32) -> String {
+pub(super) fn refused(output: &Output, status: i32) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(status), "{said}");
     assert_eq!(said.trim_end().lines().count(), 1, "{said}");
@@ -28,18 +28,28 @@ fn refused(output: &Output, status: i32) -> String {
 }
 
 /// A daemon of its own, killed if a test forgets it.
-struct Process {
-    child: Child,
-    http: SocketAddr,
-    dir: PathBuf,
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    pub(crate) http: SocketAddr,
+    pub(crate) dir: PathBuf,
 }
 
 impl Process {
-    fn start(sets: &[&str]) -> Process {
+    pub(crate) fn start(sets: &[&str]) -> Process {
         Process::start_with(None, &[], sets)
     }
 
     fn start_with(fds: Option<u32>, arguments: &[&str], sets: &[&str]) -> Process {
+        Process::start_under(fds, &[], arguments, sets)
+    }
+
+    /// With variables in its environment.
+    pub(crate) fn start_under(
+        fds: Option<u32>,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+        sets: &[&str],
+    ) -> Process {
         let (ports, dir) = place_of_its_own();
         std::fs::create_dir_all(&dir).unwrap();
         let ready = dir.join("ready.json");
@@ -60,23 +70,29 @@ impl Process {
         command
             .current_dir(&dir)
             .env("MIXMINUS_RTP__PORTS", ports)
-            .env("MIXMINUS_ENGINE__THREADS", "1");
-        for set in ["http.listen=127.0.0.1:0", "engine.legs=16", "engine.rooms=16"]
-            .iter()
-            .chain(sets)
-        {
+            .env("MIXMINUS_ENGINE__THREADS", "1")
+            .envs(environment.iter().copied());
+        let usual = [
+            "http.listen=127.0.0.1:0",
+            "grpc.listen=127.0.0.1:0",
+            "engine.legs=16",
+            "engine.rooms=16",
+            "admission.calibrate=assumed",
+        ];
+        for set in usual.iter().chain(sets) {
             command.args(["--set", set]);
         }
         let child = command.spawn().unwrap();
         let written = || -> Option<Value> { serde_json::from_slice(&std::fs::read(&ready).ok()?).ok() };
         eventually("the ready file is there", || written().is_some());
         let written = written().unwrap();
-        assert_eq!(written["grpc"], Value::Null);
+        let grpc: SocketAddr = written["grpc"].as_str().unwrap().parse().unwrap();
+        assert_ne!(grpc.port(), 0);
         let http = written["http"].as_str().unwrap().parse().unwrap();
         Process { child, http, dir }
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let killed = Command::new("kill")
             .args([&format!("-{name}"), &self.child.id().to_string()])
             .status()
@@ -84,12 +100,12 @@ impl Process {
         assert!(killed.success());
     }
 
-    fn status(&self, method: &str, path: &str, body: &Value) -> u16 {
+    pub(crate) fn status(&self, method: &str, path: &str, body: &Value) -> u16 {
         send(self.http, method, path, &[], body.to_string().as_bytes()).status
     }
 
     /// The exit status and what was logged.
-    fn ended(&mut self) -> (Option<i32>, String) {
+    pub(crate) fn ended(&mut self) -> (Option<i32>, String) {
         let deadline = Instant::now() + Duration::from_secs(5);
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -112,7 +128,7 @@ impl Drop for Process {
     }
 }
 
-fn leg(conference: &str, call: &str) -> Value {
+pub(crate) fn leg(conference: &str, call: &str) -> Value {
     json!({ "conferenceId": conference, "callId": call, "sdp": offer(5004) })
 }
 
@@ -158,6 +174,7 @@ fn the_effective_configuration_is_printed_with_its_sources() {
     }
 }
 
+/// Fault row S5.
 #[test]
 fn sigterm_lets_rooms_end_and_closes_recordings() {
     let mut process = Process::start(&[]);
@@ -256,6 +273,7 @@ fn the_line_that_says_ready_is_logged_at_every_level() {
     assert_eq!(log.lines().count(), 1, "{log}");
 }
 
+/// Fault row S5.
 #[test]
 fn the_deadline_or_a_second_sigterm_ends_what_is_left() {
     let mut patient = Process::start(&["drain.deadline_s=3600"]);
@@ -275,6 +293,7 @@ fn the_deadline_or_a_second_sigterm_ends_what_is_left() {
     assert!(log.contains("deadline"), "{log}");
 }
 
+/// Fault row S5.
 #[test]
 fn a_second_signal_waits_for_no_object_store() {
     // It takes calls and answers none.
@@ -313,6 +332,7 @@ fn a_second_signal_waits_for_no_object_store() {
     assert!(listed.contains("s3://bucket/call.wav"), "{listed}");
 }
 
+/// Fault row S5.
 #[test]
 fn a_bucket_that_cannot_be_reached_does_not_hold_up_an_ordinary_stop() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -396,6 +416,7 @@ fn sighup_reads_the_keys_again_and_keeps_the_old_ones_when_they_are_wrong() {
     std::fs::remove_dir_all(dir).unwrap();
 }
 
+/// Fault row S3.
 #[test]
 fn without_file_descriptors_a_leg_is_refused_and_those_that_are_go_on() {
     let process = Process::start_with(Some(44), &[], &["engine.legs=16", "rtp.port_rest_s=1"]);

@@ -132,6 +132,7 @@ fn the_last_leg_out_ends_the_recording() {
     );
 }
 
+/// Fault row C8.
 #[test]
 fn what_cannot_be_recorded_is_refused_by_name() {
     let served = Served::start(&[]);

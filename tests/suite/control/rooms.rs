@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::http::{Served, eventually, offer};
+use crate::support::phone::{Phone, TONE_A, TONE_B};
 
 #[test]
 fn a_room_is_shown_as_the_platform_shows_it() {
@@ -150,6 +151,45 @@ fn a_room_is_locked_bounded_and_tuned() {
     );
     set(json!({ "sampleRate": 44100 })).refused(40001);
     assert_eq!(served.metric("mixminus_ports_free"), 17.0);
+}
+
+#[test]
+fn who_is_in_the_mix_follows_the_conferences_settings() {
+    let served = Served::start(&[]);
+    let phones = ["a", "b", "quiet"].map(|call| {
+        let mut phone = Phone::bind("127.0.0.1");
+        let hz = match call {
+            "a" => TONE_A,
+            "b" => TONE_B,
+            _ => 0.0,
+        };
+        phone.seat(&served, "r", call, hz);
+        phone
+    });
+    let shown = |field: &str| {
+        let legs = served.get("/v1/legs").json(200);
+        let calls = legs["legs"].as_array().unwrap().iter();
+        let legs = calls.map(|leg| served.get(&format!("/v1/legs/{}", leg["callId"].as_str().unwrap())));
+        let media = legs.map(|leg| leg.json(200)["media"][field] == true);
+        media.collect::<Vec<bool>>()
+    };
+    let set = |body: Value| served.patch("/v1/conferences/id/r", &body).json(200);
+    eventually("both who speak are heard", || {
+        shown("contributing") == [true, true, false]
+    });
+    set(json!({ "maxTalkers": 1 }));
+    eventually("one of them is", || {
+        let (heard, crowded_out) = (shown("contributing"), shown("crowdedOut"));
+        let count = |flags: &[bool]| flags.iter().filter(|flag| **flag).count();
+        count(&heard) == 1 && count(&crowded_out) == 1 && heard[..2] != crowded_out[..2]
+    });
+    set(json!({ "maxTalkers": null, "activity": "off" }));
+    eventually("everybody is", || shown("contributing") == [true; 3]);
+    set(json!({ "activity": "auto" }));
+    eventually("silence is not", || shown("contributing") == [true, true, false]);
+    for phone in phones {
+        phone.hang_up();
+    }
 }
 
 #[test]

@@ -78,12 +78,14 @@ impl Site {
     fn settings(&self) -> Vec<String> {
         [
             "http.listen=127.0.0.1:0".to_owned(),
+            "grpc.listen=127.0.0.1:0".to_owned(),
             format!("rtp.bind={}", self.media),
             "rtp.ports=20000-29999".to_owned(),
             "rtp.port_rest_s=0".to_owned(),
             "engine.threads=1".to_owned(),
             "engine.legs=256".to_owned(),
             "engine.rooms=256".to_owned(),
+            "admission.calibrate=assumed".to_owned(),
             format!("recording.dir={}", self.recordings().display()),
             format!("s3.endpoint={}", self.proxy.url()),
             "s3.allow_http=true".to_owned(),

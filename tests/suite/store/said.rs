@@ -12,14 +12,15 @@ use super::{BUCKET, KEY_ID, SECRET};
 use crate::support::http::{eventually, offer, place_of_its_own, send};
 
 /// The program, killed when the test ends.
-struct Daemon {
+pub struct Daemon {
     child: Child,
-    http: SocketAddr,
+    pub http: SocketAddr,
+    pub grpc: SocketAddr,
     dir: PathBuf,
 }
 
 impl Daemon {
-    fn start(dir: PathBuf, ports: &str, sets: &[String]) -> Daemon {
+    pub fn start(dir: PathBuf, ports: &str, sets: &[String]) -> Daemon {
         fs::create_dir_all(&dir).unwrap();
         let ready = dir.join("ready.json");
         let mut command = Command::new(env!("CARGO_BIN_EXE_mixminus"));
@@ -37,15 +38,21 @@ impl Daemon {
             .unwrap();
         let written = || -> Option<Value> { serde_json::from_slice(&fs::read(&ready).ok()?).ok() };
         eventually("the ready file is there", || written().is_some());
-        let http = written().unwrap()["http"].as_str().unwrap().parse().unwrap();
-        Daemon { child, http, dir }
+        let written = written().unwrap();
+        let address = |face: &str| written[face].as_str().unwrap().parse().unwrap();
+        Daemon {
+            child,
+            http: address("http"),
+            grpc: address("grpc"),
+            dir,
+        }
     }
 
     fn post(&self, path: &str, body: &Value) -> Value {
         send(self.http, "POST", path, &[], body.to_string().as_bytes()).json(201)
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.dir.join("log")).unwrap()).into_owned()
     }
 }
@@ -65,9 +72,11 @@ fn no_key_and_no_secret_is_in_the_log_at_any_level() {
     bucket.make_bucket(BUCKET).unwrap();
     let sets = [
         "http.listen=127.0.0.1:0",
+        "grpc.listen=127.0.0.1:0",
         "engine.threads=1",
         "engine.legs=16",
         "engine.rooms=16",
+        "admission.calibrate=assumed",
         "recording.dir=recordings",
         "log.level=trace",
         "s3.allow_http=true",

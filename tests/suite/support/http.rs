@@ -14,7 +14,10 @@ static STARTED: AtomicU16 = AtomicU16::new(0);
 
 pub struct Served {
     pub http: SocketAddr,
+    pub grpc: SocketAddr,
     pub dir: PathBuf,
+    /// What it was started with.
+    sets: Vec<String>,
     daemon: Option<Daemon>,
     runtime: tokio::runtime::Runtime,
 }
@@ -40,11 +43,13 @@ impl Served {
         let (ports, dir) = place_of_its_own();
         let mut all = vec![
             "http.listen=127.0.0.1:0".to_owned(),
+            "grpc.listen=127.0.0.1:0".to_owned(),
             format!("rtp.ports={ports}"),
             format!("recording.dir={}", dir.join("recordings").display()),
             "engine.threads=2".to_owned(),
             "engine.legs=64".to_owned(),
             "engine.rooms=64".to_owned(),
+            "admission.calibrate=assumed".to_owned(),
             "rtp.port_rest_s=0".to_owned(),
         ];
         std::fs::create_dir_all(&dir).unwrap();
@@ -58,10 +63,19 @@ impl Served {
         let daemon = runtime.block_on(Daemon::start(config)).unwrap();
         Served {
             http: daemon.http(),
+            grpc: daemon.grpc(),
             dir,
+            sets: all,
             daemon: Some(daemon),
             runtime,
         }
+    }
+
+    /// Reads keys, limits and certificates again.
+    pub fn reload(&self) -> Result<(), String> {
+        let config = Config::load(None, [], &self.sets).unwrap();
+        let reloaded = self.daemon.as_ref().unwrap().reload(&config);
+        reloaded.map_err(|error| error.to_string())
     }
 
     pub fn drain(&self) {

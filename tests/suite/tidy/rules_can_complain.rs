@@ -252,3 +252,19 @@ fn a_key_without_a_word_about_it() {
         ["http.bare", "rtp.listen", "rtp.missing"]
     );
 }
+
+#[test]
+fn a_log_line_that_calls_a_leg_something_else() {
+    let text = r#"
+        tracing::info!(conference = %id, call_id = 7, recording = status.recording_id, "room = {room}");
+        tracing::warn!(target: READY, %error, job.recording_id, "leg = 3");
+        info!(leg = 1);
+    "#;
+    assert_eq!(
+        misnamed_fields(&one("control/a.rs", text)),
+        [
+            "src/control/a.rs:2: the field `call_id` of a log line is called `call`",
+            "src/control/a.rs:3: the field `recording_id` of a log line is called `recording`",
+        ]
+    );
+}

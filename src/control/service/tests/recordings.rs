@@ -150,7 +150,11 @@ async fn who_is_muted_is_told_to_each_recording_that_hears_it() {
     unheard.leg("r", "a").await.unwrap();
     let inner = &unheard.service.inner;
     let tick = inner.tick_now();
-    unheard.hear("a", |leg| engine::Event::Joined { leg, tick });
+    unheard.hear("a", |leg| engine::Event::Joined {
+        leg,
+        tick,
+        waits: false,
+    });
     let of_room = unheard.record(json!({})).await;
     let body = json!({ "muted": true });
     let change = ChangeLeg::parse(Fields::parse(body.to_string().as_bytes()).unwrap()).unwrap();

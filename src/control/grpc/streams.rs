@@ -1,0 +1,107 @@
+//! Answers that go on: what happens, and the sound of a recording.
+
+use axum::response::Response;
+use bytes::Bytes;
+use prost_reflect::prost::Message;
+use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::{frames, messages};
+use crate::control::http::App;
+use crate::control::ids::ConferenceId;
+use crate::control::operation::{Asked, chunks};
+use crate::control::refusal::{RANGE_NOT_SATISFIABLE, Refusal};
+use crate::control::service::Beginning;
+
+/// Messages between the log and the socket.
+const AHEAD: usize = 16;
+
+/// What happens. One batch is held at a time: a slow reader costs nothing, and learns what it missed.
+pub fn events(app: &App, method: &MethodDescriptor, asked: &Asked) -> Result<Response, Refusal> {
+    let conference = asked.query.get("conferenceId");
+    let conference = conference.map(|id| ConferenceId::parse(id)).transpose()?;
+    let told = |name: &str| asked.query.get(name).map(String::as_str);
+    let beginning = Beginning::parse(told("after"), told("snapshot"))?;
+    let mut reader = app.service.subscribe(conference, beginning);
+    let mut stopping = app.stopping.clone();
+    let event = method.output();
+    let (events, taken) = mpsc::channel(AHEAD);
+    tokio::spawn(async move {
+        loop {
+            let batch = tokio::select! {
+                biased;
+                batch = reader.next() => batch,
+                () = events.closed() => return,
+                _ = stopping.wait_for(|stopping| *stopping) => break,
+            };
+            for message in batch {
+                let written = messages::of_json(event.clone(), &message.json)
+                    .map_err(|refusal| Status::internal(refusal.message));
+                let sent = tokio::select! {
+                    sent = events.send(written) => sent.is_ok(),
+                    _ = stopping.wait_for(|stopping| *stopping) => false,
+                };
+                if !sent {
+                    return;
+                }
+            }
+        }
+        // Whoever reads on is to ask again, of the next daemon.
+        let _ = events.try_send(Err(Status::unavailable("The daemon is stopping.")));
+    });
+    Ok(frames::stream(ReceiverStream::new(taken)))
+}
+
+/// The file of a recording, or the bytes of it that are asked for.
+pub async fn recording(app: &App, method: &MethodDescriptor, asked: &Asked) -> Result<Response, Refusal> {
+    let number = |name: &str| {
+        asked
+            .query
+            .get(name)
+            .and_then(|number| number.parse::<u64>().ok())
+    };
+    let audio = app.service.recording_audio(asked.recording().to_owned()).await?;
+    let first = number("fromByte").unwrap_or(0);
+    if first > 0 && first >= audio.bytes {
+        return Err(Refusal::new(
+            RANGE_NOT_SATISFIABLE,
+            "The range lies behind the end of the recording.",
+        ));
+    }
+    let length = (audio.bytes - first).min(number("bytes").unwrap_or(u64::MAX));
+    let mut bytes = chunks(&audio, first, length).await?;
+    let chunk = method.output();
+    let mut head = DynamicMessage::new(chunk.clone());
+    head.set_field_by_name("content_type", Value::String(audio.content_type.to_owned()));
+    head.set_field_by_name("total_bytes", Value::U64(audio.bytes));
+    let (messages, taken) = mpsc::channel::<Result<Bytes, Status>>(1);
+    tokio::spawn(async move {
+        let mut message = head;
+        let mut is_first = true;
+        loop {
+            let next = bytes.recv().await;
+            let is_last = next.is_none();
+            match next {
+                Some(Ok(data)) => message.set_field_by_name("data", Value::Bytes(data)),
+                Some(Err(_)) => {
+                    let _ = messages
+                        .send(Err(Status::data_loss("The file cannot be read on.")))
+                        .await;
+                    return;
+                }
+                // A file without a byte still has a head.
+                None if !is_first => return,
+                None => {}
+            }
+            let written = message.encode_to_vec().into();
+            if messages.send(Ok(written)).await.is_err() || is_last {
+                return;
+            }
+            is_first = false;
+            message = DynamicMessage::new(chunk.clone());
+        }
+    });
+    Ok(frames::stream(ReceiverStream::new(taken)))
+}

@@ -1,0 +1,56 @@
+//! The sound of a recording, read no faster than whoever asked takes it.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::control::refusal::Refusal;
+use crate::record::Audio;
+
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Chunks read ahead of a slow client.
+const CHUNKS_AHEAD: usize = 4;
+
+/// Reads `length` bytes from `first` on, on a thread that may block.
+pub async fn chunks(
+    audio: &Audio,
+    first: u64,
+    length: u64,
+) -> Result<mpsc::Receiver<std::io::Result<Bytes>>, Refusal> {
+    let path = audio.path.clone();
+    let opened = tokio::task::spawn_blocking(move || -> std::io::Result<File> {
+        let mut file = File::open(&path)?;
+        file.seek(SeekFrom::Start(first))?;
+        Ok(file)
+    });
+    let Ok(Ok(file)) = opened.await else {
+        return Err(Refusal::not_found("The recording's file is gone."));
+    };
+    let (chunks, taken) = mpsc::channel(CHUNKS_AHEAD);
+    tokio::spawn(async move {
+        let mut file = Some(file);
+        let mut left = length;
+        while left > 0 {
+            let Some(mut reading) = file.take() else { break };
+            let wanted = left.min(CHUNK_BYTES as u64) as usize;
+            let read = tokio::task::spawn_blocking(move || {
+                let mut chunk = vec![0; wanted];
+                reading.read_exact(&mut chunk).map(|()| (reading, chunk))
+            });
+            let sent = match read.await.map_err(std::io::Error::other).flatten() {
+                Ok((reading, chunk)) => {
+                    file = Some(reading);
+                    left -= chunk.len() as u64;
+                    chunks.send(Ok(chunk.into())).await
+                }
+                Err(error) => chunks.send(Err(error)).await,
+            };
+            if sent.is_err() {
+                break;
+            }
+        }
+    });
+    Ok(taken)
+}

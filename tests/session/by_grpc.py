@@ -1,0 +1,118 @@
+"""The gRPC face, asked by what the daemon says of itself: no file is generated, no descriptor kept."""
+
+import base64
+import math
+
+import grpc
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from .daemon import KEY, SECRET, Daemon
+from .life import LAST_EVENT
+
+SERVICE = "mixminus.v1.Control"
+PATIENCE_S = 20.0
+
+# What JSON leaves to objects of its own.
+FREE = {"google.protobuf.Value", "google.protobuf.Struct"}
+SUCCESSES = {"CreateLeg": 201, "StartRecording": 201}
+EMPTY = {"KickParticipant": 204, "EndConference": 204}
+
+
+class WithKey(
+    grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamStreamClientInterceptor
+):
+    """Shows the key with every call, also with those of reflection."""
+
+    def __init__(self) -> None:
+        basic = base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()
+        self.metadata = [("authorization", f"Basic {basic}")]
+
+    def show(self, proceed, details, request):
+        return proceed(details._replace(metadata=self.metadata), request)
+
+    intercept_unary_unary = intercept_unary_stream = intercept_stream_stream = show
+
+
+def face(daemon: Daemon):
+    """Asks this daemon."""
+    channel = grpc.intercept_channel(grpc.insecure_channel(daemon.grpc), WithKey())
+    service = DescriptorPool(ProtoReflectionDescriptorDatabase(channel)).FindServiceByName(SERVICE)
+
+    def ask(name: str, ids: dict, body: dict | None) -> tuple[int, object]:
+        method = service.methods_by_name[name]
+        request = json_format.ParseDict(ids | (body or {}), GetMessageClass(method.input_type)())
+        kind = channel.unary_stream if method.server_streaming else channel.unary_unary
+        call = kind(
+            f"/{SERVICE}/{name}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=GetMessageClass(method.output_type).FromString,
+        )
+        if method.server_streaming:
+            return 200, events(call(request, timeout=PATIENCE_S))
+        try:
+            answer = call(request, timeout=PATIENCE_S)
+        except grpc.RpcError as error:
+            return refusal(error)
+        return SUCCESSES.get(name, EMPTY.get(name, 200)), as_json(answer)
+
+    return ask
+
+
+def refusal(error: grpc.RpcError) -> tuple[int, object]:
+    """As HTTP has it: code and reference are metadata here."""
+    trailing = dict(error.trailing_metadata() or ())
+    code = int(trailing["mixminus-error-code"])
+    names = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 409: "ALREADY_EXISTS"}
+    if error.code().name != names[code // 100]:
+        raise AssertionError(f"{code} came as {error.code()}")
+    body = {"errorCode": code, "message": error.details(), "reference": trailing["mixminus-reference"]}
+    return code // 100, body
+
+
+def events(stream) -> list[dict]:
+    """Up to the last of the session."""
+    told = []
+    for event in stream:
+        told.append(as_json(event))
+        if told[-1]["type"] == LAST_EVENT:
+            stream.cancel()
+            return told
+    raise AssertionError(f"the stream ended after {len(told)} events")
+
+
+def as_json(message) -> dict:
+    """The JSON of HTTP: 64-bit numbers are numbers, and what was not said is not there."""
+    said = {}
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        is_list = field.is_repeated if hasattr(field, "is_repeated") else field.label == FieldDescriptor.LABEL_REPEATED
+        if is_list:
+            is_map = field.message_type is not None and field.message_type.GetOptions().map_entry
+            said[field.json_name] = dict(value) if is_map else [one(field, item) for item in value]
+        elif not field.has_presence or message.HasField(field.name):
+            said[field.json_name] = one(field, value)
+    return said
+
+
+def one(field, value) -> object:
+    """A value of a field that is no list."""
+    if field.message_type is None:
+        return value
+    if field.message_type.full_name in FREE:
+        return whole(json_format.MessageToDict(value))
+    return as_json(value)
+
+
+def whole(value: object) -> object:
+    """Free JSON has no integers in protobuf: 7.0 means 7."""
+    if isinstance(value, dict):
+        return {key: whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [whole(item) for item in value]
+    if isinstance(value, float) and math.isfinite(value) and value == int(value):
+        return int(value)
+    return value

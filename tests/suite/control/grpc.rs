@@ -1,0 +1,334 @@
+//! The gRPC face: the same operations, the same refusals, the same memory.
+
+use std::os::unix::fs::PermissionsExt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::support::grpc::Client;
+use crate::support::http::{Served, offer, place_of_its_own};
+
+/// Without what is null, false, zero or empty, which a message does not carry.
+fn said(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .map(|(name, value)| (name.clone(), said(value)))
+            .filter(|(_, value)| {
+                !matches!(value, Value::Null | Value::Bool(false))
+                    && *value != json!([])
+                    && *value != json!("")
+                    && *value != json!({})
+                    && value.as_f64() != Some(0.0)
+            })
+            .collect(),
+        Value::Array(items) => items.iter().map(said).collect(),
+        Value::Number(number) => json!(number.as_f64()),
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn a_leg_lives_its_life_over_grpc_and_is_seen_alike_over_http() {
+    let served = Served::start(&[]);
+    let client = Client::new(served.grpc);
+    let leg = json!({
+        "conferenceId": "r/1", "callId": "a", "sdp": offer(5004), "gainDb": -6, "custom": {"any": [1, null, "x"]}
+    });
+    let made = client.ask("CreateLeg", &leg).unwrap();
+    assert_eq!(made.metadata("mixminus-status"), Some("201"));
+    assert_eq!(made.json["gainDb"], -6.0);
+    let again = client.ask("CreateLeg", &leg).unwrap();
+    assert_eq!(again.metadata("mixminus-status"), Some("200"));
+    let same = served.post("/v1/legs", &leg);
+    assert_eq!(said(&same.json(200)), said(&again.json));
+
+    let of = json!({ "callId": "a" });
+    let held = json!({ "callId": "a", "onhold": true, "moh": "music1" });
+    assert_eq!(client.call("ChangeLeg", &held).unwrap()["moh"], "music1");
+    let silent = client
+        .call("ChangeLeg", &json!({ "callId": "a", "clear": ["moh"] }))
+        .unwrap();
+    assert_eq!(silent.get("moh"), None, "{silent}");
+    let participant = json!({ "conferenceId": "r/1", "callId": "a", "command": "resume" });
+    assert_eq!(
+        client.call("CommandParticipant", &participant).unwrap(),
+        json!({})
+    );
+    let sent = client
+        .call("SendDigits", &json!({ "callId": "a", "digits": "12#" }))
+        .unwrap();
+    assert_eq!(sent["toneMs"], 100);
+
+    let over_grpc = client
+        .call("GetConference", &json!({ "conferenceId": "r/1" }))
+        .unwrap();
+    assert_eq!(
+        said(&over_grpc),
+        said(&served.get("/v1/conferences/id/r%2F1").json(200))
+    );
+    let limited = json!({ "conferenceId": "r/1", "maxTalkers": 3, "locked": true });
+    assert_eq!(
+        client.call("ChangeConference", &limited).unwrap()["maxTalkers"],
+        3
+    );
+    let cleared = json!({ "conferenceId": "r/1", "clear": ["max_talkers"] });
+    let cleared = client.call("ChangeConference", &cleared).unwrap();
+    assert_eq!(cleared.get("maxTalkers"), None);
+    assert_eq!(cleared["locked"], true);
+
+    let legs = client.call("ListLegs", &json!({ "pageSize": 1 })).unwrap();
+    assert_eq!((&legs["total"], &legs["pageSize"]), (&json!(1), &json!(1)));
+    assert!(
+        client.call("GetMetrics", &json!({})).unwrap()["text"]
+            .as_str()
+            .unwrap()
+            .contains("mixminus_rooms 1")
+    );
+    assert_eq!(client.call("EndLeg", &of).unwrap(), json!({}));
+    assert_eq!(client.call("EndLeg", &of).unwrap_err().code, Code::NotFound);
+}
+
+#[test]
+fn what_is_refused_is_a_status_with_the_code_and_the_sentence_of_http() {
+    let served = Served::start(&[]);
+    served.leg("r", "a");
+    let client = Client::new(served.grpc);
+    for (method, message, code, error_code, says) in [
+        (
+            "CreateLeg",
+            json!({}),
+            Code::InvalidArgument,
+            40002,
+            "`conferenceId` is required.",
+        ),
+        (
+            "CreateLeg",
+            json!({ "conferenceId": "" }),
+            Code::InvalidArgument,
+            40001,
+            "`conferenceId`",
+        ),
+        (
+            "CreateLeg",
+            json!({ "conferenceId": "r", "gainDb": 99 }),
+            Code::InvalidArgument,
+            40001,
+            "`gainDb`",
+        ),
+        (
+            "CreateLeg",
+            json!({ "conferenceId": "r", "callId": "a" }),
+            Code::AlreadyExists,
+            40900,
+            "",
+        ),
+        ("GetLeg", json!({ "callId": "b" }), Code::NotFound, 40400, ""),
+        ("GetLeg", json!({}), Code::InvalidArgument, 40001, "`callId`"),
+        (
+            "ListLegs",
+            json!({ "page": 0 }),
+            Code::InvalidArgument,
+            40001,
+            "`page`",
+        ),
+        (
+            "Explain",
+            json!({ "from": "a" }),
+            Code::InvalidArgument,
+            40002,
+            "`to` is required.",
+        ),
+        (
+            "ChangeLeg",
+            json!({ "callId": "a", "clear": ["muted"] }),
+            Code::InvalidArgument,
+            40001,
+            "`clear`",
+        ),
+        (
+            "ChangeLeg",
+            json!({ "callId": "a", "moh": "ring", "clear": ["moh"] }),
+            Code::InvalidArgument,
+            40001,
+            "`moh`",
+        ),
+        (
+            "CommandRecording",
+            json!({ "conferenceId": "r", "command": "pause" }),
+            Code::NotFound,
+            40400,
+            "",
+        ),
+    ] {
+        let refused = client.call(method, &message).unwrap_err();
+        assert_eq!(
+            (refused.code, refused.error_code),
+            (code, Some(error_code)),
+            "{method} {message}: {refused:?}"
+        );
+        assert!(refused.message.contains(says), "{refused:?}");
+        assert!(refused.metadata.contains_key("mixminus-reference"));
+    }
+    let unknown = client.send("Hum", Default::default()).unwrap_err();
+    assert_eq!(
+        (unknown.code, unknown.error_code),
+        (Code::Unimplemented, Some(40500))
+    );
+    served.drain();
+    let refused = client
+        .call("CreateLeg", &json!({ "conferenceId": "new" }))
+        .unwrap_err();
+    assert_eq!(refused.code, Code::Unavailable);
+    assert!(refused.metadata.contains_key("retry-after"));
+    assert_eq!(
+        client.call("GetReadiness", &json!({})).unwrap_err().code,
+        Code::Unavailable
+    );
+    assert_eq!(client.call("GetLiveness", &json!({})).unwrap()["status"], "up");
+}
+
+#[test]
+fn an_idempotency_key_is_remembered_for_both_faces() {
+    let served = Served::start(&[]);
+    let body = json!({ "conferenceId": "r", "sdp": offer(5004) });
+    let first = crate::support::http::send(
+        served.http,
+        "POST",
+        "/v1/legs",
+        &[("idempotency-key", "k")],
+        body.to_string().as_bytes(),
+    );
+    let client = Client::new(served.grpc).with("idempotency-key", "k");
+    let again = client.ask("CreateLeg", &body).unwrap();
+    assert_eq!(again.json["callId"], first.json(201)["callId"]);
+    assert_eq!(again.metadata("idempotency-replayed"), Some("true"));
+    let other = client
+        .call("CreateLeg", &json!({ "conferenceId": "other" }))
+        .unwrap_err();
+    assert_eq!(other.code, Code::AlreadyExists);
+    let other_key = Client::new(served.grpc).with("idempotency-key", &"x".repeat(256));
+    assert_eq!(
+        other_key.call("CreateLeg", &body).unwrap_err().error_code,
+        Some(40001)
+    );
+    assert_eq!(served.get("/v1/legs").json(200)["total"], 1);
+}
+
+#[test]
+fn events_are_streamed_and_resumed_by_number() {
+    let served = Served::start(&[]);
+    let client = Client::new(served.grpc);
+    let mut room = client
+        .stream("StreamEvents", &json!({ "conferenceId": "r" }))
+        .unwrap();
+    served.leg("r", "a");
+    assert_eq!(room.until("leg.joined")["callId"], "a");
+    served.delete("/v1/legs/a").empty(204);
+    let left = room.until("leg.left");
+    assert_eq!(
+        (&left["reason"], &left["report"]["codec"]),
+        (&json!("ended"), &json!("PCMU/8000"))
+    );
+    let mut resumed = client
+        .stream("StreamEvents", &json!({ "conferenceId": "r", "after": 1 }))
+        .unwrap();
+    assert_eq!(resumed.next().unwrap().unwrap()["seq"], 2);
+    let refused = client
+        .stream("StreamEvents", &json!({ "conferenceId": "" }))
+        .err()
+        .unwrap();
+    assert_eq!(refused.code, Code::InvalidArgument);
+    drop(served);
+    let ended = loop {
+        match room.next() {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the stream ended as if there was no more to come"),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(ended.code, Code::Unavailable, "{ended:?}");
+}
+
+#[test]
+fn a_key_does_over_grpc_what_its_role_allows_and_no_key_nothing() {
+    let (_, dir) = place_of_its_own();
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("keys");
+    std::fs::write(&file, "viewer:c2VjcmV0:read\nswitch:czNjcjN0\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o400)).unwrap();
+    let served = Served::start(&[&format!("auth.keys_file={}", file.display())]);
+    let with = |credentials: &str| {
+        let authorization = format!("Basic {}", STANDARD.encode(credentials));
+        Client::new(served.grpc).with("authorization", &authorization)
+    };
+    let leg = json!({ "conferenceId": "r", "callId": "a", "sdp": offer(5004) });
+    let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    let health = "/grpc.health.v1.Health/Check";
+
+    let nobody = Client::new(served.grpc);
+    for method in ["CreateLeg", "ListLegs", "Hum"] {
+        let refused = nobody.send(method, Default::default()).unwrap_err();
+        assert_eq!(
+            (refused.code, refused.error_code),
+            (Code::Unauthenticated, Some(40100)),
+            "{method}"
+        );
+    }
+    let stream = nobody.stream("StreamEvents", &json!({})).err().unwrap();
+    assert_eq!(stream.code, Code::Unauthenticated);
+    let refused = nobody.send_to(reflection, Default::default()).unwrap_err();
+    assert_eq!(refused.code, Code::Unauthenticated);
+    nobody.call("GetReadiness", &json!({})).unwrap();
+    nobody.send_to(health, Default::default()).unwrap();
+
+    let viewer = with("viewer:c2VjcmV0");
+    viewer.call("ListLegs", &json!({})).unwrap();
+    // A request for the list of services.
+    viewer.send_to(reflection, b"\x3a\x00".as_slice().into()).unwrap();
+    let refused = viewer.call("CreateLeg", &leg).unwrap_err();
+    assert_eq!(
+        (refused.code, refused.error_code),
+        (Code::PermissionDenied, Some(40300))
+    );
+    assert_eq!(
+        with("viewer:wrong")
+            .call("ListLegs", &json!({}))
+            .unwrap_err()
+            .code,
+        Code::Unauthenticated
+    );
+    with("switch:czNjcjN0").call("CreateLeg", &leg).unwrap();
+    let by_whom = json!({ "conferenceId": "r", "callId": "a", "command": "mute" });
+    with("switch:czNjcjN0")
+        .call("CommandParticipant", &by_whom)
+        .unwrap();
+    let muted = viewer.call("GetLeg", &json!({ "callId": "a" })).unwrap();
+    assert_eq!(muted["mutedBy"]["key"], "switch");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// What a client asks for is done though it does not wait for it.
+#[test]
+fn what_is_asked_over_grpc_is_done_though_the_client_hangs_up() {
+    use std::io::Write;
+    let served = Served::start(&[]);
+    let message = crate::support::grpc::encoded(
+        &crate::support::grpc::method("CreateLeg").input(),
+        &json!({ "conferenceId": "r", "callId": "a", "sdp": offer(5004) }),
+    );
+    let mut request = format!(
+        "POST /mixminus.v1.Control/CreateLeg HTTP/1.1\r\nhost: x\r\ncontent-type: application/grpc\r\ncontent-length: {}\r\n\r\n",
+        message.len() + 5
+    )
+    .into_bytes();
+    request.push(0);
+    request.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+    request.extend(message);
+    let mut stream = std::net::TcpStream::connect(served.grpc).unwrap();
+    stream.write_all(&request).unwrap();
+    drop(stream);
+    crate::support::http::eventually("the leg is there", || served.get("/v1/legs/a").status == 200);
+}

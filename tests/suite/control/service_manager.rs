@@ -1,0 +1,118 @@
+//! What a service manager hears of the daemon: a socket of the test's own takes the place of systemd's.
+
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::program::{Process, leg};
+use crate::support::http::place_of_its_own;
+
+/// Takes what is told, one datagram of lines at a time.
+struct Manager {
+    socket: UnixDatagram,
+    path: String,
+}
+
+impl Manager {
+    fn new() -> Manager {
+        let (_, dir) = place_of_its_own();
+        let path = format!("{}.notify", dir.display());
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Manager { socket, path }
+    }
+
+    fn start(&self, watchdog_usec: Option<&str>, sets: &[&str]) -> Process {
+        let mut environment = vec![("NOTIFY_SOCKET", self.path.as_str())];
+        environment.extend(watchdog_usec.map(|usec| ("WATCHDOG_USEC", usec)));
+        Process::start_under(None, &environment, &[], sets)
+    }
+
+    fn next(&self) -> String {
+        let mut buffer = [0; 4_096];
+        let length = self.socket.recv(&mut buffer).expect("something is told in time");
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    }
+
+    /// The next that says this, whatever comes before.
+    fn until(&self, line: &str) -> String {
+        loop {
+            let told = self.next();
+            if told.lines().any(|told| told.starts_with(line)) {
+                return told;
+            }
+        }
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[test]
+fn a_service_manager_hears_of_readiness_reloads_and_the_end() {
+    let manager = Manager::new();
+    let mut process = manager.start(None, &[]);
+    let ready = manager.next();
+    assert!(ready.lines().any(|line| line == "READY=1"), "{ready}");
+    let serving = format!("STATUS=Serving on http {}", process.http);
+    assert!(ready.contains(&serving), "{ready}");
+
+    process.signal("HUP");
+    let reloading = manager.next();
+    assert!(reloading.lines().any(|line| line == "RELOADING=1"), "{reloading}");
+    let at = reloading
+        .lines()
+        .find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
+    assert!(at.unwrap().parse::<u64>().unwrap() > 0);
+    assert!(manager.next().contains("READY=1"), "the reload has an end");
+
+    assert_eq!(process.status("POST", "/v1/legs", &leg("r", "a")), 201);
+    process.signal("TERM");
+    let stopping = manager.next();
+    assert!(stopping.lines().any(|line| line == "STOPPING=1"), "{stopping}");
+    assert!(stopping.contains("STATUS=Draining: 1 room"), "{stopping}");
+    // Sixty seconds for rooms, twenty for recordings, ten to spare.
+    assert!(stopping.contains("EXTEND_TIMEOUT_USEC=90000000"), "{stopping}");
+    assert_eq!(process.status("DELETE", "/v1/legs/a", &Value::Null), 204);
+    assert!(manager.next().starts_with("STATUS=Ending"));
+    assert_eq!(process.ended().0, Some(0));
+}
+
+#[test]
+fn the_watchdog_is_fed_again_and_again_also_while_the_daemon_drains() {
+    let manager = Manager::new();
+    let mut process = manager.start(Some("400000"), &[]);
+    for _ in 0..3 {
+        assert_eq!(manager.until("WATCHDOG=1").trim(), "WATCHDOG=1");
+    }
+    assert_eq!(process.status("POST", "/v1/legs", &leg("r", "a")), 201);
+    process.signal("TERM");
+    manager.until("STOPPING=1");
+    for _ in 0..3 {
+        manager.until("WATCHDOG=1");
+    }
+    assert_eq!(process.status("DELETE", "/v1/legs/a", &Value::Null), 204);
+    assert_eq!(process.ended().0, Some(0));
+}
+
+#[test]
+fn without_a_watchdog_nothing_is_fed_and_a_manager_that_is_gone_is_no_matter() {
+    let manager = Manager::new();
+    let mut process = manager.start(None, &[]);
+    manager.until("READY=1");
+    manager
+        .socket
+        .set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    assert!(manager.socket.recv(&mut [0; 64]).is_err(), "nothing more is told");
+    drop(manager);
+    process.signal("HUP");
+    process.signal("TERM");
+    let (status, log) = process.ended();
+    assert_eq!(status, Some(0));
+    assert!(log.contains("the service manager cannot be told"), "{log}");
+}
