@@ -247,7 +247,7 @@ impl Events {
         Events { stream }
     }
 
-    /// The next event: the number to resume after, and the object.
+    /// The next event: the number to resume after, and the object, all of which a message of gRPC can carry.
     pub fn next(&mut self) -> (u64, Value) {
         let (mut id, mut data) = (None, None);
         loop {
@@ -260,7 +260,9 @@ impl Events {
             if let Some(number) = line.strip_prefix("id: ") {
                 id = Some(number.parse().unwrap());
             } else if let Some(text) = line.strip_prefix("data: ") {
-                data = Some(serde_json::from_str(text).unwrap());
+                let event = serde_json::from_str(text).unwrap();
+                super::grpc::encoded(&super::grpc::method("StreamEvents").output(), &event);
+                data = Some(event);
             } else if line.is_empty()
                 && let (Some(id), Some(data)) = (id, data.take())
             {

@@ -92,6 +92,7 @@ fn life() -> Vec<(&'static str, Value)> {
         ("GetRecording", json!({ "recordingId": "RECORDING" })),
         ("StopRecording", room.clone()),
         ("ListRecordings", json!({ "pageSize": 10 })),
+        ("GetCapacity", json!({})),
         ("GetMetrics", json!({})),
         ("GetOpenApi", json!({})),
         ("GetLiveness", json!({})),
