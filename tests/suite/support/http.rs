@@ -265,9 +265,11 @@ impl Events {
             if let Some(number) = line.strip_prefix("id: ") {
                 id = Some(number.parse().unwrap());
             } else if let Some(text) = line.strip_prefix("data: ") {
-                let event = serde_json::from_str(text).unwrap();
-                super::grpc::encoded(&super::grpc::method("StreamEvents").output(), &event);
-                data = Some(event);
+                // One that a kill has cut short is none.
+                data = serde_json::from_str(text).ok();
+                if let Some(event) = &data {
+                    super::grpc::encoded(&super::grpc::method("StreamEvents").output(), event);
+                }
             } else if line.is_empty()
                 && let (Some(id), Some(data)) = (id, data.take())
             {
