@@ -30,6 +30,7 @@ torture: deps ## what takes long: 200 kills, 40 stories of uploads, floods, ten 
 	MIXMINUS_KILLS=$(or $(MIXMINUS_KILLS),200) MIXMINUS_UPLOAD_STORIES=$(or $(MIXMINUS_UPLOAD_STORIES),40) \
 		$(CARGO) test --locked --test suite kills:: -- --nocapture --test-threads=1
 	$(CARGO) test --locked --test suite -- --ignored --nocapture --test-threads=1
+	MIXMINUS_HISTORIES=$(or $(MIXMINUS_HISTORIES),100000) $(CARGO) test --locked --lib random_histories -- --nocapture
 	$(MAKE) session
 
 session: deps ## a switch's life with a room by curl and by gRPC (reflection), and the two compared; installs what it needs

@@ -92,6 +92,7 @@ operations! {
 
     StreamEvents "GET /v1/events" READ [200] [400]
     Explain "GET /v1/explain" READ [200] [400, 404, 503]
+    GetCapacity "GET /v1/capacity" READ [200] []
     GetMetrics "GET /metrics" READ [200] []
     GetOpenApi "GET /openapi.json" READ [200] []
     GetLiveness "GET /healthz" OPEN [200] []

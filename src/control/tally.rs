@@ -38,7 +38,7 @@ pub enum ConnectionRefusal {
     Slow,
     /// Not HTTP, or a header beyond the bounds.
     Malformed,
-    /// Kept open with nothing more asked for too long.
+    /// Kept open with nothing more asked for too long, or by a peer that is gone.
     Idle,
     /// HTTP/2 requests were reset faster than anyone changes their mind.
     Resets,

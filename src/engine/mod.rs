@@ -288,6 +288,7 @@ impl Engine {
             turn: Turn::default(),
             voice: None,
             progress: Progress::Joining,
+            joined: false,
             ends: false,
             early: false,
             owed: 0,

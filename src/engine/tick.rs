@@ -149,6 +149,9 @@ impl Engine {
         for seat in &mut room.seats {
             if seat.progress == Progress::Joining && !seat.early {
                 seat.progress = Progress::Seated;
+            }
+            // Also of one that leaves with its first tick: whoever listens sees pairs.
+            if !seat.early && !std::mem::replace(&mut seat.joined, true) {
                 out.events.push(Event::Joined {
                     leg: seat.leg,
                     tick,

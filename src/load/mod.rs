@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod codecs;
+pub mod commands;
 pub mod correlation;
 pub mod distribution;
 pub mod floor;
@@ -123,6 +124,10 @@ pub struct LoadArgs {
     /// Have the daemon record every room, to where its configuration says, from before what is measured to after it.
     #[arg(long, conflicts_with = "floor")]
     pub record: bool,
+    /// Mute and unmute legs that only listen, so often in each second, while it is measured: how long the answers take,
+    /// and, in a room beside the others, until it is heard.
+    #[arg(long, value_name = "PER_SECOND", conflicts_with = "floor", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub commands: Option<u32>,
     /// Write the report to this file as JSON too.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -234,6 +239,7 @@ pub fn run(args: LoadArgs) -> Result<ExitCode, LoadError> {
             srtp,
             impairment,
             records: args.record,
+            commands: args.commands,
             ..Scenario::plan(legs, room_size, args.talkers, encoding, args.seed)
         };
         (Target::Daemon(Api::new(&args.url, args.key.as_deref())), scenario)
@@ -286,8 +292,12 @@ fn validated(args: &LoadArgs) -> Result<usize, LoadError> {
             "--legs {legs} is not within 1 to {IMPAIRED_LEGS_MAX}, as many as --impair can have"
         ));
     }
-    if args.ramp == Ramp::UntilRefused && (args.floor || args.record || args.impair.is_some()) {
-        return wrong("--ramp without a number goes with none of --floor, --record and --impair".to_owned());
+    if args.ramp == Ramp::UntilRefused
+        && (args.floor || args.record || args.commands.is_some() || args.impair.is_some())
+    {
+        return wrong(
+            "--ramp without a number goes with none of --floor, --record, --commands and --impair".to_owned(),
+        );
     }
     if args.duration == 0 {
         return wrong("--duration 0 leaves nothing to measure; it must be 1 or more".to_owned());
@@ -402,6 +412,7 @@ mod tests {
             ("--duration 0", "--duration 0"),
             ("--legs 9000 --impair loss=1", "--legs 9000"),
             ("--ramp --record", "--ramp without a number"),
+            ("--ramp --commands 5", "--ramp without a number"),
         ] {
             let error = validated(&args(line)).expect_err(line);
             assert!(error.to_string().starts_with(named), "{error}");

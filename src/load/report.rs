@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::commands::Commands;
 use super::distribution::Distribution;
 use super::impair::Impairment;
 use super::proxy::{Passed, Relayed, TO_DAEMON, TO_PARTY};
@@ -30,6 +31,8 @@ pub struct Report {
     pub impaired: Option<Impaired>,
     /// Where the rooms were recorded.
     pub recorded: Option<Recorded>,
+    /// Where there were commands beside the load.
+    pub commands: Option<Commands>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -363,6 +366,9 @@ impl Display for Report {
         if let Some(recorded) = &self.recorded {
             recorded.fmt(f)?;
         }
+        if let Some(commands) = &self.commands {
+            commands.fmt(f)?;
+        }
         if lateness.p99.is_some_and(|ms| ms > LATENESS_P99_MS_MAX) {
             writeln!(
                 f,
@@ -490,6 +496,7 @@ mod tests {
             generator: Generator::default(),
             impaired: None,
             recorded: None,
+            commands: None,
         }
     }
 

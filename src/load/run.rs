@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::api::{Api, ApiError, Seat};
+use super::commands::{self, Commands, Mutable};
 use super::distribution::Distribution;
 use super::hearing::{DELAY_MAX, Hearing, codec_delay};
 use super::party::{Outcome, Party, Srtp, Worker};
@@ -60,6 +61,8 @@ pub struct Timing {
 
 /// A leg that was seated, to be taken away at the end.
 pub(super) struct Seated {
+    /// The number of its place.
+    leg: usize,
     call_id: String,
     conference: String,
 }
@@ -111,7 +114,12 @@ pub fn run(
     // Only now: what is counted at the parties goes on until the workers have finished.
     let recorded = recordings.map(Recordings::end);
     take_away(target, &seated, &mut progress);
-    let (from, to, watched) = measured?;
+    let Measured {
+        from,
+        to,
+        watched,
+        commands,
+    } = measured?;
     if seated.is_empty()
         && let Some(refusal) = refusal
     {
@@ -141,6 +149,7 @@ pub fn run(
     Ok(Report {
         impaired,
         recorded,
+        commands,
         run: Run {
             target: match target {
                 Target::Daemon(api) => api.url().to_owned(),
@@ -289,6 +298,7 @@ impl Table<'_> {
         .map_err(local)?;
         self.start(leg, place, socket, &seat);
         Ok(Seated {
+            leg,
             call_id: seat.call_id,
             conference: room,
         })
@@ -337,14 +347,13 @@ impl Table<'_> {
         self.workers[leg % self.workers.len()].join(party, packet_time * packets as u32 + place.offset);
     }
 
-    /// Lets the run settle, and measures: the readings at both ends, and what the daemon said meanwhile of the legs
-    /// behind the proxy.
+    /// Lets the run settle, and measures.
     fn measure(
         &self,
         seated: &[Seated],
         progress: &mut Progress,
         interrupted: &AtomicBool,
-    ) -> Result<(Reading, Reading, Option<Watched>), LoadError> {
+    ) -> Result<Measured, LoadError> {
         let Table { target, timing, .. } = self;
         wait("settling", SETTLE, progress, interrupted, || {});
         let mut watch = match target {
@@ -361,17 +370,56 @@ impl Table<'_> {
         if let Some(proxy) = self.proxy {
             proxy.measure();
         }
-        wait("measuring", timing.measured, progress, interrupted, || {
-            if let Some(watch) = &mut watch {
-                watch.look();
-            }
+        let mutable = self.mutable(seated);
+        let over = AtomicBool::new(false);
+        let commands = thread::scope(|scope| {
+            let commanding = match target {
+                Target::Daemon(api) => self.scenario.commands.map(|per_s| {
+                    let (legs, over) = (&mutable, &over);
+                    scope.spawn(move || commands::run(api, legs, per_s, timing.bind, over))
+                }),
+                Target::Floor { .. } => None,
+            };
+            wait("measuring", timing.measured, progress, interrupted, || {
+                if let Some(watch) = &mut watch {
+                    watch.look();
+                }
+            });
+            over.store(true, Ordering::Relaxed);
+            commanding.and_then(|commanding| commanding.join().ok())
         });
         let to = Reading::take(target)?;
         let measured = to.at.duration_since(from.at);
         let rate = self.scenario.encoding.codec.rate();
         let watched = watch.map(|watch| watch.end(measured, rate)).transpose()?;
-        Ok((from, to, watched))
+        Ok(Measured {
+            from,
+            to,
+            watched,
+            commands,
+        })
     }
+
+    /// The legs that only listen, and of which nothing is expected to be heard.
+    fn mutable(&self, seated: &[Seated]) -> Vec<Mutable> {
+        seated
+            .iter()
+            .filter(|leg| self.scenario.places[leg.leg].role == Role::Listener)
+            .map(|leg| Mutable {
+                conference: leg.conference.clone(),
+                call: leg.call_id.clone(),
+            })
+            .collect()
+    }
+}
+
+/// The readings at both ends of what is measured, what the daemon said meanwhile of legs behind the proxy, and what became
+/// of commands.
+struct Measured {
+    from: Reading,
+    to: Reading,
+    watched: Option<Watched>,
+    commands: Option<Commands>,
 }
 
 /// Looks around once a second.

@@ -47,6 +47,8 @@ pub struct Scenario {
     pub impairment: Option<Impairment>,
     /// Whether every room is recorded.
     pub records: bool,
+    /// Mutes and unmutes in each second.
+    pub commands: Option<u32>,
     pub room_size: usize,
     pub talkers: usize,
     pub places: Vec<Place>,
@@ -96,6 +98,7 @@ impl Scenario {
             srtp: None,
             impairment: None,
             records: false,
+            commands: None,
             room_size,
             talkers,
             places,

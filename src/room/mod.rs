@@ -76,6 +76,8 @@ pub(crate) struct Seat {
     /// Which of the tick's voices is its own.
     pub voice: Option<u32>,
     pub progress: Progress,
+    /// Its first tick here has been told.
+    pub joined: bool,
     /// It leaves for good, not for another room.
     pub ends: bool,
     /// The leg has had this tick in the room it came from.

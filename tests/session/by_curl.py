@@ -5,7 +5,7 @@ import subprocess
 from urllib.parse import quote
 
 from .daemon import KEY, SECRET, Daemon
-from .life import LAST_EVENT
+from .life import is_over
 
 # Verb and path of each call, as they stand in the control contract.
 ROUTES = {
@@ -43,13 +43,13 @@ def face(daemon: Daemon):
 
 
 def events(command: list[str]) -> list[dict]:
-    """Server-sent events, up to the last of the session."""
+    """Server-sent events, to the end of the session."""
     told = []
     with subprocess.Popen(command + ["--no-buffer", "--max-time", "20"], stdout=subprocess.PIPE, text=True) as curl:
         for line in curl.stdout:
             if line.startswith("data: "):
                 told.append(json.loads(line.removeprefix("data: ")))
-                if told[-1]["type"] == LAST_EVENT:
+                if is_over(told):
                     curl.terminate()
                     break
     return told

@@ -11,13 +11,24 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from .daemon import KEY, SECRET, Daemon
-from .life import LAST_EVENT
+from .life import is_over
 
 SERVICE = "mixminus.v1.Control"
 PATIENCE_S = 20.0
 
 # What JSON leaves to objects of its own.
 FREE = {"google.protobuf.Value", "google.protobuf.Struct"}
+# What a status of HTTP is called here.
+STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ALREADY_EXISTS",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+    507: "RESOURCE_EXHAUSTED",
+}
 SUCCESSES = {"CreateLeg": 201, "StartRecording": 201}
 EMPTY = {"KickParticipant": 204, "EndConference": 204}
 
@@ -27,9 +38,10 @@ class WithKey(
 ):
     """Shows the key with every call, also with those of reflection."""
 
-    def __init__(self) -> None:
-        basic = base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()
-        self.metadata = [("authorization", f"Basic {basic}")]
+    def __init__(self, key: str) -> None:
+        """`key` is `key:secret`; empty where the daemon has no keys."""
+        basic = base64.b64encode(key.encode()).decode()
+        self.metadata = [("authorization", f"Basic {basic}")] if key else []
 
     def show(self, proceed, details, request):
         return proceed(details._replace(metadata=self.metadata), request)
@@ -39,7 +51,12 @@ class WithKey(
 
 def face(daemon: Daemon):
     """Asks this daemon."""
-    channel = grpc.intercept_channel(grpc.insecure_channel(daemon.grpc), WithKey())
+    return asking(daemon.grpc, f"{KEY}:{SECRET}")
+
+
+def asking(address: str, key: str):
+    """Asks whoever serves gRPC there."""
+    channel = grpc.intercept_channel(grpc.insecure_channel(address), WithKey(key))
     service = DescriptorPool(ProtoReflectionDescriptorDatabase(channel)).FindServiceByName(SERVICE)
 
     def ask(name: str, ids: dict, body: dict | None) -> tuple[int, object]:
@@ -65,20 +82,22 @@ def face(daemon: Daemon):
 def refusal(error: grpc.RpcError) -> tuple[int, object]:
     """As HTTP has it: code and reference are metadata here."""
     trailing = dict(error.trailing_metadata() or ())
+    if "mixminus-error-code" not in trailing:
+        # Nobody answered.
+        raise error
     code = int(trailing["mixminus-error-code"])
-    names = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 409: "ALREADY_EXISTS"}
-    if error.code().name != names[code // 100]:
+    if error.code().name != STATUSES.get(code // 100):
         raise AssertionError(f"{code} came as {error.code()}")
     body = {"errorCode": code, "message": error.details(), "reference": trailing["mixminus-reference"]}
     return code // 100, body
 
 
 def events(stream) -> list[dict]:
-    """Up to the last of the session."""
+    """To the end of the session."""
     told = []
     for event in stream:
         told.append(as_json(event))
-        if told[-1]["type"] == LAST_EVENT:
+        if is_over(told):
             stream.cancel()
             return told
     raise AssertionError(f"the stream ended after {len(told)} events")

@@ -50,8 +50,13 @@ REFUSED: list[tuple[str, dict, dict | None]] = [
     ("SendDigits", {"callId": "ann"}, {"digits": "12E"}),
 ]
 
-# The last thing that is told of the session.
-LAST_EVENT = "recording.available"
+# What is told when all is over, in either order.
+LAST_EVENTS = {"room.ended", "recording.available"}
+
+
+def is_over(events: list[dict]) -> bool:
+    """Whether nothing more is to come."""
+    return LAST_EVENTS <= {event["type"] for event in events}
 
 
 def live(face: Face) -> list[tuple[str, int, object]]:

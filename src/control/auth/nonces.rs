@@ -22,7 +22,7 @@ pub const NONCES_MAX: usize = 1 << 20;
 type Nonce = [u8; 16];
 
 /// A request whose signature is right.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Signed {
     pub signature: [u8; 32],
     pub at: Timestamp,

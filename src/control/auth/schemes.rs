@@ -22,8 +22,8 @@ use crate::control::tally::RequestRefusal;
 /// How far the time of a signature may be from ours, either way.
 const WINDOW: SignedDuration = SignedDuration::from_secs(300);
 
-/// What a request shows of who asks; headers as they came.
-#[derive(Debug, Clone, Copy)]
+/// What a request shows of who asks; headers as they came. It has secrets in it: it is not to be logged.
+#[derive(Clone, Copy)]
 pub struct Shown<'a> {
     /// Counted as one: an IPv4 address, or an IPv6 network.
     pub address: IpAddr,

@@ -20,10 +20,9 @@ const AHEAD: usize = 16;
 
 /// What happens. One batch is held at a time: a slow reader costs nothing, and learns what it missed.
 pub fn events(app: &App, method: &MethodDescriptor, asked: &Asked) -> Result<Response, Refusal> {
-    let conference = asked.query.get("conferenceId");
-    let conference = conference.map(|id| ConferenceId::parse(id)).transpose()?;
-    let told = |name: &str| asked.query.get(name).map(String::as_str);
-    let beginning = Beginning::parse(told("after"), told("snapshot"))?;
+    let text = |name: &str| asked.query.get(name).map(String::as_str);
+    let conference = text("conferenceId").map(ConferenceId::parse).transpose()?;
+    let beginning = Beginning::parse(text("after"), text("snapshot"))?;
     let mut reader = app.service.subscribe(conference, beginning);
     let mut stopping = app.stopping.clone();
     let event = method.output();

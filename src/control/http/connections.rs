@@ -232,6 +232,10 @@ impl Server {
                     http2::Connection::graceful_shutdown,
                     Some(IDLE_MAX),
                     |error, _| {
+                        // It does not answer pings.
+                        if error.is_timeout() {
+                            return Some(ConnectionRefusal::Idle);
+                        }
                         let is_of_the_network = error.source().is_some_and(|source| source.is::<io::Error>());
                         (!is_of_the_network).then_some(ConnectionRefusal::Protocol)
                     },

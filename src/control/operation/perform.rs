@@ -166,6 +166,7 @@ async fn perform(service: &Service, mut asked: Asked) -> Result<Answer, Refusal>
             let (from, to) = pair(&asked)?;
             Answer::json(200, &service.explain(&from, &to).await?)
         }
+        Operation::GetCapacity => Answer::json(200, &service.capacity()),
         Operation::GetMetrics => Ok(Answer {
             body: Body::Metrics(metrics::render(&service.figures().await)),
             ..Answer::empty(200)

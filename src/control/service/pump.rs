@@ -223,7 +223,7 @@ impl Inner {
             return;
         };
         if state.legs.get(&call).is_some_and(|leg| !leg.has_joined) {
-            // It left before its first tick; whoever listens sees pairs all the same.
+            // Its room was given up before its first tick; whoever listens sees pairs all the same.
             let waits = state.waits_in(&state.legs[&call].place.conference);
             self.joined(state, engine, slot, tick, waits);
         }

@@ -160,6 +160,52 @@ async fn a_leg_on_its_way_into_a_room_that_is_cleared_leaves_as_it_arrives() {
 }
 
 #[tokio::test]
+async fn whoever_comes_while_a_conference_ends_comes_into_another_of_its_name() {
+    let unheard = Unheard::start("ending");
+    for (conference, call) in [("r", "a"), ("from", "moves")] {
+        unheard.leg(conference, call).await.unwrap();
+    }
+    let service = unheard.service.clone();
+    let locked = ChangeConference {
+        locked: Some(true),
+        ..ChangeConference::default()
+    };
+    service.change_conference(&room("r"), locked).unwrap();
+    let clearing = {
+        let service = service.clone();
+        decided(async move { service.clear_conference(&room("r"), "kicked").await }).await
+    };
+    let moving = unheard.moving("moves", "r").await;
+    let unheard = Arc::new(unheard);
+    let coming = {
+        let unheard = Arc::clone(&unheard);
+        decided(async move { unheard.leg("r", "new").await }).await
+    };
+    assert_eq!(service.conference(&room("r")).unwrap().participants.len(), 1);
+    let (events, news) = (service.events().clone(), Arc::clone(&unheard.recording_news));
+    let _pumping = tokio::spawn(pump(service.clone(), news));
+    for wanted in [clearing, moving, coming] {
+        wanted.await.unwrap().unwrap();
+    }
+    let shown = service.conference(&room("r")).unwrap();
+    assert_eq!((shown.participants.len(), shown.locked), (2, false));
+    let mut told = events.reader(Some(room("r")), Some(0));
+    let mut rooms = Vec::new();
+    while rooms.len() < 3 {
+        let messages = tokio::time::timeout(Duration::from_secs(5), told.next())
+            .await
+            .unwrap();
+        rooms.extend(
+            messages
+                .iter()
+                .map(|message| message.kind)
+                .filter(|kind| kind.starts_with("room.")),
+        );
+    }
+    assert_eq!(rooms, ["room.started", "room.ended", "room.started"]);
+}
+
+#[tokio::test]
 async fn keys_pressed_before_a_leg_is_told_to_have_joined_are_told_after() {
     let unheard = Unheard::start("digits");
     unheard.leg("r", "a").await.unwrap();

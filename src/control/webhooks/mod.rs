@@ -45,8 +45,9 @@ pub use forms::Form;
 
 use crate::config::{Config, Urls};
 use crate::control::events::{EventLog, KINDS};
+use crate::control::process;
 use crate::control::signature::SigningKey;
-use connect::{Connector, LookUp, of_the_machine};
+use connect::{Connector, of_the_machine};
 use courier::Courier;
 use folder::Folder;
 use plan::{Limits, Plan, Progress};
@@ -72,7 +73,7 @@ pub enum WebhookError {
     Type(String),
     #[error("webhooks.ca_file {path} cannot be used: {error}.")]
     Authorities { path: String, error: io::Error },
-    #[error("The certificates of the machine cannot be read: {0}.")]
+    #[error("webhooks.ca_file is empty, but the certificates of the machine cannot be read: {0}.")]
     Machine(io::Error),
     #[error("{key} {path} {wrong}.")]
     Secret {
@@ -115,10 +116,6 @@ pub struct Webhooks {
 impl Settings {
     /// `None` where no URL is set.
     pub fn read(config: &Config) -> Result<Option<Settings>, WebhookError> {
-        Settings::with_look_up(config, of_the_machine())
-    }
-
-    fn with_look_up(config: &Config, look_up: LookUp) -> Result<Option<Settings>, WebhookError> {
         let webhooks = &config.webhooks;
         let allowed =
             Allowed::parse(&webhooks.allow).map_err(|entry| WebhookError::Allow(entry.to_owned()))?;
@@ -153,7 +150,8 @@ impl Settings {
         let Some(signer) = signer(config)?.filter(|_| !receivers.is_empty()) else {
             return Ok(None);
         };
-        let tls = tls(webhooks.ca_file.as_deref()).map_err(|error| match &webhooks.ca_file {
+        let is_tls = receivers.iter().flat_map(Receiver::targets).any(Target::is_tls);
+        let tls = tls(webhooks.ca_file.as_deref(), is_tls).map_err(|error| match &webhooks.ca_file {
             Some(path) => WebhookError::Authorities {
                 path: path.display().to_string(),
                 error,
@@ -164,7 +162,11 @@ impl Settings {
         Ok(Some(Settings {
             receivers,
             signer,
-            poster: Poster::new(Connector::new(Arc::new(allowed), look_up), tls, webhooks.timeout),
+            poster: Poster::new(
+                Connector::new(Arc::new(allowed), of_the_machine()),
+                tls,
+                webhooks.timeout,
+            ),
             limits: Limits {
                 concurrency: webhooks.concurrency,
                 bytes: webhooks.queue_bytes,
@@ -175,6 +177,14 @@ impl Settings {
             },
             dir: webhooks.dir.clone().unwrap_or_else(default_dir),
         }))
+    }
+}
+
+impl Receiver {
+    fn targets(&self) -> impl Iterator<Item = &Target> {
+        [Some(&self.primary), self.fallback.as_ref()]
+            .into_iter()
+            .flatten()
     }
 }
 
@@ -279,8 +289,8 @@ pub fn signer(config: &Config) -> Result<Option<Signer>, WebhookError> {
 /// The first secret of the key in a file of lines `key:secret[:role]`.
 fn secret(path: &Path, key: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     let cannot = |error| format!("cannot be read: {error}");
-    let mode = std::fs::metadata(path).map_err(cannot)?.permissions().mode() & 0o777;
-    if mode & !0o600 != 0 {
+    let mode = std::fs::metadata(path).map_err(cannot)?.permissions().mode();
+    if let Some(mode) = process::exposing_mode(path, mode) {
         return Err(format!(
             "has mode {mode:04o}, but must be readable by its owner alone (0400 or 0600)"
         ));

@@ -200,14 +200,15 @@ async fn read_away(body: Incoming) {
     }
 }
 
-/// Trusts the authorities of the machine, or those of a file alone.
-pub fn tls(authorities: Option<&Path>) -> io::Result<ClientConfig> {
+/// Trusts the authorities of a file, or else those of the machine. It need not have any where TLS is not used.
+pub fn tls(authorities: Option<&Path>, is_used: bool) -> io::Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?;
     let config = match authorities {
-        None => config.with_native_roots()?,
+        None if is_used => config.with_native_roots()?,
+        None => config.with_root_certificates(RootCertStore::empty()),
         Some(path) => {
             let mut roots = RootCertStore::empty();
             for certificate in CertificateDer::pem_file_iter(path).map_err(io::Error::other)? {

@@ -143,6 +143,10 @@ impl Target {
         &self.uri
     }
 
+    pub fn is_tls(&self) -> bool {
+        self.uri.scheme_str() == Some("https")
+    }
+
     /// Path and query as they are sent.
     pub fn path(&self) -> &str {
         self.uri.path_and_query().map_or("/", |path| path.as_str())

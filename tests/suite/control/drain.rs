@@ -102,3 +102,29 @@ fn the_deadline_ends_rooms_with_their_events_told_and_their_recordings_closed() 
     let receipt: Value = serde_json::from_slice(&receipt).unwrap();
     assert!(receipt["samples"].as_u64().unwrap() > 8_000, "{receipt}");
 }
+
+#[test]
+fn a_flood_of_refusals_is_counted_and_not_logged_whole() {
+    let mut process = Process::start(&["log.per_s=3"]);
+    assert_eq!(process.status("POST", "/v1/legs", &leg("r", "a")), 201);
+    time_until_not_ready(&process);
+    let suppressed = || {
+        let page = send(process.http, "GET", "/metrics", &[], b"").text();
+        let series = "mixminus_log_lines_suppressed_total ";
+        let value = page.lines().find_map(|line| line.strip_prefix(series)).unwrap();
+        value.parse::<u64>().unwrap()
+    };
+    let mut asked = 0;
+    while suppressed() < 10 {
+        assert!(asked < 10_000, "every line is logged");
+        assert_eq!(process.status("POST", "/v1/legs", &leg("other", "b")), 503);
+        asked += 1;
+    }
+    assert_eq!(process.status("DELETE", "/v1/legs/a", &Value::Null), 204);
+    let (status, log) = process.ended();
+    assert_eq!(status, Some(0));
+    let logged = log.lines().filter(|line| line.contains("request failed")).count();
+    assert!(logged <= asked, "{logged} of {asked} and some more before them");
+    assert!(log.contains("lines were held back"), "{log}");
+    assert!(log.contains("stopped"), "other places are logged as ever: {log}");
+}

@@ -76,7 +76,7 @@ fn daemon(name: &str) -> Daemon {
 /// One client's share of the flood, on connections that are kept as long as the daemon keeps them.
 fn requests(to: SocketAddr, is_over: &AtomicBool, sent: &AtomicU64, refused: &AtomicU64) {
     let right = format!("Basic {}", STANDARD.encode("flood:Zmxvb2Q="));
-    let wrong = "application flood:w+esR7Gp3dpdVjZDm4yBVFK5RPaOTaFPZPW1R6G+cnU=";
+    let wrong = "application stranger:w+esR7Gp3dpdVjZDm4yBVFK5RPaOTaFPZPW1R6G+cnU=";
     let pause = Duration::from_nanos(1_000_000_000 * CLIENTS / REQUESTS_PER_S);
     let mut due = Instant::now();
     while !is_over.load(Ordering::Relaxed) {

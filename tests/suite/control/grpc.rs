@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::support::grpc::Client;
-use crate::support::http::{Served, offer, place_of_its_own};
+use crate::support::grpc::{Client, encoded, method};
+use crate::support::http::{Served, eventually, offer, place_of_its_own, send};
 
 /// Without what is null, false, zero or empty, which a message does not carry.
 fn said(value: &Value) -> Value {
@@ -194,7 +194,7 @@ fn what_is_refused_is_a_status_with_the_code_and_the_sentence_of_http() {
 fn an_idempotency_key_is_remembered_for_both_faces() {
     let served = Served::start(&[]);
     let body = json!({ "conferenceId": "r", "sdp": offer(5004) });
-    let first = crate::support::http::send(
+    let first = send(
         served.http,
         "POST",
         "/v1/legs",
@@ -310,25 +310,41 @@ fn a_key_does_over_grpc_what_its_role_allows_and_no_key_nothing() {
     std::fs::remove_dir_all(dir).unwrap();
 }
 
-/// What a client asks for is done though it does not wait for it.
+/// Whenever a client hangs up, what it asked for is done as a whole or not at all.
 #[test]
-fn what_is_asked_over_grpc_is_done_though_the_client_hangs_up() {
+fn nothing_half_made_stays_when_clients_hang_up() {
     use std::io::Write;
     let served = Served::start(&[]);
-    let message = crate::support::grpc::encoded(
-        &crate::support::grpc::method("CreateLeg").input(),
-        &json!({ "conferenceId": "r", "callId": "a", "sdp": offer(5004) }),
-    );
-    let mut request = format!(
-        "POST /mixminus.v1.Control/CreateLeg HTTP/1.1\r\nhost: x\r\ncontent-type: application/grpc\r\ncontent-length: {}\r\n\r\n",
-        message.len() + 5
-    )
-    .into_bytes();
-    request.push(0);
-    request.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
-    request.extend(message);
-    let mut stream = std::net::TcpStream::connect(served.grpc).unwrap();
-    stream.write_all(&request).unwrap();
-    drop(stream);
-    crate::support::http::eventually("the leg is there", || served.get("/v1/legs/a").status == 200);
+    let ports = served.metric("mixminus_ports_free");
+    for index in 0..15 {
+        let message = encoded(
+            &method("CreateLeg").input(),
+            &json!({ "conferenceId": "r", "callId": format!("c{index}"), "sdp": offer(5004) }),
+        );
+        let mut request = format!(
+            "POST /mixminus.v1.Control/CreateLeg HTTP/1.1\r\nhost: x\r\ncontent-type: application/grpc\r\ncontent-length: {}\r\n\r\n",
+            message.len() + 5
+        )
+        .into_bytes();
+        request.push(0);
+        request.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+        request.extend(message);
+        let mut stream = std::net::TcpStream::connect(served.grpc).unwrap();
+        stream.write_all(&request).unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(200 * index));
+        drop(stream);
+    }
+    eventually("the connections are over", || {
+        served.metric("mixminus_connections{face=\"grpc\"}") == 0.0
+    });
+    // What is begun is done to its end, which may be later.
+    eventually("what was made was whole, and every port is free again", || {
+        for leg in served.get("/v1/legs").json(200)["legs"].as_array().unwrap() {
+            assert_eq!(leg["state"], "connected", "{leg}");
+            served
+                .delete(&format!("/v1/legs/{}", leg["callId"].as_str().unwrap()))
+                .empty(204);
+        }
+        served.metric("mixminus_ports_free") == ports && served.metric("mixminus_rooms") == 0.0
+    });
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::encryption::{KEY, crypto_lines};
 use crate::store::said::Daemon;
+use crate::support::grpc::Client;
 use crate::support::http::{offer, place_of_its_own, sdp, send};
 
 const SECRET: &str = "YmFzaWMtc2VjcmV0LW9mLXRoZS10ZXN0";
@@ -30,6 +31,7 @@ fn no_secret_and_no_signature_is_in_the_log_at_any_level_or_in_the_configuration
         "engine.legs=16".to_owned(),
         "engine.rooms=16".to_owned(),
         "log.level=trace".to_owned(),
+        "log.per_s=0".to_owned(),
         format!("auth.keys_file={}", keys.display()),
     ];
     let daemon = Daemon::start(dir, &ports, &sets);
@@ -65,6 +67,12 @@ fn no_secret_and_no_signature_is_in_the_log_at_any_level_or_in_the_configuration
     assert_eq!(ask("GET", &basic(SECRET), "", "").status, 200);
     ask("GET", &basic(WRONG_SECRET), "", "").refused(40108);
     ask("GET", &format!("Bearer {WRONG_SECRET}"), "", "").refused(40100);
+    let over_grpc = |secret: &str| {
+        let client = Client::new(daemon.grpc).with("authorization", &basic(secret));
+        client.call("ListLegs", &json!({}))
+    };
+    over_grpc(SECRET).unwrap();
+    assert_eq!(over_grpc(WRONG_SECRET).unwrap_err().error_code, Some(40108));
     // With credentials of a store in the body, good and bad.
     let store = "THE-KEY:the-secret-of-a-store:eu-north-1";
     let recorded = json!({

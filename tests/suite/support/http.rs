@@ -247,7 +247,7 @@ impl Events {
         Events { stream }
     }
 
-    /// The next event: the number to resume after, and the object.
+    /// The next event: the number to resume after, and the object, all of which a message of gRPC can carry.
     #[track_caller]
     pub fn next(&mut self) -> (u64, Value) {
         self.next_if_any().expect("the stream has ended")
@@ -265,7 +265,11 @@ impl Events {
             if let Some(number) = line.strip_prefix("id: ") {
                 id = Some(number.parse().unwrap());
             } else if let Some(text) = line.strip_prefix("data: ") {
+                // One that a kill has cut short is none.
                 data = serde_json::from_str(text).ok();
+                if let Some(event) = &data {
+                    super::grpc::encoded(&super::grpc::method("StreamEvents").output(), event);
+                }
             } else if line.is_empty()
                 && let (Some(id), Some(data)) = (id, data.take())
             {

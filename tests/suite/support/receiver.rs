@@ -27,6 +27,8 @@ pub enum Answer {
     Nothing,
     /// 200, and a body without end.
     Endless,
+    /// 200, and a body that does not come.
+    Stalling,
 }
 
 type Manners = Box<dyn Fn(&Callback) -> Answer + Send + Sync>;
@@ -143,6 +145,11 @@ impl State {
                     return;
                 }
                 Answer::Endless => return self.never_end(out),
+                Answer::Stalling => {
+                    let _ = out.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n");
+                    let _ = stream.read(&mut [0]);
+                    return;
+                }
             };
             let reply = format!("HTTP/1.1 {status} \r\n{header}content-length: 2\r\n\r\n{{}}");
             if out

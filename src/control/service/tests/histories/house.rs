@@ -275,7 +275,8 @@ impl Client {
     }
 }
 
-/// UDP sockets and files of this process that belong to the ports and to the folder: none where nothing is under way.
+/// UDP sockets and files of this process that belong to the ports and to the folder, but for its lock: none where nothing
+/// is under way.
 pub fn descriptors(ports: std::ops::Range<u16>, dir: &Path) -> Vec<String> {
     let open = std::fs::read_dir("/proc/self/fd").unwrap();
     let links: Vec<String> = open
@@ -294,6 +295,6 @@ pub fn descriptors(ports: std::ops::Range<u16>, dir: &Path) -> Vec<String> {
     let dir = dir.to_string_lossy();
     links
         .into_iter()
-        .filter(|link| bound.contains(link) || link.starts_with(&*dir))
+        .filter(|link| bound.contains(link) || link.starts_with(&*dir) && !link.ends_with("/.spool/lock"))
         .collect()
 }
