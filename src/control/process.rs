@@ -1,6 +1,8 @@
 //! What the kernel says of this process, and what we ask of it at the start.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::path::Path;
 
 /// User and system time since the start.
 pub fn cpu_seconds() -> f64 {
@@ -46,6 +48,21 @@ pub fn raise_fd_limit() {
     }
 }
 
+/// The permissions of a file of secrets, where others than its owner may read it.
+///
+/// What systemd hands over (`LoadCredential=`) may show permissions of a group: they are the mask of the list that lets
+/// the daemon's user read it, in a folder that is closed to all others.
+pub fn exposing_mode(path: &Path, mode: u32) -> Option<u32> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+    let mode = mode & 0o777;
+    (mode & !allowed_mode(path, credentials.as_deref()) != 0).then_some(mode)
+}
+
+fn allowed_mode(path: &Path, credentials: Option<&OsStr>) -> u32 {
+    let is_credential = credentials.is_some_and(|folder| path.parent() == Some(Path::new(folder)));
+    if is_credential { 0o640 } else { 0o600 }
+}
+
 /// Lets nobody find keys in a core dump: none is written, and no other process of this user may read the memory.
 pub fn forbid_core_dumps() {
     let none = libc::rlimit {
@@ -74,6 +91,21 @@ pub fn fd_limit() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_its_owners_alone_but_for_what_systemd_hands_over() {
+        let folder = Some(OsStr::new("/run/credentials/mixminus.service"));
+        let mode = |path: &str, credentials| allowed_mode(Path::new(path), credentials);
+        assert_eq!(mode("/run/credentials/mixminus.service/keys", folder), 0o640);
+        assert_eq!(mode("/run/credentials/mixminus.service/a/keys", folder), 0o600);
+        assert_eq!(mode("/etc/mixminus/keys", folder), 0o600);
+        assert_eq!(mode("/run/credentials/mixminus.service/keys", None), 0o600);
+        assert_eq!(
+            exposing_mode(Path::new("/etc/mixminus/keys"), 0o100_640),
+            Some(0o640)
+        );
+        assert_eq!(exposing_mode(Path::new("/etc/mixminus/keys"), 0o100_400), None);
+    }
 
     #[test]
     fn the_process_knows_its_own_size() {

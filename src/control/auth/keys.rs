@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::usage::Usage;
 use super::{Role, SigningKey};
+use crate::control::process;
 
 /// So that an old secret holds until every client has the new one.
 const SECRETS_MAX: usize = 2;
@@ -172,8 +173,8 @@ impl Key {
 pub fn secret_text(path: &Path) -> Result<Zeroizing<String>, String> {
     let cannot = |error: io::Error| format!("{} cannot be read: {error}", path.display());
     let file = File::open(path).map_err(cannot)?;
-    let mode = file.metadata().map_err(cannot)?.permissions().mode() & 0o777;
-    if mode & !0o600 != 0 {
+    let mode = file.metadata().map_err(cannot)?.permissions().mode();
+    if let Some(mode) = process::exposing_mode(path, mode) {
         return Err(format!(
             "{} has mode {mode:04o}, but must be readable by its owner alone (0400 or 0600)",
             path.display()

@@ -14,7 +14,6 @@ use crate::control::ids::ConferenceId;
 use crate::control::operation::{Asked, chunks};
 use crate::control::refusal::{RANGE_NOT_SATISFIABLE, Refusal};
 use crate::control::service::Beginning;
-use crate::control::service::Beginning;
 
 /// Messages between the log and the socket.
 const AHEAD: usize = 16;

@@ -321,10 +321,10 @@ impl Courier {
         let form = self.form().name();
         if self.dead_told.is_none_or(|told| told.elapsed() >= DEAD_TOLD) {
             self.dead_told = Some(Instant::now());
-            let (room, number) = (&*dead.letter.room, dead.letter.number);
+            let (conference, number) = (&*dead.letter.room, dead.letter.number);
             tracing::warn!(
                 form,
-                room,
+                conference,
                 number,
                 refused = dead.refused,
                 "a callback goes to the dead letters"

@@ -45,6 +45,7 @@ pub use forms::Form;
 
 use crate::config::{Config, Urls};
 use crate::control::events::{EventLog, KINDS};
+use crate::control::process;
 use crate::control::signature::SigningKey;
 use connect::{Connector, of_the_machine};
 use courier::Courier;
@@ -288,8 +289,8 @@ pub fn signer(config: &Config) -> Result<Option<Signer>, WebhookError> {
 /// The first secret of the key in a file of lines `key:secret[:role]`.
 fn secret(path: &Path, key: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     let cannot = |error| format!("cannot be read: {error}");
-    let mode = std::fs::metadata(path).map_err(cannot)?.permissions().mode() & 0o777;
-    if mode & !0o600 != 0 {
+    let mode = std::fs::metadata(path).map_err(cannot)?.permissions().mode();
+    if let Some(mode) = process::exposing_mode(path, mode) {
         return Err(format!(
             "has mode {mode:04o}, but must be readable by its owner alone (0400 or 0600)"
         ));

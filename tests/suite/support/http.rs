@@ -265,6 +265,7 @@ impl Events {
             if let Some(number) = line.strip_prefix("id: ") {
                 id = Some(number.parse().unwrap());
             } else if let Some(text) = line.strip_prefix("data: ") {
+                // One that a kill has cut short is none.
                 data = serde_json::from_str(text).ok();
                 if let Some(event) = &data {
                     super::grpc::encoded(&super::grpc::method("StreamEvents").output(), event);
