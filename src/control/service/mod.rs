@@ -129,14 +129,6 @@ impl Service {
     pub fn start(config: Config) -> Result<(Service, Arc<RecordingNews>), StartError> {
         // Before there are media threads, which it would disturb.
         let calibration = Calibration::obtain(&config.admission, config.opus.complexity);
-        let micros = |kind: Kind| calibration.costs.leg[kind as usize] / 1_000;
-        tracing::info!(
-            source = calibration.source,
-            pcmu_us = micros(Kind::Pcmu),
-            opus_us = micros(Kind::OpusAt48),
-            socket_us = calibration.costs.socket / 1_000,
-            "what a leg costs in each tick is known"
-        );
         let driver = Driver::start(&driver_config(&config))?;
         Service::with(config, calibration, driver)
     }
@@ -171,6 +163,14 @@ impl Service {
             error,
         })?;
         let events = open_events(&config)?;
+        let micros = |kind: Kind| calibration.costs.leg[kind as usize] / 1_000;
+        tracing::info!(
+            source = calibration.source,
+            pcmu_us = micros(Kind::Pcmu),
+            opus_us = micros(Kind::OpusAt48),
+            socket_us = calibration.costs.socket / 1_000,
+            "what a leg costs in each tick is known"
+        );
         let (fds_for_legs, fds_for_recordings) = fds_for(process::fd_limit(), config.http.connections);
         let inner = Inner {
             driver,
