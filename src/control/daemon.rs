@@ -18,6 +18,7 @@ use crate::control::grpc;
 use crate::control::http::connections::{self, Connections};
 use crate::control::http::{self, App};
 use crate::control::log;
+use crate::control::news::RecordingNews;
 use crate::control::process;
 use crate::control::service::{Service, StartError, pump};
 use crate::control::store::{self, StoreError};
@@ -93,6 +94,7 @@ pub struct Daemon {
     stopping: watch::Sender<bool>,
     servers: [JoinHandle<()>; 2],
     pump: JoinHandle<()>,
+    recording_news: Arc<RecordingNews>,
     webhooks: Webhooks,
 }
 
@@ -108,7 +110,7 @@ impl Daemon {
         let (service, recording_news) = Service::start(config.clone())?;
         let webhooks =
             Webhooks::start(webhooks, service.events(), service.webhooks()).map_err(ServeError::Webhooks)?;
-        let pump = tokio::spawn(pump(service.clone(), recording_news));
+        let pump = tokio::spawn(pump(service.clone(), Arc::clone(&recording_news)));
         let (stopping, is_stopping) = watch::channel(false);
         let connections = Arc::new(Connections::new(&config.http, Arc::clone(service.tally())));
         let app = App::new(service, auth, config.http.streams, is_stopping.clone());
@@ -137,6 +139,7 @@ impl Daemon {
             stopping,
             servers: [http_server, grpc_server],
             pump,
+            recording_news,
             webhooks,
         })
     }
@@ -194,10 +197,13 @@ impl Daemon {
         {
             tracing::error!("the recorder could not be stopped");
         }
-        // What the recorder said last reaches those who listen.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        let events = self.app.service.events().clone();
-        let closed = tokio::task::spawn_blocking(move || events.close());
+        // What the recorder said last is an event before there are no more of them.
+        let heard = self.recording_news.all_handed_on();
+        if tokio::time::timeout(PATIENCE_WITH_EVENTS, heard).await.is_err() {
+            tracing::error!("not all that the recorder said last has been told: the next start tells it");
+        }
+        let service = self.app.service.clone();
+        let closed = tokio::task::spawn_blocking(move || service.close_events());
         if !matches!(
             tokio::time::timeout(PATIENCE_WITH_EVENTS, closed).await,
             Ok(Ok(()))
