@@ -1,8 +1,7 @@
 //! What the kernel says of this process, and what we ask of it at the start.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::path::Path;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
 
 /// User and system time since the start.
 pub fn cpu_seconds() -> f64 {
@@ -50,17 +49,17 @@ pub fn raise_fd_limit() {
 
 /// The permissions of a file of secrets, where others than its owner may read it.
 ///
-/// What systemd hands over (`LoadCredential=`) may show permissions of a group: they are the mask of the list that lets
-/// the daemon's user read it, in a folder that is closed to all others.
-pub fn exposing_mode(path: &Path, mode: u32) -> Option<u32> {
-    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
-    let mode = mode & 0o777;
-    (mode & !allowed_mode(path, credentials.as_deref()) != 0).then_some(mode)
+/// A file of root's may be read by its group: so a daemon that is not root gets secrets that it cannot change, from a
+/// Secret that Kubernetes mounts, from systemd, or from /etc.
+pub fn exposing_mode(file: &Metadata) -> Option<u32> {
+    let mode = file.mode() & 0o777;
+    // SAFETY: geteuid takes nothing and cannot fail.
+    let daemon = unsafe { libc::geteuid() };
+    (mode & !allowed_mode(file.uid(), daemon) != 0).then_some(mode)
 }
 
-fn allowed_mode(path: &Path, credentials: Option<&OsStr>) -> u32 {
-    let is_credential = credentials.is_some_and(|folder| path.parent() == Some(Path::new(folder)));
-    if is_credential { 0o640 } else { 0o600 }
+fn allowed_mode(owner: u32, daemon: u32) -> u32 {
+    if owner == 0 && daemon != 0 { 0o640 } else { 0o600 }
 }
 
 /// Lets nobody find keys in a core dump: none is written, and no other process of this user may read the memory.
@@ -93,18 +92,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_its_owners_alone_but_for_what_systemd_hands_over() {
-        let folder = Some(OsStr::new("/run/credentials/mixminus.service"));
-        let mode = |path: &str, credentials| allowed_mode(Path::new(path), credentials);
-        assert_eq!(mode("/run/credentials/mixminus.service/keys", folder), 0o640);
-        assert_eq!(mode("/run/credentials/mixminus.service/a/keys", folder), 0o600);
-        assert_eq!(mode("/etc/mixminus/keys", folder), 0o600);
-        assert_eq!(mode("/run/credentials/mixminus.service/keys", None), 0o600);
-        assert_eq!(
-            exposing_mode(Path::new("/etc/mixminus/keys"), 0o100_640),
-            Some(0o640)
-        );
-        assert_eq!(exposing_mode(Path::new("/etc/mixminus/keys"), 0o100_400), None);
+    fn a_secret_is_its_owners_alone_but_roots_may_be_read_by_the_daemons_group() {
+        assert_eq!(allowed_mode(0, 10_001), 0o640);
+        assert_eq!(allowed_mode(10_001, 10_001), 0o600);
+        assert_eq!(allowed_mode(10_002, 10_001), 0o600);
+        assert_eq!(allowed_mode(0, 0), 0o600);
     }
 
     #[test]

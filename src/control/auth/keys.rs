@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -169,14 +168,13 @@ impl Key {
     }
 }
 
-/// The text of a file that its owner alone may read; the error says which file and what is wrong with it.
+/// The text of a file that its owner alone may read, or root's group; the error says which file and what is wrong with it.
 pub fn secret_text(path: &Path) -> Result<Zeroizing<String>, String> {
     let cannot = |error: io::Error| format!("{} cannot be read: {error}", path.display());
     let file = File::open(path).map_err(cannot)?;
-    let mode = file.metadata().map_err(cannot)?.permissions().mode();
-    if let Some(mode) = process::exposing_mode(path, mode) {
+    if let Some(mode) = process::exposing_mode(&file.metadata().map_err(cannot)?) {
         return Err(format!(
-            "{} has mode {mode:04o}, but must be readable by its owner alone (0400 or 0600)",
+            "{} has mode {mode:04o}, but must be readable by its owner alone (0400 or 0600; 0640 if it is root's and the daemon is not)",
             path.display()
         ));
     }

@@ -27,7 +27,6 @@ mod target;
 mod tests;
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -289,10 +288,9 @@ pub fn signer(config: &Config) -> Result<Option<Signer>, WebhookError> {
 /// The first secret of the key in a file of lines `key:secret[:role]`.
 fn secret(path: &Path, key: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     let cannot = |error| format!("cannot be read: {error}");
-    let mode = std::fs::metadata(path).map_err(cannot)?.permissions().mode();
-    if let Some(mode) = process::exposing_mode(path, mode) {
+    if let Some(mode) = process::exposing_mode(&std::fs::metadata(path).map_err(cannot)?) {
         return Err(format!(
-            "has mode {mode:04o}, but must be readable by its owner alone (0400 or 0600)"
+            "has mode {mode:04o}, but must be readable by its owner alone (0400 or 0600; 0640 if it is root's and the daemon is not)"
         ));
     }
     let text = Zeroizing::new(std::fs::read_to_string(path).map_err(cannot)?);

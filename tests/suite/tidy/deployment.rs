@@ -73,6 +73,29 @@ fn systemd_gives_the_daemon_the_time_that_its_drain_takes() {
     );
 }
 
+/// What `LoadCredential=`, an init container or a subPath makes is a copy that stays as it was, whatever becomes of keys.
+#[test]
+fn keys_are_read_where_they_are_changed() {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let settings = |path: &str| {
+        let text = fs::read_to_string(config.join(path)).expect("it is there");
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+        lines.map(|line| format!("{line}\n")).collect::<String>()
+    };
+    let unit = settings("systemd/mixminus.service");
+    assert!(unit.contains("MIXMINUS_AUTH__KEYS_FILE=/etc/mixminus/keys\n"));
+    for copies in ["LoadCredential", "%d/", "DynamicUser=yes"] {
+        assert!(!unit.contains(copies), "{copies}");
+    }
+    let manifest = settings("kubernetes/mixminus.yaml");
+    assert!(manifest.contains("secretName: mixminus-keys, defaultMode: 0440"));
+    assert!(manifest.contains("keys_file = \"/run/mixminus/keys\""));
+    assert!(manifest.contains("{ name: keys, mountPath: /run/mixminus, readOnly: true }"));
+    for copies in ["initContainers", "subPath:", "emptyDir"] {
+        assert!(!manifest.contains(copies), "{copies}");
+    }
+}
+
 #[test]
 fn a_key_that_is_not_there_is_told() {
     let keys = BTreeSet::from(["http.listen".to_owned(), "drain.deadline_s".to_owned()]);
