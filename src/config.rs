@@ -15,11 +15,13 @@ use toml::Value;
 
 mod admission;
 mod auth;
+mod events;
 mod s3;
 mod webhooks;
 
 pub use admission::{Admission, Calibrate};
 pub use auth::{Auth, Tls};
+pub use events::Events;
 pub use s3::{Encryption, Endpoint, S3};
 pub use webhooks::{Urls, Webhooks};
 
@@ -99,11 +101,6 @@ pub struct Recording {
 #[derive(Debug, Clone)]
 pub struct Media {
     pub library: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone)]
-pub struct Events {
-    pub ring: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -231,9 +228,7 @@ impl Config {
             media: Media {
                 library: s.text("media.library")?.map(PathBuf::from),
             },
-            events: Events {
-                ring: s.number("events.ring", 100..=1_000_000)? as usize,
-            },
+            events: Events::read(s)?,
             webhooks: Webhooks::read(s)?,
             drain: Drain {
                 deadline: Duration::from_secs(s.number("drain.deadline_s", 0..=86_400)? as u64),

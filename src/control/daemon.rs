@@ -39,6 +39,9 @@ const PATIENCE_WITH_RECEIVERS: Duration = Duration::from_secs(5);
 /// The same where the stop is to be at once: what the engines have said already gets into the journals.
 const NO_PATIENCE: Duration = Duration::from_millis(300);
 
+/// How long the journal of events may take to be closed.
+const PATIENCE_WITH_EVENTS: Duration = Duration::from_secs(2);
+
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// What was configured cannot be meant; nothing was bound.
@@ -193,6 +196,14 @@ impl Daemon {
         }
         // What the recorder said last reaches those who listen.
         tokio::time::sleep(Duration::from_millis(20)).await;
+        let events = self.app.service.events().clone();
+        let closed = tokio::task::spawn_blocking(move || events.close());
+        if !matches!(
+            tokio::time::timeout(PATIENCE_WITH_EVENTS, closed).await,
+            Ok(Ok(()))
+        ) {
+            tracing::error!("the journal of events could not be closed");
+        }
         self.stopping.send_replace(true);
         let left = deadline.saturating_duration_since(Instant::now());
         let callbacks = self

@@ -2,6 +2,7 @@
 
 mod admission;
 mod door;
+mod events;
 mod log;
 mod recordings;
 mod webhooks;
@@ -280,6 +281,7 @@ pub fn render(figures: &Figures) -> String {
         u8::from(figures.memory_locked),
     );
     recordings::render(&mut page, &figures.recordings);
+    events::render(&mut page, &figures.events);
     webhooks::render(&mut page, &figures.webhooks);
     door::render(&mut page, &figures.tally);
     log::render(&mut page);
@@ -435,6 +437,7 @@ mod tests {
             rooms: 3,
             legs_by_codec: BTreeMap::from([("PCMU", 2)]),
             recordings: RecorderFigures::default(),
+            events: crate::control::events::EventFigures::default(),
             ports: Unused {
                 free: 1,
                 resting: 0,

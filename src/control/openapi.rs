@@ -96,13 +96,16 @@ fn tag(described: &Described) -> &'static str {
 fn parameters(described: &Described, method: &MethodDescriptor) -> Value {
     let input = method.input();
     let said = |field: &FieldDescriptor, place: &str, is_required: bool| {
-        json!({
+        let mut parameter = json!({
             "name": field.json_name(),
             "in": place,
             "required": is_required,
-            "description": comment(&field.parent_file(), field.path()),
             "schema": schema::of_parameter(field),
-        })
+        });
+        if let Some(text) = comment(&field.parent_file(), field.path()) {
+            parameter["description"] = text.into();
+        }
+        parameter
     };
     let in_path = described
         .ids()

@@ -16,6 +16,7 @@ use crate::control::digits::PendingDigits;
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::negotiation::Negotiation;
 use crate::control::requests::CreateLeg;
+use crate::control::service::Rounds;
 use crate::driver;
 use crate::dsp::Music;
 use crate::frame::Rate;
@@ -34,6 +35,8 @@ pub struct State {
     pub is_draining: bool,
     /// No leg comes into any room any more.
     pub is_stopping: bool,
+    /// Whose report is due.
+    pub reports: Rounds,
 }
 
 pub struct LegEntry {
@@ -153,6 +156,7 @@ impl State {
             account,
             is_draining: false,
             is_stopping: false,
+            reports: Rounds::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! TLS in front of both faces: 1.3 and 1.2 by rustls, and certificates of clients where they are asked for.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::crypto::aws_lc_rs;
@@ -116,7 +116,7 @@ fn server_config(tls: &config::Tls) -> Result<Option<ServerConfig>, TlsError> {
 }
 
 fn verifier(
-    path: &PathBuf,
+    path: &Path,
     provider: Arc<rustls::crypto::CryptoProvider>,
     required: bool,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {

@@ -194,6 +194,7 @@ pub fn figures(report: &LegReport) -> Map<String, Value> {
         "remoteJitterMs": report.remote_jitter_ms.map(tenths),
         "byeReceived": report.bye_received,
         "packetsLost": report.packets_lost,
+        "lossPercent": tenths(loss_percent(report)),
         "samplesConcealed": report.samples_concealed,
         "samplesAccelerated": report.samples_accelerated,
         "samplesExpanded": report.samples_expanded,
@@ -216,6 +217,12 @@ pub fn figures(report: &LegReport) -> Map<String, Value> {
         Value::Object(map) => map,
         _ => Map::new(),
     }
+}
+
+/// Of the packets that were sent to us, as far as their numbers tell.
+fn loss_percent(report: &LegReport) -> f32 {
+    let sent = report.packets_received + report.packets_lost;
+    100.0 * report.packets_lost as f32 / sent.max(1) as f32
 }
 
 /// Numbers that are measured to about a tenth should not show nine digits.
@@ -332,6 +339,13 @@ impl ConferenceSummary {
 
 /// The fields of `leg.left`: why, from when to when, and the final figures.
 pub fn final_report(leg: &LegEntry, reason: &str, report: &LegReport) -> Map<String, Value> {
+    let mut fields = interim_report(leg, report);
+    fields.insert("reason".to_owned(), reason.into());
+    fields
+}
+
+/// The fields of `leg.report`: from when to when, and the figures.
+pub fn interim_report(leg: &LegEntry, report: &LegReport) -> Map<String, Value> {
     let now = SystemTime::now();
     let duration = now.duration_since(leg.created).unwrap_or(Duration::ZERO);
     let mut report = figures(report);
@@ -342,8 +356,5 @@ pub fn final_report(leg: &LegEntry, reason: &str, report: &LegReport) -> Map<Str
         "codec".into(),
         leg.negotiation.codec().map(registered_name).into(),
     );
-    Map::from_iter([
-        ("reason".to_owned(), reason.into()),
-        ("report".to_owned(), Value::Object(report)),
-    ])
+    Map::from_iter([("report".to_owned(), Value::Object(report))])
 }

@@ -103,7 +103,7 @@ pub enum DestinationError {
     Absolute,
     #[error("must not contain . or .. as a folder or file")]
     Dots,
-    #[error("must not begin with {SPOOL}, which the recorder keeps for itself")]
+    #[error("must not begin with .spool, .events or .webhooks, which the daemon keeps for itself")]
     Spool,
     #[error("must not contain an empty folder (//)")]
     EmptyPart,
@@ -350,12 +350,15 @@ fn check_key(key: &str) -> Result<(), DestinationError> {
     Ok(())
 }
 
+/// Folders of `recording.dir` that no recording lies in.
+const KEPT: [&str; 3] = [SPOOL, ".events", ".webhooks"];
+
 /// What file systems ask for beyond that.
 fn check_parts(key: &str) -> Result<(), DestinationError> {
     check_key(key)?;
-    // What the recorder keeps for itself, however the file system spells it.
+    // What the daemon keeps for itself, however the file system spells it.
     let first = key.split('/').next().unwrap_or_default();
-    if first.eq_ignore_ascii_case(SPOOL) {
+    if KEPT.iter().any(|kept| first.eq_ignore_ascii_case(kept)) {
         return Err(DestinationError::Spool);
     }
     let folders = split_folder(key).0.split_terminator('/');

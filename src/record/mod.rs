@@ -51,7 +51,7 @@ mod writer;
 #[cfg(test)]
 mod scratch;
 #[cfg(test)]
-mod test_disk;
+pub(crate) mod test_disk;
 
 pub use credentials::{Credentials, CredentialsError, CredentialsFileError};
 pub use destination::{BucketRules, Destination, DestinationError, Place, Rules};

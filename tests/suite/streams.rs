@@ -79,7 +79,9 @@ fn less_effort_for_opus_parts_nobody_from_a_shared_stream_and_reaches_those_who_
     let mut world = room(43);
     let opus = encoding(Codec::Opus(Rate::Hz16000));
     world.join(0, 0, opus, Voice::steady(TONE, -20.0));
-    (0..8).for_each(|_| drop(world.join(0, 0, opus, Voice::silent())));
+    for _ in 0..8 {
+        world.join(0, 0, opus, Voice::silent());
+    }
     world.run(150);
     let encodes = |world: &mut World| {
         let before = world.engines[0].stats().encodes;

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
+use super::journal::{Archive, Spot};
 use super::log::{Entry, Log};
 use super::{EventLog, timestamp};
 use crate::control::ids::{CallId, ConferenceId};
 
 /// What a reader is told instead of events that are not there.
 const LOST: &str = "lost";
+
+/// How things stand, for a reader that begins with it.
+const SNAPSHOT: &str = "snapshot";
 
 /// Events that a reader takes out at a time.
 const BATCH: usize = 256;
@@ -32,10 +36,14 @@ pub struct Reader {
     log: EventLog,
     wake: watch::Receiver<u64>,
     place: Place,
+    /// Where it is on the disk.
+    spot: Option<Spot>,
+    /// What it hands on before all else.
+    first: Option<Message>,
 }
 
 /// How far a reader has come.
-struct Place {
+pub(super) struct Place {
     conference: Option<ConferenceId>,
     /// The number, of this stream, of what was handed on last.
     after: u64,
@@ -54,55 +62,105 @@ impl Reader {
         conference: Option<ConferenceId>,
         after: Option<u64>,
     ) -> Reader {
-        let place = Place::new(&log.lock(), conference, after);
-        Reader { log, wake, place }
+        let place = Place::new(&log.lock().log, conference, after);
+        Reader {
+            log,
+            wake,
+            place,
+            spot: None,
+            first: None,
+        }
+    }
+
+    /// Hands on first how things stand, as of the number it begins after. `fields` say it.
+    pub(super) fn begin_with(&mut self, fields: Map<String, Value>) {
+        let mut object = self.place.message(SNAPSHOT, self.place.after);
+        object.extend(fields);
+        self.first = Some(self.place.addressed(SNAPSHOT, self.place.after, object));
     }
 
     /// The next messages, at least one; waits while there are none. Nothing is lost where the wait is given up.
     pub async fn next(&mut self) -> Vec<Message> {
+        if let Some(first) = self.first.take() {
+            return vec![first];
+        }
         loop {
             self.wake.mark_unchanged();
-            let messages = self.take();
+            let behind = self.log.archive().zip(self.behind());
+            let messages = match behind {
+                Some((archive, between)) => self.catch_up(archive, between).await,
+                None => {
+                    let messages = self.take();
+                    if messages.is_empty() && self.wake.changed().await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                    messages
+                }
+            };
             if !messages.is_empty() {
                 return messages;
-            }
-            if self.wake.changed().await.is_err() {
-                std::future::pending::<()>().await;
             }
         }
     }
 
-    /// What there is now, oldest first, a bounded number at a time.
+    /// What is in memory now, oldest first, a bounded number at a time.
     pub(super) fn take(&mut self) -> Vec<Message> {
-        self.place.take(&self.log.lock())
+        self.place.take(&self.log.lock().log)
+    }
+
+    /// What of the disk may have something for it that memory no longer has: the numbers between these two.
+    fn behind(&self) -> Option<(u64, u64)> {
+        self.place.behind(&self.log.lock().log)
+    }
+
+    /// The next of what is on the disk; none where that had nothing of this stream.
+    async fn catch_up(&mut self, archive: Arc<Archive>, (after, below): (u64, u64)) -> Vec<Message> {
+        // The disk is asked by few at a time, and nobody else waits for it.
+        let _permit = archive.permits.acquire().await;
+        let (read_by, mut spot) = (archive.clone(), self.spot);
+        let read = tokio::task::spawn_blocking(move || {
+            let entries = read_by.read(after, below, BATCH, &mut spot);
+            (entries, spot)
+        });
+        let (entries, spot) = read.await.unwrap_or_default();
+        self.spot = spot;
+        self.place.catch_up(&entries, below)
     }
 }
 
 impl Place {
-    fn new(log: &Log, conference: Option<ConferenceId>, after: Option<u64>) -> Place {
+    pub(super) fn new(log: &Log, conference: Option<ConferenceId>, after: Option<u64>) -> Place {
         let newest = match &conference {
             None => log.ledger.newest,
             Some(id) => log.ledger.count_of(id),
         };
         // A number from the future was given by a daemon whose memory is gone: its numbers say nothing here.
         let is_astray = after.is_some_and(|after| after > newest);
+        let after = if is_astray { 0 } else { after.unwrap_or(newest) };
+        let scanned = match &conference {
+            _ if is_astray => log.oldest() - 1,
+            None => after,
+            Some(_) if after >= newest => log.ledger.newest,
+            // Where its numbers stand among all is known only of what is in memory.
+            Some(id) => match log.after(0).find(|entry| entry.conference == *id) {
+                Some(entry) if entry.seq <= after + 1 => log.oldest() - 1,
+                _ => 0,
+            },
+        };
         Place {
-            after: if is_astray { 0 } else { after.unwrap_or(newest) },
+            after,
             conference,
-            scanned: 0,
+            scanned,
             is_astray,
             is_warned: false,
         }
     }
 
-    fn take(&mut self, log: &Log) -> Vec<Message> {
+    pub(super) fn take(&mut self, log: &Log) -> Vec<Message> {
         let mut messages = Vec::new();
         if std::mem::take(&mut self.is_astray) {
             messages.push(self.lost(None));
             self.is_warned = true;
-        }
-        if self.conference.is_none() {
-            self.scanned = self.scanned.max(self.after);
         }
         for entry in log.after(self.scanned) {
             self.look_at(entry, &mut messages);
@@ -121,6 +179,24 @@ impl Place {
         {
             messages.push(self.lost(Some((self.after + 1, newest))));
             self.after = newest;
+        }
+        messages
+    }
+
+    /// The numbers between which memory has nothing any more, and the disk may.
+    pub(super) fn behind(&self, log: &Log) -> Option<(u64, u64)> {
+        let between = (self.scanned, log.oldest());
+        (between.0 + 1 < between.1).then_some(between)
+    }
+
+    /// The next messages from what the disk has below that number; where it has nothing, memory goes on.
+    pub(super) fn catch_up(&mut self, entries: &[Entry], below: u64) -> Vec<Message> {
+        let mut messages = Vec::new();
+        for entry in entries {
+            self.look_at(entry, &mut messages);
+        }
+        if entries.is_empty() {
+            self.scanned = self.scanned.max(below - 1);
         }
         messages
     }
@@ -152,30 +228,44 @@ impl Place {
 
     fn lost(&self, missed: Option<(u64, u64)>) -> Message {
         let id = missed.map_or(self.after, |(_, last)| last);
-        let mut object = json!({ "type": LOST, "at": timestamp(SystemTime::now()) });
-        match &self.conference {
-            Some(conference) => {
-                object["conferenceId"] = conference.as_str().into();
-                object["seq"] = id.into();
-            }
-            None => object["globalSeq"] = id.into(),
-        }
-        object["message"] = match missed {
+        let mut object = self.message(LOST, id);
+        let message = match missed {
             Some((first, last)) => {
-                object["missed"] = json!({ "from": first, "to": last });
-                "These events are no longer kept, or never were.".into()
+                object.insert("missed".into(), json!({ "from": first, "to": last }));
+                "These events are no longer kept, or never were."
             }
             None => {
                 "The number asked for was given by a daemon whose memory of events is gone; this is what there is."
-                    .into()
             }
         };
+        object.insert("message".into(), message.into());
+        self.addressed(LOST, id, object)
+    }
+
+    /// What is said to this reader alone begins so.
+    fn message(&self, kind: &'static str, id: u64) -> Map<String, Value> {
+        let mut object = Map::new();
+        match &self.conference {
+            Some(conference) => {
+                object.insert("seq".into(), id.into());
+                object.insert("conferenceId".into(), conference.as_str().into());
+            }
+            None => {
+                object.insert("globalSeq".into(), id.into());
+            }
+        }
+        object.insert("at".into(), timestamp(SystemTime::now()).into());
+        object.insert("type".into(), kind.into());
+        object
+    }
+
+    fn addressed(&self, kind: &'static str, id: u64, object: Map<String, Value>) -> Message {
         Message {
             id,
             conference: self.conference.clone(),
             call: None,
-            kind: LOST,
-            json: object.to_string().into(),
+            kind,
+            json: Value::Object(object).to_string().into(),
         }
     }
 }

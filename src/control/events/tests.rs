@@ -2,6 +2,7 @@
 
 use super::ledger::ROOM_COUNTS_MAX;
 use super::*;
+use crate::record::test_disk::{FailingDisk, ShadowDisk};
 use serde_json::json;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ fn happened(room: &str) -> Happening {
     Happening {
         conference: ConferenceId::parse(room).unwrap(),
         call: None,
-        kind: "leg.joined",
+        kind: "leg.talking",
         at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_005),
         fields: Map::new(),
     }
@@ -37,7 +38,7 @@ fn numbers_have_no_gap_per_room_nor_over_all() {
     }
     assert_eq!(
         ids(&mut all),
-        [(1, "leg.joined"), (2, "leg.joined"), (3, "leg.joined")]
+        [(1, "leg.talking"), (2, "leg.talking"), (3, "leg.talking")]
     );
     let of_a = a.take();
     assert_eq!(of_a.iter().map(|message| message.id).collect::<Vec<_>>(), [1, 2]);
@@ -46,12 +47,12 @@ fn numbers_have_no_gap_per_room_nor_over_all() {
     assert_eq!(event["globalSeq"], 3);
     assert_eq!(event["at"], "2023-11-14T22:13:20.005Z");
     log.append(happened("a"));
-    assert_eq!(ids(&mut a), [(3, "leg.joined")]);
+    assert_eq!(ids(&mut a), [(3, "leg.talking")]);
     assert_eq!(
         ids(&mut log.reader(room("a"), Some(1))),
-        [(2, "leg.joined"), (3, "leg.joined")]
+        [(2, "leg.talking"), (3, "leg.talking")]
     );
-    assert_eq!(ids(&mut log.reader(None, Some(3))), [(4, "leg.joined")]);
+    assert_eq!(ids(&mut log.reader(None, Some(3))), [(4, "leg.talking")]);
     assert_eq!(ids(&mut log.reader(room("nobody yet"), None)), []);
 }
 
@@ -67,12 +68,12 @@ fn a_reader_that_fell_out_of_the_ring_is_told_what_it_missed() {
         ids(&mut all),
         [
             (2, "lost"),
-            (3, "leg.joined"),
-            (4, "leg.joined"),
-            (5, "leg.joined")
+            (3, "leg.talking"),
+            (4, "leg.talking"),
+            (5, "leg.talking")
         ]
     );
-    assert_eq!(ids(&mut a), [(2, "lost"), (3, "leg.joined")]);
+    assert_eq!(ids(&mut a), [(2, "lost"), (3, "leg.talking")]);
     let missed: Value = serde_json::from_str(&log.reader(room("a"), Some(1)).take()[0].json).unwrap();
     assert_eq!(missed["missed"], json!({ "from": 2, "to": 2 }));
     assert_eq!((&missed["seq"], &missed["globalSeq"]), (&json!(2), &Value::Null));
@@ -92,11 +93,11 @@ fn a_number_of_an_earlier_daemon_begins_again_with_a_word_of_it() {
     log.append(happened("a"));
     assert_eq!(
         ids(&mut log.reader(None, Some(99))),
-        [(0, "lost"), (1, "leg.joined")]
+        [(0, "lost"), (1, "leg.talking")]
     );
     assert_eq!(
         ids(&mut log.reader(room("a"), Some(99))),
-        [(0, "lost"), (1, "leg.joined")]
+        [(0, "lost"), (1, "leg.talking")]
     );
 }
 
@@ -111,8 +112,8 @@ fn a_forgotten_room_never_uses_a_number_twice() {
     }
     let mut reader = log.reader(room("old"), None);
     log.append(happened("old"));
-    assert_eq!(ids(&mut reader), [(6, "leg.joined")]);
-    assert_eq!(log.lock().ledger.counts.len(), ROOM_COUNTS_MAX);
+    assert_eq!(ids(&mut reader), [(6, "leg.talking")]);
+    assert_eq!(log.lock().log.ledger.counts.len(), ROOM_COUNTS_MAX);
 }
 
 #[tokio::test]
@@ -124,4 +125,91 @@ async fn a_waiting_reader_wakes() {
     tokio::task::yield_now().await;
     writer.append(happened("a"));
     assert_eq!(waiting.await.unwrap().len(), 1);
+}
+
+/// A log on a disk that can fail.
+fn on(disk: &FailingDisk) -> EventLog {
+    let dir = Path::new("/events");
+    EventLog::open_on(Arc::new(disk.clone()), dir, "boot", 100, 1 << 20, None).unwrap()
+}
+
+async fn heard(reader: &mut Reader) -> Vec<Message> {
+    let patience = Duration::from_secs(30);
+    tokio::time::timeout(patience, reader.next())
+        .await
+        .expect("told in time")
+}
+
+/// Reads until the event of this number, or a word that it is missing.
+async fn heard_until(reader: &mut Reader, id: u64) -> Vec<(u64, &'static str)> {
+    let mut all = Vec::new();
+    while all.last().is_none_or(|(last, _)| *last < id) {
+        all.extend(
+            heard(reader)
+                .await
+                .iter()
+                .map(|message| (message.id, message.kind)),
+        );
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_keeps_nobody_waiting_and_the_journal_goes_on_once_it_works_again() {
+    let disk = FailingDisk::new(Arc::new(ShadowDisk::default()));
+    disk.create_folder(Path::new("/events")).unwrap();
+    let log = on(&disk);
+    let mut all = log.reader(None, None);
+    let failed = |log: &EventLog| log.figures().unwritten[Unwritten::Failed as usize];
+    log.append(happened("a"));
+    assert_eq!(heard_until(&mut all, 1).await, [(1, "leg.talking")]);
+    assert_eq!(failed(&log), 0);
+    disk.leave_room(0);
+    for number in 2..7 {
+        log.append(happened("a"));
+        assert_eq!(heard_until(&mut all, number).await, [(number, "leg.talking")]);
+    }
+    assert_eq!(failed(&log), 5);
+    disk.leave_room(u64::MAX);
+    let mut number = 6;
+    loop {
+        let before = failed(&log);
+        log.append(happened("a"));
+        number += 1;
+        heard_until(&mut all, number).await;
+        if failed(&log) == before {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    log.close();
+    log.append(happened("a"));
+    assert_eq!(log.newest(), number, "what is closed tells nothing more");
+    drop((log, all));
+
+    let log = on(&disk);
+    assert!(!log.figures().has_skipped);
+    let told = heard_until(&mut log.reader(None, Some(0)), number).await;
+    assert_eq!(told[..2], [(1, "leg.talking"), (number - 1, "lost")]);
+    assert_eq!(log.reader(None, Some(number)).take(), []);
+    assert!(log.newest() >= number);
+}
+
+#[tokio::test]
+async fn who_comes_back_over_a_restart_reads_on_also_what_memory_never_had() {
+    let disk = FailingDisk::new(Arc::new(ShadowDisk::default()));
+    disk.create_folder(Path::new("/events")).unwrap();
+    for life in 0..3 {
+        let log = on(&disk);
+        for number in 1..=400 {
+            log.append(happened(if number % 2 == 0 { "a" } else { "b" }));
+        }
+        let newest = 400 * (life + 1);
+        let mut all = log.reader(None, Some(7));
+        let told = heard_until(&mut all, newest).await;
+        assert!(told.iter().map(|(id, _)| *id).eq(8..=newest));
+        let mut a = log.reader(room("a"), Some(7));
+        let told = heard_until(&mut a, newest / 2).await;
+        assert!(told.iter().map(|(id, _)| *id).eq(8..=newest / 2));
+    }
 }

@@ -13,17 +13,17 @@ use crate::control::http::App;
 use crate::control::ids::ConferenceId;
 use crate::control::operation::{Asked, chunks};
 use crate::control::refusal::{RANGE_NOT_SATISFIABLE, Refusal};
+use crate::control::service::Beginning;
 
 /// Messages between the log and the socket.
 const AHEAD: usize = 16;
 
 /// What happens. One batch is held at a time: a slow reader costs nothing, and learns what it missed.
 pub fn events(app: &App, method: &MethodDescriptor, asked: &Asked) -> Result<Response, Refusal> {
-    let conference = asked.query.get("conferenceId");
-    let conference = conference.map(|id| ConferenceId::parse(id)).transpose()?;
-    let after = asked.query.get("after").map(|after| after.parse()).transpose();
-    let after = after.map_err(|_| Refusal::bad("`after` must be the number of an event."))?;
-    let mut reader = app.service.events().reader(conference, after);
+    let text = |name: &str| asked.query.get(name).map(String::as_str);
+    let conference = text("conferenceId").map(ConferenceId::parse).transpose()?;
+    let beginning = Beginning::parse(text("after"), text("snapshot"))?;
+    let mut reader = app.service.subscribe(conference, beginning);
     let mut stopping = app.stopping.clone();
     let event = method.output();
     let (events, taken) = mpsc::channel(AHEAD);

@@ -1,5 +1,11 @@
 //! `GET /v1/events`: what happens, as server-sent events.
 //!
+//! Each event has as its id the number to resume after: that of the room with `conferenceId`, else that of all. A stream
+//! begins with what comes next; with `after` (or `Last-Event-ID`) after that event, also where that was told by an
+//! earlier life of the daemon; with `snapshot=true` with an event `snapshot`, which says how things stand as of its id.
+//! Where events are missing between two of a stream, an event `lost` says which (`missed`, from and to). After a number
+//! that was never given, as when the journal was removed, comes a `lost` without `missed` and then what there is.
+//!
 //! A stream holds one batch at a time and reads on when the client has taken it: a slow client costs nothing, and
 //! learns what it missed.
 
@@ -17,7 +23,7 @@ use super::errors::Failure;
 use super::paths::parameters;
 use crate::control::events::Message;
 use crate::control::ids::ConferenceId;
-use crate::control::refusal::Refusal;
+use crate::control::service::Beginning;
 
 /// So often a comment goes out, for proxies that close what is silent.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -32,17 +38,14 @@ pub async fn stream(State(app): State<App>, request: Request) -> Result<Response
         .get("conferenceId")
         .map(|id| ConferenceId::parse(id))
         .transpose()?;
+    let asked = |name: &str| query.get(name).map(String::as_str);
     // A browser that reconnects says how far it came in a header, and repeats the old query.
     let resumed = parts.headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let after = match resumed.or(query.get("after").map(String::as_str)) {
-        None => None,
-        Some(after) => Some(
-            after
-                .parse()
-                .map_err(|_| Refusal::bad("`after` must be the number of an event."))?,
-        ),
+    let beginning = match resumed {
+        Some(id) => Beginning::parse(Some(id), None)?,
+        None => Beginning::parse(asked("after"), asked("snapshot"))?,
     };
-    let mut reader = app.service.events().reader(conference, after);
+    let mut reader = app.service.subscribe(conference, beginning);
     let mut stopping = app.stopping.clone();
     let (events, stream) = mpsc::channel::<Result<Event, Infallible>>(AHEAD);
     tokio::spawn(async move {

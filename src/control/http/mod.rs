@@ -54,7 +54,7 @@ impl App {
             service,
             auth: Arc::new(auth),
             streams: Arc::new(Semaphore::new(streams)),
-            answered: Arc::new(Answered::new()),
+            answered: Arc::default(),
             stopping,
         }
     }

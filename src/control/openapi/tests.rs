@@ -53,3 +53,22 @@ fn what_a_field_may_be_is_said_with_its_bounds() {
         "integer"
     );
 }
+
+#[test]
+fn what_is_not_said_is_left_out() {
+    fn nulls(value: &Value, at: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Null => found.push(at.to_owned()),
+            Value::Array(items) => items.iter().for_each(|item| nulls(item, at, found)),
+            Value::Object(map) => map
+                .iter()
+                .for_each(|(name, item)| nulls(item, &format!("{at}/{name}"), found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    nulls(&document(), "", &mut found);
+    // Among the values that a field may have, null is one.
+    found.retain(|at| !at.ends_with("/enum"));
+    assert_eq!(found, Vec::<String>::new());
+}

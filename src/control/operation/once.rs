@@ -21,6 +21,7 @@ const KEY_BYTES_MAX: usize = 255;
 /// Who asked for what, under which key.
 pub type Name = (String, String, String);
 
+#[derive(Default)]
 pub struct Answered {
     in_turn: Turns<Name>,
     memory: Mutex<Memory>,
@@ -41,13 +42,6 @@ struct Given {
 }
 
 impl Answered {
-    pub fn new() -> Answered {
-        Answered {
-            in_turn: Turns::new(),
-            memory: Mutex::default(),
-        }
-    }
-
     /// The name under which a POST wants its answer remembered.
     pub fn name(&self, asked: &Asked) -> Result<Option<Name>, Refusal> {
         let described = asked.described();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::{AdmissionFigures, Service, locked};
+use crate::control::events::EventFigures;
 use crate::control::tally::Tally;
 use crate::control::webhooks;
 use crate::driver::Command;
@@ -27,6 +28,7 @@ pub struct Figures {
     pub legs_by_codec: BTreeMap<&'static str, usize>,
     pub recordings: RecorderFigures,
     pub ports: Unused,
+    pub events: EventFigures,
     pub webhooks: Arc<webhooks::Counters>,
     pub admission: AdmissionFigures,
     pub is_draining: bool,
@@ -79,6 +81,7 @@ impl Service {
             legs_by_codec,
             recordings,
             ports: inner.ports.unused(),
+            events: inner.events.figures(),
             webhooks: Arc::clone(&inner.webhooks),
             admission: inner.admission_figures(&state),
             is_draining: state.is_draining,

@@ -18,8 +18,10 @@ mod legs;
 mod overload;
 mod pump;
 mod recordings;
+mod reports;
 mod rooms;
 mod settings;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -36,13 +38,15 @@ pub use admission::AdmissionFigures;
 pub use figures::Figures;
 pub use pump::pump;
 pub use recordings::Started;
+pub use reports::Rounds;
+pub use subscriptions::Beginning;
 
 use admission::TurnedAway;
 use overload::Overload;
 
 use crate::config::Config;
 use crate::control::admission::{Account, Calibration, Kind, Limits};
-use crate::control::events::{EventLog, Happening};
+use crate::control::events::{self, EventLog};
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::news::RecordingNews;
 use crate::control::process;
@@ -115,6 +119,8 @@ pub enum StartError {
     Store(#[from] StoreError),
     #[error("recording.dir {dir} cannot be used: {error}")]
     Recorder { dir: String, error: std::io::Error },
+    #[error("The directory {dir} of events cannot be used: {error}")]
+    Events { dir: String, error: std::io::Error },
 }
 
 impl Service {
@@ -123,14 +129,6 @@ impl Service {
     pub fn start(config: Config) -> Result<(Service, Arc<RecordingNews>), StartError> {
         // Before there are media threads, which it would disturb.
         let calibration = Calibration::obtain(&config.admission, config.opus.complexity);
-        let micros = |kind: Kind| calibration.costs.leg[kind as usize] / 1_000;
-        tracing::info!(
-            source = calibration.source,
-            pcmu_us = micros(Kind::Pcmu),
-            opus_us = micros(Kind::OpusAt48),
-            socket_us = calibration.costs.socket / 1_000,
-            "what a leg costs in each tick is known"
-        );
         let driver = Driver::start(&driver_config(&config))?;
         Service::with(config, calibration, driver)
     }
@@ -164,6 +162,15 @@ impl Service {
             dir: config.recording.dir.display().to_string(),
             error,
         })?;
+        let events = open_events(&config)?;
+        let micros = |kind: Kind| calibration.costs.leg[kind as usize] / 1_000;
+        tracing::info!(
+            source = calibration.source,
+            pcmu_us = micros(Kind::Pcmu),
+            opus_us = micros(Kind::OpusAt48),
+            socket_us = calibration.costs.socket / 1_000,
+            "what a leg costs in each tick is known"
+        );
         let (fds_for_legs, fds_for_recordings) = fds_for(process::fd_limit(), config.http.connections);
         let inner = Inner {
             driver,
@@ -175,7 +182,7 @@ impl Service {
             ),
             recorder,
             recording_rules: recording_rules(&config),
-            events: EventLog::in_memory(config.events.ring),
+            events,
             webhooks: Arc::default(),
             state: Mutex::new(State::new(account, config.engine.legs, config.engine.rooms)),
             calibration,
@@ -286,7 +293,7 @@ impl Inner {
         kind: &'static str,
         fields: Map<String, Value>,
     ) {
-        self.events.append(Happening {
+        self.events.append(events::Happening {
             conference: conference.clone(),
             call: call.cloned(),
             kind,
@@ -351,6 +358,21 @@ const RECORDINGS: u64 = 64;
 fn fds_for(limit: u64, connections: usize) -> (u64, u64) {
     let recordings = limit - (connections as u64 + FILES).min(limit / 4);
     (recordings - RECORDINGS.min(limit / 32), recordings)
+}
+
+/// The log goes on where the last daemon has ended.
+fn open_events(config: &Config) -> Result<EventLog, StartError> {
+    if config.events.disk_bytes == 0 {
+        return Ok(EventLog::in_memory(config.events.ring));
+    }
+    let dir = match &config.events.dir {
+        Some(dir) => dir.clone(),
+        None => config.recording.dir.join(events::FOLDER),
+    };
+    EventLog::open(&dir, config.events.ring, config.events.disk_bytes).map_err(|error| StartError::Events {
+        dir: dir.display().to_string(),
+        error,
+    })
 }
 
 impl Answers {

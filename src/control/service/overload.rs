@@ -93,7 +93,6 @@ impl Overload {
     }
 
     /// How many times as long as usual it is between two reports of a leg.
-    #[allow(dead_code)]
     pub fn report_stretch(&self) -> u32 {
         if self.level() < REPORTS_STRETCHED {
             1

@@ -9,6 +9,7 @@ use serde_json::Map;
 use super::legs::{change, millis};
 use super::overload::LOOKED_AT_EVERY;
 use super::recordings::{record_leg, recording_fields, subject};
+use super::reports::FOR_ALL;
 use super::{Inner, Service, locked};
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::negotiation::registered_name;
@@ -56,6 +57,8 @@ pub async fn pump(service: Service, recording_news: Arc<RecordingNews>) {
         for engine in 0..inner.driver.engines() {
             while inner.listen(engine) == BATCH {}
         }
+        inner.ask_for_reports(Instant::now());
+        inner.events.tend();
         if looked_at.elapsed() >= LOOKED_AT_EVERY {
             inner.look_at_load(looked_at.elapsed());
             looked_at = Instant::now();
@@ -124,6 +127,14 @@ impl Inner {
             }
             engine::Event::RecordingPaused { slot, on, .. } => self.recording_paused(slot, on),
             engine::Event::Changed { leg, tick } => self.changed(state, engine, leg, tick),
+            engine::Event::LegReported {
+                leg,
+                request: FOR_ALL,
+                report,
+            } => {
+                self.tell_report(state, engine, leg, &report);
+                returned.push(report);
+            }
             engine::Event::LegReported { request, report, .. } => {
                 if let Some(waiting) = locked(&self.answers.legs).remove(&request) {
                     let _ = waiting.send(report);

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::*;
 use crate::control::auth::{Identity, Role};
 use crate::control::deeds::Actor;
+use crate::control::events::Message;
 use crate::control::fields::Fields;
 use crate::control::requests::{ChangeConference, ChangeLeg, CreateLeg};
 use crate::control::views::Page;
@@ -102,6 +103,20 @@ fn tester() -> Actor {
 
 fn room(name: &str) -> ConferenceId {
     ConferenceId::parse(name).unwrap()
+}
+
+/// All that has happened so far, of one room or of all.
+async fn told(service: &Service, conference: Option<ConferenceId>) -> Vec<Message> {
+    let newest = service.events().newest();
+    let mut events = service.events().reader(None, Some(0));
+    let (mut told, mut last) = (Vec::new(), 0);
+    while last < newest {
+        let messages = events.next().await;
+        last = messages.last().map_or(last, |message| message.id);
+        told.extend(messages);
+    }
+    told.retain(|message| conference.is_none() || message.conference == conference);
+    told
 }
 
 /// Lets a request run as far as it can before an engine is heard.
@@ -230,9 +245,7 @@ async fn keys_pressed_before_a_leg_is_told_to_have_joined_are_told_after() {
         .unwrap();
     hear(press("23*A"));
     hear(press(""));
-    let mut events = unheard.service.events().reader(Some(room("r")), Some(0));
-    let told: Vec<(&str, serde_json::Value)> = events
-        .next()
+    let told: Vec<(&str, serde_json::Value)> = told(&unheard.service, Some(room("r")))
         .await
         .iter()
         .map(|message| (message.kind, serde_json::from_str(&message.json).unwrap()))

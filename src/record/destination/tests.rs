@@ -68,7 +68,13 @@ fn names_that_stay_below_the_directory_or_in_the_bucket_are_honoured() {
 #[test]
 fn the_spool_is_no_destination() {
     let parse = |url: &str| Destination::parse(Some(url), None, None, &rules()).map(drop);
-    for url in ["file://.spool/receipts/x", "file://.SPOOL/x", "file://.spool"] {
+    for url in [
+        "file://.spool/receipts/x",
+        "file://.SPOOL/x",
+        "file://.spool",
+        "file://.events/life",
+        "file://.Webhooks/x",
+    ] {
         assert_eq!(parse(url), Err(DestinationError::Spool), "{url}");
     }
     for url in ["s3://bucket/.spool/x", "file://a/.spool/x", "file://.spool2/x"] {

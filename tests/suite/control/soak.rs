@@ -313,6 +313,8 @@ fn after_a_churn_of_callers_memory_ports_descriptors_and_threads_are_back_at_bas
         &format!("recording.dir={}", recordings.0.display()),
         "rtp.ports=20000-21999",
         "engine.threads=2",
+        "admission.calibrate=assumed",
+        "admission.cpu_percent=95",
         "engine.legs=400",
         "engine.rooms=100",
         "rtp.port_rest_s=1",

@@ -113,9 +113,11 @@ impl Site {
         Daemon::start(self, wrapper)
     }
 
-    /// All that lies below the directory of recordings, by paths from there.
+    /// All that lies below the directory of recordings, by paths from there, but the journal of events.
     pub fn files(&self) -> Vec<String> {
-        files_below(&self.recordings())
+        let mut files = files_below(&self.recordings());
+        files.retain(|file| !file.starts_with(".events/"));
+        files
     }
 }
 
@@ -190,6 +192,15 @@ impl Daemon {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         at
+    }
+
+    /// SIGTERM, with no room left to wait for; returns when it has ended.
+    pub fn stop(mut self) {
+        let told = Command::new("kill")
+            .args(["-TERM", &self.pid().to_string()])
+            .status();
+        assert!(told.unwrap().success());
+        until("the daemon ends", || self.child.try_wait().unwrap());
     }
 
     /// What this daemon and those before it have logged.

@@ -248,25 +248,32 @@ impl Events {
     }
 
     /// The next event: the number to resume after, and the object, all of which a message of gRPC can carry.
+    #[track_caller]
     pub fn next(&mut self) -> (u64, Value) {
+        self.next_if_any().expect("the stream has ended")
+    }
+
+    /// The same; none where the stream has ended.
+    pub fn next_if_any(&mut self) -> Option<(u64, Value)> {
         let (mut id, mut data) = (None, None);
         loop {
             let mut line = String::new();
-            assert!(
-                self.stream.read_line(&mut line).unwrap() > 0,
-                "the stream has ended"
-            );
+            if self.stream.read_line(&mut line).unwrap_or(0) == 0 {
+                return None;
+            }
             let line = line.trim_end();
             if let Some(number) = line.strip_prefix("id: ") {
                 id = Some(number.parse().unwrap());
             } else if let Some(text) = line.strip_prefix("data: ") {
-                let event = serde_json::from_str(text).unwrap();
-                super::grpc::encoded(&super::grpc::method("StreamEvents").output(), &event);
-                data = Some(event);
+                // One that a kill has cut short is none.
+                data = serde_json::from_str(text).ok();
+                if let Some(event) = &data {
+                    super::grpc::encoded(&super::grpc::method("StreamEvents").output(), event);
+                }
             } else if line.is_empty()
                 && let (Some(id), Some(data)) = (id, data.take())
             {
-                return (id, data);
+                return Some((id, data));
             }
         }
     }

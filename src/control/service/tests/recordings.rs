@@ -53,8 +53,7 @@ impl Unheard {
 
     /// What was told of recordings so far.
     async fn told(&self) -> Vec<&'static str> {
-        let mut events = self.service.events().reader(None, Some(0));
-        let messages = events.next().await;
+        let messages = told(&self.service, None).await;
         let kinds = messages.iter().map(|message| message.kind);
         kinds.filter(|kind| kind.starts_with("recording.")).collect()
     }

@@ -203,6 +203,15 @@ fn each_operation_answers_over_grpc_with_what_http_shows() {
 
     let mut events = client.stream("StreamEvents", &json!({ "after": 0 })).unwrap();
     assert_eq!(events.next().unwrap().unwrap()["type"], "room.started");
+    let mut snapshot = client
+        .stream("StreamEvents", &json!({ "snapshot": true }))
+        .unwrap();
+    assert_eq!(snapshot.next().unwrap().unwrap()["type"], "snapshot");
+    let both = json!({ "snapshot": true, "after": 1 });
+    assert_eq!(
+        client.stream("StreamEvents", &both).err().unwrap().error_code,
+        Some(40001)
+    );
     asked_for.insert("StreamEvents".to_owned());
     assert_eq!(asked_for, names());
 }

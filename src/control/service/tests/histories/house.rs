@@ -71,6 +71,8 @@ impl House {
             format!("rtp.ports={first_port}-{}", first_port + 63),
             "rtp.port_rest_s=0".to_owned(),
             "rtp.media_timeout_s=0".to_owned(),
+            // Nobody waits for a disk here.
+            "events.disk_mib=0".to_owned(),
             "engine.threads=2".to_owned(),
             format!("engine.legs={}", size.legs),
             format!("engine.rooms={}", size.rooms),

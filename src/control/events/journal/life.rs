@@ -1,0 +1,90 @@
+//! The file that says how the daemon that wrote the journal last has ended. It has its bytes from the start, so that it
+//! can be changed on a full disk.
+
+use std::io;
+use std::path::Path;
+
+use crate::record::disk::{Disk, DiskFile, PRIVATE};
+use crate::record::journal::frame;
+
+pub const NAME: &str = "life";
+
+/// Bytes of a boot id.
+const BOOT_BYTES: usize = 36;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It runs, or was ended by force.
+    Running,
+    /// It ended by itself, and all it told is on the disk.
+    Stopped,
+    /// It told what is not on the disk.
+    Ahead,
+}
+
+/// What the machine calls the time since it was started; empty where it does not say.
+pub fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().chars().take(BOOT_BYTES).collect()
+}
+
+pub struct Life {
+    file: Box<dyn DiskFile>,
+    boot: [u8; BOOT_BYTES],
+}
+
+impl Life {
+    /// Opens or makes the file.
+    pub fn open(disk: &dyn Disk, dir: &Path, boot: &str) -> io::Result<Life> {
+        let path = dir.join(NAME);
+        let file = match disk.open_to_write(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(&path, PRIVATE)?,
+            opened => opened?,
+        };
+        let mut padded = [b' '; BOOT_BYTES];
+        let bytes = boot.len().min(BOOT_BYTES);
+        padded[..bytes].copy_from_slice(&boot.as_bytes()[..bytes]);
+        Ok(Life { file, boot: padded })
+    }
+
+    /// Returns when the file says so and would say so after a loss of power.
+    pub fn say(&self, state: State) -> io::Result<()> {
+        let kind = match state {
+            State::Running => 0,
+            State::Stopped => 1,
+            State::Ahead => 2,
+        };
+        let mut bytes = Vec::new();
+        frame::put(&mut bytes, 0, kind, &[&self.boot]);
+        self.file.write_at(&bytes, 0)?;
+        self.file.sync_data()
+    }
+}
+
+/// How the last daemon ended; `None` where there was none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Last {
+    None,
+    /// All that it told is in the journal.
+    Sure,
+    Unsure,
+}
+
+pub fn last(disk: &dyn Disk, dir: &Path, boot: &str) -> Last {
+    let mut bytes = [0; frame::HEAD_BYTES + BOOT_BYTES];
+    let read = match disk.open(&dir.join(NAME)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Last::None,
+        Err(_) => return Last::Unsure,
+        Ok(file) => file.read_at(&mut bytes, 0).unwrap_or(0),
+    };
+    let Some(frame) = frame::take(&bytes[..read]) else {
+        return Last::Unsure;
+    };
+    let is_same_boot = !boot.is_empty() && frame.payload.trim_ascii_end() == boot.as_bytes();
+    match frame.kind {
+        1 => Last::Sure,
+        // What was written is in the memory of the machine as long as that runs.
+        0 if is_same_boot => Last::Sure,
+        _ => Last::Unsure,
+    }
+}

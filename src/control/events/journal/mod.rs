@@ -1,0 +1,31 @@
+//! The journal of events: every event on the disk before anybody is told of it, so that no number is given twice.
+//!
+//! ```text
+//! log ─ queue ─▶ writer ─ write, in groups ─▶ segment ─ sync, twice a second ─▶ what outlives a loss of power
+//!                  └ told once written            └▶ archive, for readers that were away for long
+//! ```
+//!
+//! A folder holds *segments*, `events-00000000000000000001` and so on: the number is that of the first event in it. Each
+//! begins with a snapshot of the ledger, so the oldest can go when the journal has its bytes. The file `life` says how
+//! the daemon that wrote last has ended. Where that is not sure, numbers skip ahead, further than any that can have been
+//! given.
+//!
+//! Nobody waits for the disk: where it takes nothing, events are told all the same and counted as unwritten, and the
+//! journal goes on in a new segment as soon as there is a disk again.
+
+mod archive;
+mod life;
+mod past;
+mod segment;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use archive::{Archive, Spot};
+pub use life::boot_id;
+pub use past::{SKIP, read_past};
+pub use writer::{SYNC_INTERVAL, Syncing, Writer};
+
+// A segment of which only the name can be read has given fewer numbers than are skipped.
+const _: () = assert!(SKIP > segment::EVENTS_MAX);

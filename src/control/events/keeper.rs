@@ -1,0 +1,242 @@
+//! The threads of the journal: one writes, one syncs.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::Core;
+use super::journal::{Archive, SYNC_INTERVAL, Syncing, Writer};
+use super::ledger::Ledger;
+use super::log::Entry;
+use super::queue::{Unwritten, Work};
+use crate::record::disk::{Disk, LocalDisk};
+
+/// From one write to the next, so that many events make one.
+const GROUP: Duration = Duration::from_millis(2);
+
+/// After a failure the disk is tried again so late.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Failures are logged no more often.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The threads, and what they share with readers.
+pub struct Keeper {
+    pub archive: Arc<Archive>,
+    pub has_skipped: bool,
+    syncing: Arc<Syncing>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Released when it is closed.
+    _lock: Option<File>,
+}
+
+/// Makes the folder, and holds it for this process alone. `WouldBlock` where another has it.
+pub fn lock(dir: &Path) -> io::Result<File> {
+    LocalDisk.create_folder(dir)?;
+    if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
+        LocalDisk.sync_folder(above)?;
+    }
+    let lock = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(dir.join("lock"))?;
+    match lock.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(io::Error::new(
+            io::ErrorKind::WouldBlock,
+            "another mixminus writes there",
+        )),
+        // A file system without locks has to do without.
+        _ => Ok(lock),
+    }
+}
+
+impl Keeper {
+    pub fn start(
+        core: Arc<Core>,
+        writer: Writer,
+        archive: Arc<Archive>,
+        has_skipped: bool,
+        lock: Option<File>,
+    ) -> io::Result<Keeper> {
+        let syncing = writer.syncing();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let sync = {
+            let (syncing, is_over) = (syncing.clone(), is_over.clone());
+            thread::Builder::new()
+                .name("events-sync".to_owned())
+                .spawn(move || sync_until(&is_over, &syncing))?
+        };
+        let waker = sync.thread().clone();
+        let write = thread::Builder::new()
+            .name("events-write".to_owned())
+            .spawn(move || {
+                write_until_closed(&core, writer);
+                is_over.store(true, Ordering::Release);
+                waker.unpark();
+            })?;
+        Ok(Keeper {
+            archive,
+            has_skipped,
+            syncing,
+            threads: Mutex::new(vec![write, sync]),
+            _lock: lock,
+        })
+    }
+
+    /// Returns when all that was told would outlive a loss of power, and the threads have ended.
+    pub fn end(&self, core: &Core) {
+        if let Some(queue) = &mut core.lock().queue {
+            queue.close();
+        }
+        core.rung.notify_all();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the journal of events has failed");
+            }
+        }
+    }
+
+    pub fn sync_failures(&self) -> u64 {
+        self.syncing.failures()
+    }
+}
+
+fn sync_until(is_over: &AtomicBool, syncing: &Syncing) {
+    let mut alarm = Alarm::default();
+    while !is_over.load(Ordering::Acquire) {
+        thread::park_timeout(SYNC_INTERVAL);
+        if let Err(error) = syncing.sync() {
+            alarm.ring(
+                &error,
+                "the journal of events cannot be synced: it goes on in a new part",
+            );
+        }
+    }
+}
+
+fn write_until_closed(core: &Core, mut writer: Writer) {
+    let mut alarm = Alarm::default();
+    let mut failed_at: Option<Instant> = None;
+    loop {
+        match next_work(core, failed_at) {
+            Step::Write(entries) => {
+                let written = writer.write(&entries);
+                failed_at = written.is_err().then(Instant::now);
+                match written {
+                    Ok(too_long) => core.is_written(&entries, too_long),
+                    Err(error) => {
+                        core.has_failed(entries.len());
+                        alarm.ring(
+                            &error,
+                            "the journal of events cannot be written: events are told all the same",
+                        );
+                        writer.is_ahead();
+                    }
+                }
+            }
+            Step::BeginAnew(ledger) => {
+                writer.is_ahead();
+                let begun = writer.begin_segment(ledger).and_then(|()| writer.has_caught_up());
+                failed_at = begun.is_err().then(Instant::now);
+                match begun {
+                    Ok(()) => tracing::info!("the journal of events goes on"),
+                    Err(error) => {
+                        core.has_failed(0);
+                        alarm.ring(
+                            &error,
+                            "the journal of events cannot be written: events are told all the same",
+                        );
+                    }
+                }
+            }
+            Step::End => {
+                if let Err(error) = writer.end() {
+                    tracing::error!(%error, "the journal of events cannot be closed");
+                }
+                return;
+            }
+        }
+        thread::sleep(GROUP);
+    }
+}
+
+enum Step {
+    Write(Vec<Entry>),
+    BeginAnew(Ledger),
+    End,
+}
+
+/// Waits for something to do.
+fn next_work(core: &Core, failed_at: Option<Instant>) -> Step {
+    let mut state = core.lock();
+    loop {
+        let super::State { log, queue } = &mut *state;
+        let Some(queue) = queue else { return Step::End };
+        let rest = failed_at.map_or(Duration::ZERO, |at| RETRY.saturating_sub(at.elapsed()));
+        match queue.work() {
+            Work::Write(entries) => return Step::Write(entries),
+            Work::BeginAnew if rest.is_zero() => {
+                queue.begin_anew();
+                return Step::BeginAnew(log.ledger.clone());
+            }
+            _ if queue.is_closed() => return Step::End,
+            _ => {}
+        }
+        let wait = if rest.is_zero() { RETRY } else { rest };
+        let waited = core.rung.wait_timeout(state, wait);
+        state = waited.unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+impl Core {
+    /// Tells what the writer has written.
+    fn is_written(&self, entries: &[Entry], too_long: usize) {
+        let Some(last) = entries.last() else { return };
+        let mut state = self.lock();
+        let super::State { log, queue } = &mut *state;
+        log.tell(last.global);
+        if let Some(queue) = queue {
+            queue.is_written(Instant::now());
+            queue.count(Unwritten::TooLong, too_long as u64);
+        }
+        let told = log.told();
+        drop(state);
+        self.told.send_replace(told);
+    }
+
+    /// Tells what will not be written.
+    fn has_failed(&self, taken: usize) {
+        let mut state = self.lock();
+        let super::State { log, queue } = &mut *state;
+        if let Some(queue) = queue {
+            queue.has_failed(taken);
+        }
+        log.tell(u64::MAX);
+        let told = log.told();
+        drop(state);
+        self.told.send_replace(told);
+    }
+}
+
+/// Tells the operator, not too often.
+#[derive(Default)]
+struct Alarm {
+    last: Option<Instant>,
+}
+
+impl Alarm {
+    fn ring(&mut self, error: &io::Error, what: &str) {
+        if self.last.is_none_or(|last| last.elapsed() >= LOG_INTERVAL) {
+            self.last = Some(Instant::now());
+            tracing::error!(%error, "{what}");
+        }
+    }
+}
