@@ -146,9 +146,9 @@ impl EventLog {
                 keeper: Some(keeper),
             }),
         };
-        left_open
-            .into_iter()
-            .for_each(|happening| { events.append(happening); });
+        left_open.into_iter().for_each(|happening| {
+            events.append(happening);
+        });
         Ok(events)
     }
 
