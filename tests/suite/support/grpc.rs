@@ -26,7 +26,7 @@ pub struct Client {
 #[derive(Debug)]
 pub struct Answer {
     pub json: Value,
-    pub metadata: Box<MetadataMap>,
+    pub metadata: MetadataMap,
 }
 
 impl Answer {
