@@ -145,10 +145,15 @@ impl Operation {
 pub fn role_at(verb: &str, path: Option<&str>) -> Option<Role> {
     match path.and_then(|path| Operation::at(verb, path)) {
         Some(operation) => operation.described().role,
-        None if path.is_some_and(|path| path.starts_with("/grpc.reflection.")) => Some(Role::Read),
+        None if path.is_some_and(is_reflection) => Some(Role::Read),
         None if matches!(verb, "GET" | "HEAD") => Some(Role::Read),
         None => Some(Role::Control),
     }
+}
+
+/// A path of gRPC's reflection, which is a stream.
+pub fn is_reflection(path: &str) -> bool {
+    path.starts_with("/grpc.reflection.")
 }
 
 impl Described {
@@ -169,7 +174,7 @@ impl Described {
 
     /// One of the voice platform's routes, which answer below `/calling/v1` as well.
     pub fn is_platforms(&self) -> bool {
-        self.path().starts_with("/v1/conferences/id/")
+        self.path().starts_with("/v1/conferences")
     }
 
     /// Something may be otherwise afterwards.
@@ -192,14 +197,11 @@ impl Described {
     /// Every status of a refusal, in rising order.
     pub fn refusals(&self) -> Vec<u16> {
         let mut all = self.refused.to_vec();
+        // A query may be wrong anywhere.
+        all.push(400);
         if self.role.is_some() {
-            all.extend([401, 403, 429]);
-        }
-        if self.has_body() {
-            all.extend([400, 408, 413]);
-        }
-        if self.ids().next().is_some() {
-            all.push(400);
+            // A body is read wherever a request may be signed.
+            all.extend([401, 403, 408, 413, 429]);
         }
         all.sort_unstable();
         all.dedup();

@@ -83,6 +83,8 @@ impl ConnectionRefusal {
 pub enum RequestRefusal {
     NoAuthorization,
     Timestamp,
+    /// Of a time of which the signatures that were used are forgotten, as after the wall clock was set back.
+    Forgotten,
     Signature,
     Replayed,
     /// No signature more could be remembered, so none was taken.
@@ -93,6 +95,10 @@ pub enum RequestRefusal {
     /// A trusted certificate without a name that `tls.client_roles` lists.
     Certificate,
     Role,
+    /// Without keys: a host that is not this machine, as where a browser was told that a name is here.
+    ForeignHost,
+    /// Without keys: a page of another host asks.
+    ForeignOrigin,
     KeyRate,
     AddressRate,
     KeyConcurrency,
@@ -114,9 +120,10 @@ pub enum RequestRefusal {
 }
 
 impl RequestRefusal {
-    pub const ALL: [RequestRefusal; 27] = [
+    pub const ALL: [RequestRefusal; 30] = [
         RequestRefusal::NoAuthorization,
         RequestRefusal::Timestamp,
+        RequestRefusal::Forgotten,
         RequestRefusal::Signature,
         RequestRefusal::Replayed,
         RequestRefusal::NoncesFull,
@@ -124,6 +131,8 @@ impl RequestRefusal {
         RequestRefusal::Unencrypted,
         RequestRefusal::Certificate,
         RequestRefusal::Role,
+        RequestRefusal::ForeignHost,
+        RequestRefusal::ForeignOrigin,
         RequestRefusal::KeyRate,
         RequestRefusal::AddressRate,
         RequestRefusal::KeyConcurrency,
@@ -171,6 +180,7 @@ impl RequestRefusal {
         match self {
             RequestRefusal::NoAuthorization => "no_authorization",
             RequestRefusal::Timestamp => "timestamp",
+            RequestRefusal::Forgotten => "forgotten",
             RequestRefusal::Signature => "signature",
             RequestRefusal::Replayed => "replayed",
             RequestRefusal::NoncesFull => "nonces_full",
@@ -178,6 +188,8 @@ impl RequestRefusal {
             RequestRefusal::Unencrypted => "unencrypted",
             RequestRefusal::Certificate => "certificate",
             RequestRefusal::Role => "role",
+            RequestRefusal::ForeignHost => "foreign_host",
+            RequestRefusal::ForeignOrigin => "foreign_origin",
             RequestRefusal::KeyRate => "key_rate",
             RequestRefusal::AddressRate => "address_rate",
             RequestRefusal::KeyConcurrency => "key_concurrency",
@@ -206,6 +218,7 @@ pub struct Tally {
     connections: [AtomicUsize; Face::ALL.len()],
     refused_connections: [AtomicU64; ConnectionRefusal::ALL.len()],
     refused_requests: [AtomicU64; RequestRefusal::ALL.len()],
+    forgotten_answers: AtomicU64,
 }
 
 /// One connection more, until it is dropped.
@@ -232,6 +245,15 @@ impl Tally {
 
     pub fn refuse_request(&self, reason: RequestRefusal) {
         self.refused_requests[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Answers whose `Idempotency-Key` was forgotten before its time.
+    pub fn forget_answers(&self, count: u64) {
+        self.forgotten_answers.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn forgotten_answers(&self) -> u64 {
+        self.forgotten_answers.load(Ordering::Relaxed)
     }
 
     pub fn refused_requests(&self, reason: RequestRefusal) -> u64 {

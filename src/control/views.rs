@@ -87,6 +87,14 @@ pub struct LegView {
 }
 
 impl LegView {
+    /// As whoever may not control legs sees it.
+    pub fn without_keys(self) -> LegView {
+        LegView {
+            sdp: self.sdp.without_keys(),
+            ..self
+        }
+    }
+
     pub fn new(call: &CallId, leg: &LegEntry, state: &State) -> LegView {
         use crate::control::state::Motion;
         let waiting = state.waits_in(&leg.place.conference);

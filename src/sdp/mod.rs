@@ -9,6 +9,7 @@ mod crypto;
 mod error;
 mod explain;
 mod format;
+mod keyless;
 mod negotiate;
 mod parameters;
 mod session;

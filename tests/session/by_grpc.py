@@ -29,8 +29,6 @@ STATUSES = {
     503: "UNAVAILABLE",
     507: "RESOURCE_EXHAUSTED",
 }
-SUCCESSES = {"CreateLeg": 201, "StartRecording": 201}
-EMPTY = {"KickParticipant": 204, "EndConference": 204}
 
 
 class WithKey(
@@ -71,10 +69,10 @@ def asking(address: str, key: str):
         if method.server_streaming:
             return 200, events(call(request, timeout=PATIENCE_S))
         try:
-            answer = call(request, timeout=PATIENCE_S)
+            answer, called = call.with_call(request, timeout=PATIENCE_S)
         except grpc.RpcError as error:
             return refusal(error)
-        return SUCCESSES.get(name, EMPTY.get(name, 200)), as_json(answer)
+        return int(dict(called.initial_metadata())["mixminus-status"]), as_json(answer)
 
     return ask
 

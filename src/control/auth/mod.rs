@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use crate::config;
 use crate::control::refusal::{FORBIDDEN, Refusal, TOO_MANY_REQUESTS};
@@ -34,7 +35,7 @@ use crate::control::tally::RequestRefusal;
 use certificates::Certificates;
 use failures::Failures;
 use keys::{Key, Keys};
-use nonces::Nonces;
+use nonces::{Nonces, Signed};
 use schemes::Claim;
 use usage::Usage;
 
@@ -74,6 +75,7 @@ pub struct Auth {
     nonces: Mutex<Nonces>,
     /// What a key that does not exist is verified by.
     decoy: Key,
+    changes: watch::Sender<()>,
 }
 
 /// When a request is looked at, by both clocks.
@@ -109,6 +111,7 @@ impl Auth {
             failures: Failures::new(failures::NAMES_MAX),
             nonces: Mutex::new(Nonces::new(nonces::NONCES_MAX)),
             decoy: Key::decoy(),
+            changes: watch::Sender::new(()),
         })
     }
 
@@ -122,6 +125,7 @@ impl Auth {
     /// Puts them in force, from the next request on.
     pub fn apply(&self, RenewedAuth(rules): RenewedAuth) {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        self.changes.send_replace(());
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -136,17 +140,11 @@ impl Auth {
         }
         let claim = shown.claim();
         let subject = rules.subject(&claim, shown);
-        if !self
-            .failures
-            .may_try(subject.name(shown.address), rules.limits.failures_per_s, now)
-        {
-            return Err(Denied::too_many(
-                RequestRefusal::AddressRate,
-                format!(
-                    "More than {} requests a second from this address have failed to say who asks.",
-                    rules.limits.failures_per_s
-                ),
-            ));
+        // The secret of a key is looked at in any case: whoever has the right one is not shut out by others with wrong
+        // ones at the same address.
+        let is_secret = matches!((&claim, &subject), (Ok(Claim::Basic { .. }), Subject::Key(_)));
+        if !is_secret && !self.may_fail(&rules, &subject, shown, now) {
+            return Err(failed_too_often(&rules));
         }
         if let Some(usage) = rules.usage(&subject) {
             usage.may_ask(rules.limits.requests_per_s, now)?;
@@ -155,65 +153,108 @@ impl Auth {
     }
 
     /// Who asks, within its bounds until the answer is dropped. `body` is there where [`Auth::may_try`] wanted it.
+    ///
+    /// ```text
+    /// a place ─▶ verified ─▶ its rate ─▶ the signature is used up
+    /// ```
     pub fn identify(&self, shown: &Shown<'_>, body: &[u8], at: Moment) -> Result<Admitted, Denied> {
         let rules = self.rules();
         if rules.is_open() {
-            return Ok(Admitted::unbounded(Identity {
+            let everyone = Identity {
                 key: String::new(),
                 role: Role::Admin,
-            }));
+            };
+            return Ok(Admitted::new(everyone, None));
         }
         let claim = shown.claim();
         let subject = rules.subject(&claim, shown);
-        let verified = match (claim, &subject) {
-            (Err(denied), _) => Err(denied),
-            (Ok(Claim::Nothing), Subject::Certificate(name)) => rules.certificates.identity(name),
-            (Ok(Claim::Nothing), _) => Err(shown.nothing()),
-            (Ok(claim), subject) => {
-                let key = match subject {
-                    Subject::Key(key) => key,
-                    _ => &self.decoy,
-                };
-                self.verify(&claim, key, shown, body, at, rules.limits.basic_anywhere)
-            }
-        };
-        match verified {
-            Ok(identity) => match rules.usage(&subject) {
-                Some(usage) => usage.begin(identity, &rules.limits, at.monotonic),
-                None => Ok(Admitted::unbounded(identity)),
-            },
-            Err(denied) => {
-                self.failures.failed(
-                    subject.name(shown.address),
-                    rules.limits.failures_per_s,
-                    at.monotonic,
-                );
-                Err(denied)
-            }
+        let place = rules
+            .usage(&subject)
+            .map(|usage| usage.begin(&rules.limits))
+            .transpose()?;
+        let (identity, signed) = self
+            .verify(claim, &subject, &rules, shown, body, at.wall)
+            .map_err(|denied| self.fail(denied, &rules, &subject, shown, at.monotonic))?;
+        if let Some(place) = &place {
+            place.count(rules.limits.requests_per_s, at.monotonic)?;
         }
+        if let Some(signed) = signed {
+            let taken = self.nonces().take(&identity.key, signed, at.monotonic);
+            taken.map_err(|denied| self.fail(denied, &rules, &subject, shown, at.monotonic))?;
+        }
+        Ok(Admitted::new(identity, place))
     }
 
+    /// Counts a failure. One too many is told as that.
+    fn fail(
+        &self,
+        denied: Denied,
+        rules: &Rules,
+        subject: &Subject,
+        shown: &Shown<'_>,
+        now: Instant,
+    ) -> Denied {
+        if !self.may_fail(rules, subject, shown, now) {
+            return failed_too_often(rules);
+        }
+        let name = subject.name(shown.address);
+        self.failures.failed(name, rules.limits.failures_per_s, now);
+        denied
+    }
+
+    fn may_fail(&self, rules: &Rules, subject: &Subject, shown: &Shown<'_>, now: Instant) -> bool {
+        let name = subject.name(shown.address);
+        self.failures.may_try(name, rules.limits.failures_per_s, now)
+    }
+
+    /// Who asks; with it what of a signature is to be remembered.
     fn verify(
         &self,
-        claim: &Claim<'_>,
-        key: &Key,
+        claim: Result<Claim<'_>, Denied>,
+        subject: &Subject,
+        rules: &Rules,
         shown: &Shown<'_>,
         body: &[u8],
-        at: Moment,
-        basic_anywhere: bool,
-    ) -> Result<Identity, Denied> {
-        match claim {
-            Claim::Basic { secret, .. } => schemes::basic(key, secret, shown, basic_anywhere)?,
-            Claim::Signed { signature, .. } => {
-                let signed = schemes::signed(key, signature, shown, body, at.wall)?;
-                self.nonces().take(signed, at.monotonic)?;
+        wall: Timestamp,
+    ) -> Result<(Identity, Option<Signed>), Denied> {
+        let key = match subject {
+            Subject::Key(key) => key,
+            _ => &self.decoy,
+        };
+        let signed = match (claim?, subject) {
+            (Claim::Nothing, Subject::Certificate(name)) => {
+                return Ok((rules.certificates.identity(name)?, None));
             }
-            Claim::Nothing => return Err(shown.nothing()),
-        }
-        Ok(Identity {
+            (Claim::Nothing, _) => return Err(shown.nothing()),
+            (Claim::Basic { secret, .. }, _) => {
+                schemes::basic(key, &secret, shown, rules.limits.basic_anywhere)?;
+                None
+            }
+            (Claim::Signed { signature, .. }, _) => Some(schemes::signed(key, signature, shown, body, wall)?),
+        };
+        let identity = Identity {
             key: key.name.to_string(),
             role: key.role,
-        })
+        };
+        Ok((identity, signed))
+    }
+
+    /// Whether nobody has to say who asks.
+    pub fn is_open(&self) -> bool {
+        self.rules().is_open()
+    }
+
+    /// Whether whoever was let in as this would still be, by its name.
+    pub fn knows(&self, identity: &Identity) -> bool {
+        let rules = self.rules();
+        rules.is_open()
+            || rules.keys.get(&identity.key).is_some()
+            || rules.certificates.identity(&identity.key).is_ok()
+    }
+
+    /// Rings at each change of keys.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     fn nonces(&self) -> MutexGuard<'_, Nonces> {
@@ -279,8 +320,18 @@ impl Subject {
     }
 }
 
+fn failed_too_often(rules: &Rules) -> Denied {
+    Denied::too_many(
+        RequestRefusal::AddressRate,
+        format!(
+            "More than {} requests a second from this address have failed to say who asks.",
+            rules.limits.failures_per_s
+        ),
+    )
+}
+
 impl Denied {
-    fn new(reason: RequestRefusal, code: u32, message: impl Into<String>) -> Denied {
+    pub fn new(reason: RequestRefusal, code: u32, message: impl Into<String>) -> Denied {
         Denied {
             reason,
             refusal: Refusal::new(code, message),

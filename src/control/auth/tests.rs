@@ -32,6 +32,7 @@ fn auth(text: &str, limits: config::Auth) -> Auth {
         failures: Failures::new(100),
         nonces: Mutex::new(Nonces::new(100)),
         decoy: Key::decoy(),
+        changes: watch::Sender::new(()),
     }
 }
 
@@ -476,6 +477,7 @@ fn a_key_has_its_requests_a_second_whatever_strangers_do_and_over_a_reload() {
             .err()
             .map(|denied| (denied.reason, denied.refusal.retry_after_s))
     };
+    let right = |at: Moment| reason(Some(&header), at);
     // Without a word of who asks, with a wrong secret: each has its own failures.
     for wrong in [None, Some(basic("viewer:d3Jvbmc="))] {
         let reasons: Vec<_> = (0..6).map(|_| reason(wrong.as_deref(), start).unwrap()).collect();
@@ -485,6 +487,7 @@ fn a_key_has_its_requests_a_second_whatever_strangers_do_and_over_a_reload() {
         );
         assert_eq!(reasons[4..], [(RequestRefusal::AddressRate, Some(1)); 2]);
     }
+    assert_eq!(right(start), None, "others with wrong secrets do not shut it out");
     assert_eq!(reason(Some(&basic("root:cm9vdA==")), start), None);
     let elsewhere = Shown {
         address: "192.0.2.1".parse().unwrap(),
@@ -502,7 +505,9 @@ fn a_key_has_its_requests_a_second_whatever_strangers_do_and_over_a_reload() {
     let fourth = auth.identify(&shown(Some(&header)), b"", later).unwrap_err();
     assert_eq!(fourth.reason, RequestRefusal::KeyConcurrency);
     drop(held);
-    assert_eq!(reason(Some(&header), later), None);
+    // What found no place has not used up a request of this second.
+    assert_eq!(right(later), None);
+    assert_eq!(right(later), None);
     assert_eq!(
         reason(Some(&header), later),
         Some((RequestRefusal::KeyRate, Some(1)))

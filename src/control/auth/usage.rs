@@ -1,4 +1,4 @@
-//! What a key uses: its requests a second, and how many of them run.
+//! What a key uses: its requests a second, how many of them run, and how many of those are streams.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,14 +13,23 @@ use crate::control::tally::RequestRefusal;
 pub struct Usage {
     allowance: Allowance,
     running: AtomicU32,
+    streams: AtomicU32,
 }
 
 /// An identity whose request runs until this is dropped.
 #[derive(Debug)]
 pub struct Admitted {
     pub identity: Identity,
-    usage: Option<Arc<Usage>>,
+    place: Option<Running>,
 }
+
+/// One of the requests of a key that run.
+#[derive(Debug)]
+pub struct Running(Arc<Usage>);
+
+/// One of the streams of a key that are open.
+#[derive(Debug)]
+pub struct Streaming(Arc<Usage>);
 
 impl Usage {
     /// Whether there is a request left in this second; zero sets no bound.
@@ -31,28 +40,27 @@ impl Usage {
         }
     }
 
-    pub fn begin(
-        self: Arc<Usage>,
-        identity: Identity,
-        limits: &config::Auth,
-        now: Instant,
-    ) -> Result<Admitted, Denied> {
-        let per_s = limits.requests_per_s;
-        if per_s != 0 && !self.allowance.take(per_s, now) {
-            return Err(too_often(per_s));
-        }
+    /// A place among those that run.
+    pub fn begin(self: Arc<Usage>, limits: &config::Auth) -> Result<Running, Denied> {
         let running = self.running.fetch_add(1, Ordering::Relaxed);
         // Counted down again when it is dropped, refused or not.
-        let admitted = Admitted {
-            identity,
-            usage: Some(self),
-        };
+        let place = Running(self);
         match limits.concurrent_per_key != 0 && running >= limits.concurrent_per_key {
             true => Err(Denied::too_many(
                 RequestRefusal::KeyConcurrency,
                 format!("More than {} requests at once.", limits.concurrent_per_key),
             )),
-            false => Ok(admitted),
+            false => Ok(place),
+        }
+    }
+}
+
+impl Running {
+    /// Takes one of the requests of this second.
+    pub fn count(&self, per_s: u32, now: Instant) -> Result<(), Denied> {
+        match per_s == 0 || self.0.allowance.take(per_s, now) {
+            true => Ok(()),
+            false => Err(too_often(per_s)),
         }
     }
 }
@@ -65,18 +73,35 @@ fn too_often(per_s: u32) -> Denied {
 }
 
 impl Admitted {
-    pub fn unbounded(identity: Identity) -> Admitted {
-        Admitted {
-            identity,
-            usage: None,
+    pub fn new(identity: Identity, place: Option<Running>) -> Admitted {
+        Admitted { identity, place }
+    }
+
+    /// A place among the streams of its key; whoever has no key has no bound.
+    pub fn stream(&self, max: usize) -> Result<Option<Streaming>, Denied> {
+        let Some(Running(usage)) = &self.place else {
+            return Ok(None);
+        };
+        let open = usage.streams.fetch_add(1, Ordering::Relaxed);
+        let place = Streaming(Arc::clone(usage));
+        match open as usize >= max {
+            true => Err(Denied::too_many(
+                RequestRefusal::Streams,
+                format!("More than {max} streams of one key."),
+            )),
+            false => Ok(Some(place)),
         }
     }
 }
 
-impl Drop for Admitted {
+impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(usage) = &self.usage {
-            usage.running.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }

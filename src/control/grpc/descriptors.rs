@@ -6,6 +6,7 @@ use prost_reflect::{DescriptorPool, FieldDescriptor, FileDescriptor, MethodDescr
 use serde::Deserialize;
 use tonic::service::Routes;
 
+use super::frames::MESSAGE_BYTES_MAX;
 use crate::control::operation::SERVICE;
 
 /// A `FileDescriptorSet`, with comments, options and all imports.
@@ -32,7 +33,16 @@ pub fn reflection() -> Routes {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let readable = "descriptors that the builds wrote can be read";
-    Routes::new(builder().build_v1().expect(readable)).add_service(builder().build_v1alpha().expect(readable))
+    let bound = MESSAGE_BYTES_MAX;
+    let now = builder()
+        .build_v1()
+        .expect(readable)
+        .max_decoding_message_size(bound);
+    let before = builder()
+        .build_v1alpha()
+        .expect(readable)
+        .max_decoding_message_size(bound);
+    Routes::new(now).add_service(before)
 }
 
 /// What `rules.proto` lets be said of a field.

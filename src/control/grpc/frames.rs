@@ -1,11 +1,15 @@
 //! Messages on the wire: five bytes of head, then protobuf; the outcome in the trailers.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
+use hyper::body::{Body as HttpBody, Frame};
+use tokio::time::Sleep;
 use tokio_stream::{Stream, StreamExt, once};
 use tonic::Status;
 use tonic::codec::{EncodeBody, EncodeBuf, Encoder, SingleMessageCompressionOverride};
@@ -14,7 +18,7 @@ use crate::control::operation::Answer;
 use crate::control::refusal::{INVALID_REQUEST, REQUEST_TIMEOUT, Refusal, TOO_LARGE, UNSUPPORTED};
 
 /// As large as a body over HTTP.
-const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 const HEAD_BYTES: usize = 5;
 
@@ -56,6 +60,92 @@ async fn one_message(body: Body) -> Result<Bytes, Refusal> {
             Some(Err(_)) | None => {
                 return Err(Refusal::new(INVALID_REQUEST, "The message is cut short."));
             }
+        }
+    }
+}
+
+/// A message behind its head.
+pub fn framed(message: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(HEAD_BYTES + message.len());
+    bytes.put_u8(0);
+    bytes.put_u32(message.len() as u32);
+    bytes.put(message);
+    bytes.freeze()
+}
+
+/// A body of messages each of which is whole in time, the first from the beginning on; between them there is no bound.
+pub fn each_in_time(body: Body) -> Body {
+    Body::new(InTime {
+        body,
+        deadline: Some(Box::pin(tokio::time::sleep(TIME_MAX))),
+        head: Vec::with_capacity(HEAD_BYTES),
+        left: 0,
+    })
+}
+
+struct InTime {
+    body: Body,
+    /// Of the message that has begun.
+    deadline: Option<Pin<Box<Sleep>>>,
+    /// What has come of a head.
+    head: Vec<u8>,
+    /// Bytes to come of the message behind it.
+    left: usize,
+}
+
+impl InTime {
+    /// Follows where messages begin and end.
+    fn follow(&mut self, mut bytes: &[u8]) {
+        let mut has_ended = false;
+        while !bytes.is_empty() {
+            let taken = match self.left {
+                0 => (HEAD_BYTES - self.head.len()).min(bytes.len()),
+                left => left.min(bytes.len()),
+            };
+            match self.left {
+                0 => self.head.extend_from_slice(&bytes[..taken]),
+                _ => self.left -= taken,
+            }
+            bytes = &bytes[taken..];
+            if let Some([_, length @ ..]) = self.head.first_chunk::<HEAD_BYTES>() {
+                self.left = u32::from_be_bytes(*length) as usize;
+                self.head.clear();
+            }
+            has_ended |= self.left == 0 && self.head.is_empty();
+        }
+        match self.left == 0 && self.head.is_empty() {
+            true => self.deadline = None,
+            false if has_ended || self.deadline.is_none() => {
+                self.deadline = Some(Box::pin(tokio::time::sleep(TIME_MAX)));
+            }
+            false => {}
+        }
+    }
+}
+
+impl HttpBody for InTime {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            if let Some(Ok(frame)) = &frame
+                && let Some(data) = frame.data_ref()
+            {
+                let data = data.clone();
+                self.follow(&data);
+            }
+            return Poll::Ready(frame);
+        }
+        match &mut self.deadline {
+            Some(deadline) => deadline.as_mut().poll(context).map(|()| {
+                let late = Status::deadline_exceeded("The message did not arrive within 10 seconds.");
+                Some(Err(axum::Error::new(late)))
+            }),
+            None => Poll::Pending,
         }
     }
 }

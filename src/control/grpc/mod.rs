@@ -17,14 +17,15 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{from_fn, from_fn_with_state, map_request};
 use axum::response::Response;
 use axum::routing::post;
-use tonic::service::Routes;
 
-use crate::control::auth::Identity;
+use crate::control::auth::{Admitted, Identity};
 use crate::control::http::{App, Failure, let_in};
 use crate::control::operation::{OPERATIONS, Operation, SERVICE, ask};
 use crate::control::refusal::{METHOD_NOT_ALLOWED, Refusal};
@@ -44,13 +45,16 @@ pub fn router(app: App) -> Router {
                 )
             })
     };
-    let beside = |routes: Routes| routes.into_axum_router().reset_fallback().with_state(());
+    let reflection = descriptors::reflection()
+        .into_axum_router()
+        .reset_fallback()
+        .layer(map_request(in_time));
     let guarded = methods(false)
-        .merge(beside(descriptors::reflection()))
+        .merge(reflection.with_state(()))
         .fallback(no_such_method)
         .layer(from_fn_with_state(app.clone(), let_in));
     methods(true)
-        .merge(beside(Routes::new(health::service(app.clone()))))
+        .merge(health::routes(app.clone()).with_state(()))
         .merge(guarded)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn(status::say))
@@ -65,6 +69,7 @@ async fn call(app: App, operation: Operation, request: Request) -> Result<Respon
     let message = frames::read(body).await?;
     // An open method knows nobody.
     let identity = parts.extensions.remove().unwrap_or_else(Identity::nobody);
+    let place = parts.extensions.remove::<Arc<Admitted>>();
     let key = parts.headers.get("idempotency-key");
     let key = key.map(|key| key.to_str().unwrap_or_default().to_owned());
     let asked = messages::asked(operation, &method, message, identity, key)?;
@@ -72,10 +77,14 @@ async fn call(app: App, operation: Operation, request: Request) -> Result<Respon
         Operation::StreamEvents => Ok(streams::events(&app, &method, &asked)?),
         Operation::DownloadRecording => Ok(streams::recording(&app, &method, &asked).await?),
         _ => {
-            let answer = ask(app.service, app.answered, asked).await?;
+            let answer = ask(app.service, app.answered, asked, place).await?;
             Ok(frames::reply(&answer, messages::written(&method, &answer.body)?))
         }
     }
+}
+
+async fn in_time(request: Request) -> Request {
+    request.map(frames::each_in_time)
 }
 
 async fn no_such_method() -> Failure {

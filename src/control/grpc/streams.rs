@@ -6,51 +6,33 @@ use prost_reflect::prost::Message;
 use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{StreamExt, once};
 use tonic::Status;
 
 use super::{frames, messages};
-use crate::control::http::App;
+use crate::control::http::{App, told};
 use crate::control::ids::ConferenceId;
 use crate::control::operation::{Asked, chunks};
 use crate::control::refusal::{RANGE_NOT_SATISFIABLE, Refusal};
 use crate::control::service::Beginning;
-
-/// Messages between the log and the socket.
-const AHEAD: usize = 16;
 
 /// What happens. One batch is held at a time: a slow reader costs nothing, and learns what it missed.
 pub fn events(app: &App, method: &MethodDescriptor, asked: &Asked) -> Result<Response, Refusal> {
     let text = |name: &str| asked.query.get(name).map(String::as_str);
     let conference = text("conferenceId").map(ConferenceId::parse).transpose()?;
     let beginning = Beginning::parse(text("after"), text("snapshot"))?;
-    let mut reader = app.service.subscribe(conference, beginning);
-    let mut stopping = app.stopping.clone();
+    let reader = app.service.subscribe(conference, beginning);
     let event = method.output();
-    let (events, taken) = mpsc::channel(AHEAD);
-    tokio::spawn(async move {
-        loop {
-            let batch = tokio::select! {
-                biased;
-                batch = reader.next() => batch,
-                () = events.closed() => return,
-                _ = stopping.wait_for(|stopping| *stopping) => break,
-            };
-            for message in batch {
-                let written = messages::of_json(event.clone(), &message.json)
-                    .map_err(|refusal| Status::internal(refusal.message));
-                let sent = tokio::select! {
-                    sent = events.send(written) => sent.is_ok(),
-                    _ = stopping.wait_for(|stopping| *stopping) => false,
-                };
-                if !sent {
-                    return;
-                }
-            }
-        }
-        // Whoever reads on is to ask again, of the next daemon.
-        let _ = events.try_send(Err(Status::unavailable("The daemon is stopping.")));
+    let messages = told(reader, app.stopping.clone(), move |message| {
+        messages::of_json(event.clone(), &message.json).map_err(|refusal| Status::internal(refusal.message))
     });
-    Ok(frames::stream(ReceiverStream::new(taken)))
+    // Behind all that waits to be taken, so that whoever stands still hears of it, too.
+    Ok(frames::stream(messages.chain(once(Err(stopping())))))
+}
+
+/// Whoever reads on is to ask again, of the next daemon.
+pub fn stopping() -> Status {
+    Status::unavailable("The daemon is stopping.")
 }
 
 /// The file of a recording, or the bytes of it that are asked for.

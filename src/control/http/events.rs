@@ -15,18 +15,21 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::App;
 use super::errors::Failure;
 use super::paths::parameters;
-use crate::control::events::Message;
+use crate::control::events::{Message, Reader};
 use crate::control::ids::ConferenceId;
 use crate::control::service::Beginning;
 
 /// So often a comment goes out, for proxies that close what is silent.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// What was told before the stop is sent as long as this, to whoever takes it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Messages between the log and the socket.
 const AHEAD: usize = 16;
@@ -45,10 +48,28 @@ pub async fn stream(State(app): State<App>, request: Request) -> Result<Response
         Some(id) => Beginning::parse(Some(id), None)?,
         None => Beginning::parse(asked("after"), asked("snapshot"))?,
     };
-    let mut reader = app.service.subscribe(conference, beginning);
-    let mut stopping = app.stopping.clone();
-    let (events, stream) = mpsc::channel::<Result<Event, Infallible>>(AHEAD);
+    let reader = app.service.subscribe(conference, beginning);
+    let stream = told(reader, app.stopping, |message| {
+        Ok::<_, Infallible>(written(message))
+    });
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+    Ok(Sse::new(stream).keep_alive(keep_alive).into_response())
+}
+
+/// What a reader finds, each message as a face writes it, until nobody takes it or the daemon stops.
+pub fn told<T: Send + 'static>(
+    mut reader: Reader,
+    mut stopping: watch::Receiver<bool>,
+    write: impl Fn(&Message) -> T + Send + 'static,
+) -> ReceiverStream<T> {
+    let (events, taken) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
+        let mut is_over = stopping.clone();
+        let over = async move {
+            let _ = is_over.wait_for(|stopping| *stopping).await;
+            tokio::time::sleep(LAST_WORDS).await;
+        };
+        let mut over = std::pin::pin!(over);
         loop {
             let messages = tokio::select! {
                 biased;
@@ -58,8 +79,9 @@ pub async fn stream(State(app): State<App>, request: Request) -> Result<Response
             };
             for message in messages {
                 let sent = tokio::select! {
-                    sent = events.send(Ok(written(&message))) => sent.is_ok(),
-                    _ = stopping.wait_for(|stopping| *stopping) => false,
+                    biased;
+                    sent = events.send(write(&message)) => sent.is_ok(),
+                    () = &mut over => false,
                 };
                 if !sent {
                     return;
@@ -67,10 +89,7 @@ pub async fn stream(State(app): State<App>, request: Request) -> Result<Response
             }
         }
     });
-    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
-    Ok(Sse::new(ReceiverStream::new(stream))
-        .keep_alive(keep_alive)
-        .into_response())
+    ReceiverStream::new(taken)
 }
 
 /// Without a name of its own, so that a browser's `onmessage` hears every type.

@@ -1,7 +1,8 @@
 //! Lets in whoever may do what is asked, in the bounds of its key: the same for both faces.
 //!
 //! ```text
-//! rate ─▶ body, where it is signed ─▶ identity ─▶ its rate, its running requests ─▶ role ─▶ a place for a stream ─▶ on
+//! host, where there are no keys ─▶ rate ─▶ body, where it is signed ─▶ running requests ─▶ identity ─▶ its rate
+//!      ─▶ role ─▶ places for a stream ─▶ on
 //! ```
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,14 +14,16 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::sync::watch;
 
 use super::App;
 use super::body;
 use super::connections::{Peer, network_of};
 use super::errors::{Failure, Told};
-use super::held::Held;
-use crate::control::auth::{Admitted, Denied, Moment, Role, Shown};
-use crate::control::operation::{Operation, role_at};
+use super::held::{Held, Until};
+use super::near;
+use crate::control::auth::{Admitted, Auth, Denied, Identity, Moment, Role, Shown};
+use crate::control::operation::{Operation, is_reflection, role_at};
 use crate::control::refusal::Refusal;
 use crate::control::tally::RequestRefusal;
 
@@ -44,14 +47,23 @@ async fn pass(app: &App, request: Request, next: Next) -> Result<Response, Denie
     let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let verb = request.method().as_str();
     let role = role_at(verb, path);
-    let is_stream = path
-        .and_then(|path| Operation::at(verb, path))
-        .is_some_and(|operation| operation.described().is_stream());
+    let is_stream = path.is_some_and(|path| {
+        is_reflection(path)
+            || Operation::at(verb, path).is_some_and(|operation| operation.described().is_stream())
+    });
+    if app.auth.is_open() {
+        near::check(&request)?;
+    }
+    let keys = app.auth.changes();
     let (mut request, who) = admit(app, role, request).await?;
+    let who = Arc::new(who);
     request.extensions_mut().insert(who.identity.clone());
+    // Kept by whoever does the work, until it is done.
+    request.extensions_mut().insert(Arc::clone(&who));
     if !is_stream {
         return Ok(next.run(request).await);
     }
+    let of_key = who.stream(app.streams_per_key)?;
     let place = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| {
         Denied::too_many(
             RequestRefusal::Streams,
@@ -59,7 +71,24 @@ async fn pass(app: &App, request: Request, next: Next) -> Result<Response, Denie
         )
     })?;
     let response = next.run(request).await;
-    Ok(response.map(|body| Body::new(Held::new(body, place))))
+    let is_gone = gone(Arc::clone(&app.auth), keys, who.identity.clone());
+    let is_grpc = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    Ok(response.map(|body| {
+        let body = Body::new(Held::new(body, (place, of_key, who)));
+        Body::new(Until::new(body, is_gone, is_grpc))
+    }))
+}
+
+/// Waits until whoever was let in would not be any more.
+async fn gone(auth: Arc<Auth>, mut keys: watch::Receiver<()>, who: Identity) {
+    while auth.knows(&who) {
+        if keys.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
 }
 
 /// The request with its body still to be read, and who asks.

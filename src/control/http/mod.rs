@@ -13,6 +13,7 @@ mod errors;
 mod events;
 mod gate;
 mod held;
+mod near;
 mod paths;
 mod recordings;
 
@@ -26,7 +27,7 @@ use axum::routing::{MethodFilter, MethodRouter, any, on};
 use axum::{Router, http::header};
 use tokio::sync::{Semaphore, watch};
 
-use crate::control::auth::{Auth, Identity};
+use crate::control::auth::{Admitted, Auth, Identity};
 use crate::control::fields::Fields;
 use crate::control::metrics;
 use crate::control::operation::{
@@ -34,7 +35,11 @@ use crate::control::operation::{
 };
 use crate::control::service::Service;
 pub use errors::{Failure, Told};
+pub use events::told;
 pub use gate::let_in;
+
+/// One key may have so much of the streams that there may be.
+const STREAM_SHARES: usize = 4;
 
 /// What every handler may need.
 #[derive(Clone)]
@@ -43,6 +48,7 @@ pub struct App {
     pub auth: Arc<Auth>,
     /// Places for answers that go on.
     streams: Arc<Semaphore>,
+    streams_per_key: usize,
     pub answered: Arc<Answered>,
     /// True once streams of events have to end.
     pub stopping: watch::Receiver<bool>,
@@ -51,11 +57,12 @@ pub struct App {
 impl App {
     pub fn new(service: Service, auth: Auth, streams: usize, stopping: watch::Receiver<bool>) -> App {
         App {
-            service,
             auth: Arc::new(auth),
             streams: Arc::new(Semaphore::new(streams)),
-            answered: Arc::default(),
+            streams_per_key: (streams / STREAM_SHARES).max(1),
+            answered: Arc::new(Answered::new(Arc::clone(service.tally()))),
             stopping,
+            service,
         }
     }
 }
@@ -132,6 +139,7 @@ async fn translate(app: App, described: &'static Described, request: Request) ->
         true => Fields::parse(&body::read(&parts.headers, body).await?)?,
         false => Fields::default(),
     };
+    let place = parts.extensions.remove::<Arc<Admitted>>();
     let asked = Asked {
         operation: described.operation,
         // An open route knows nobody.
@@ -141,7 +149,7 @@ async fn translate(app: App, described: &'static Described, request: Request) ->
         fields,
         idempotency_key,
     };
-    Ok(written(ask(app.service, app.answered, asked).await?))
+    Ok(written(ask(app.service, app.answered, asked, place).await?))
 }
 
 fn written(answer: Answer) -> Response {

@@ -8,12 +8,13 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::App;
 use super::errors::Failure;
-use super::paths::ids;
+use super::paths::{ids, parameters};
 use crate::control::operation::chunks;
 use crate::control::refusal::{RANGE_NOT_SATISFIABLE, Refusal};
 
 pub async fn audio(State(app): State<App>, request: Request) -> Result<Response, Failure> {
     let (mut parts, _) = request.into_parts();
+    parameters(&parts)?;
     let id = ids(&mut parts).await?.remove("recordingId").unwrap_or_default();
     let audio = app.service.recording_audio(id).await?;
     let asked = parts

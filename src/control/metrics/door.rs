@@ -36,4 +36,14 @@ pub fn render(page: &mut Page, tally: &Tally) {
             tally.refused_requests(reason),
         );
     }
+    page.family(
+        "mixminus_idempotency_forgotten_total",
+        "counter",
+        "Answers that were remembered for an Idempotency-Key and forgotten before their time, for want of room.",
+    );
+    page.sample(
+        "mixminus_idempotency_forgotten_total",
+        &[],
+        tally.forgotten_answers(),
+    );
 }

@@ -4,13 +4,14 @@
 //! done and remembered. Bounded: past 16 MiB of names and answers, some 8,000 legs, the oldest is forgotten.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
 use super::{Answer, Asked, Body};
 use crate::control::refusal::Refusal;
+use crate::control::tally::Tally;
 use crate::control::turns::Turns;
 
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -21,10 +22,10 @@ const KEY_BYTES_MAX: usize = 255;
 /// Who asked for what, under which key.
 pub type Name = (String, String, String);
 
-#[derive(Default)]
 pub struct Answered {
     in_turn: Turns<Name>,
     memory: Mutex<Memory>,
+    tally: Arc<Tally>,
 }
 
 #[derive(Default)]
@@ -33,6 +34,8 @@ struct Memory {
     /// In the order of answering.
     by_age: VecDeque<(Instant, Name)>,
     bytes: usize,
+    /// Answers that went before their time.
+    forgotten: u64,
 }
 
 #[derive(Clone)]
@@ -42,6 +45,14 @@ struct Given {
 }
 
 impl Answered {
+    pub fn new(tally: Arc<Tally>) -> Answered {
+        Answered {
+            in_turn: Turns::default(),
+            memory: Mutex::default(),
+            tally,
+        }
+    }
+
     /// The name under which a POST wants its answer remembered.
     pub fn name(&self, asked: &Asked) -> Result<Option<Name>, Refusal> {
         let described = asked.described();
@@ -75,7 +86,13 @@ impl Answered {
     {
         let _turn = self.in_turn.take(&name).await?;
         let digest: [u8; 32] = Sha256::digest(asked.fields.as_json()).into();
-        if let Some(given) = self.memory().recall(&name, Instant::now()) {
+        let given = {
+            let mut memory = self.memory();
+            let given = memory.recall(&name, Instant::now());
+            self.tally.forget_answers(std::mem::take(&mut memory.forgotten));
+            given
+        };
+        if let Some(given) = given {
             return match given.asked == digest {
                 true => Ok(Answer {
                     is_replayed: true,
@@ -105,10 +122,11 @@ impl Memory {
         while let Some((at, _)) = self.by_age.front()
             && (now.saturating_duration_since(*at) >= REMEMBERED || self.bytes > REMEMBERED_BYTES_MAX)
         {
-            if let Some((_, oldest)) = self.by_age.pop_front()
+            if let Some((at, oldest)) = self.by_age.pop_front()
                 && let Some(answer) = self.answers.remove(&oldest)
             {
                 self.bytes -= bytes(&oldest, &answer);
+                self.forgotten += u64::from(now.saturating_duration_since(at) < REMEMBERED);
             }
         }
         self.answers.get(name).cloned()
@@ -164,7 +182,7 @@ mod tests {
                 .recall(&name(0), start + Duration::from_secs(600))
                 .is_none()
         );
-        assert_eq!(memory.bytes, 0);
+        assert_eq!((memory.bytes, memory.forgotten), (0, 0));
         let of_a_leg = given(&"x".repeat(1 << 10));
         for key in 0..20_000 {
             memory.remember(name(key), of_a_leg.clone(), start);
@@ -175,5 +193,6 @@ mod tests {
         assert!(memory.answers.len() > 8_000, "{}", memory.answers.len());
         assert!(memory.recall(&name(19_999), start).is_some());
         assert!(memory.recall(&name(0), start).is_none());
+        assert_eq!(memory.forgotten, 20_000 - memory.answers.len() as u64);
     }
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Answered, Asked, Operation};
+use crate::control::auth::Role;
 use crate::control::digits::SendDigits;
 use crate::control::ids::CallId;
 use crate::control::metrics;
@@ -13,7 +14,7 @@ use crate::control::requests::{
     ChangeConference, ChangeLeg, CreateLeg, RecordingCommand, RecordingOptions, platform_command,
 };
 use crate::control::service::{Service, Started};
-use crate::control::views::{Listed, Page};
+use crate::control::views::{LegView, Listed, Page};
 
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,16 +60,18 @@ impl Answer {
 }
 
 /// Does what is asked, once where the request has a name for that. What changes something is done to its end, also when
-/// whoever asked hangs up in the middle.
+/// whoever asked hangs up in the middle; until then `place` is kept.
 pub async fn ask(
     service: Service,
     answered: std::sync::Arc<Answered>,
     asked: Asked,
+    place: impl Send + 'static,
 ) -> Result<Answer, Refusal> {
     if !asked.described().changes() {
         return perform(&service, asked).await;
     }
     let work = async move {
+        let _place = place;
         match answered.name(&asked)? {
             Some(name) => answered.once(name, asked, |asked| perform(&service, asked)).await,
             None => perform(&service, asked).await,
@@ -91,8 +94,15 @@ async fn perform(service: &Service, mut asked: Asked) -> Result<Answer, Refusal>
             let created = service.create_leg(request, asked.actor()).await?;
             Answer::json(if created.is_new { 201 } else { 200 }, &created.leg)
         }
-        Operation::ListLegs => list("legs", asked.page()?, |page| service.legs(page)),
-        Operation::GetLeg => Answer::json(200, &service.leg(&asked.call()?).await?),
+        Operation::ListLegs => list("legs", asked.page()?, |page| {
+            let mut legs = service.legs(page);
+            legs.items = legs.items.into_iter().map(|leg| seen_by(&asked, leg)).collect();
+            legs
+        }),
+        Operation::GetLeg => {
+            let leg = service.leg(&asked.call()?).await?;
+            Answer::json(200, &seen_by(&asked, leg))
+        }
         Operation::ChangeLeg => {
             let call = asked.call()?;
             let change = ChangeLeg::parse(fields)?;
@@ -184,6 +194,14 @@ async fn perform(service: &Service, mut asked: Asked) -> Result<Answer, Refusal>
         Operation::DownloadRecording | Operation::StreamEvents => {
             Err(Refusal::new(INTERNAL, "A stream has no single answer."))
         }
+    }
+}
+
+/// With the keys of its media for whoever may control legs.
+fn seen_by(asked: &Asked, leg: LegView) -> LegView {
+    match asked.identity.role >= Role::Control {
+        true => leg,
+        false => leg.without_keys(),
     }
 }
 

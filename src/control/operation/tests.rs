@@ -22,10 +22,13 @@ fn the_platforms_routes_alone_are_found_below_its_own_path_too() {
         Operation::at("DELETE", "/calling/v1/conferences/id/{conferenceId}"),
         Some(Operation::EndConference)
     );
-    assert_eq!(Operation::at("GET", "/calling/v1/conferences"), None);
+    assert_eq!(
+        Operation::at("GET", "/calling/v1/conferences"),
+        Some(Operation::ListConferences)
+    );
     assert_eq!(Operation::at("POST", "/calling/v1/legs"), None);
     let of_platform = OPERATIONS.iter().filter(|described| described.is_platforms());
-    assert_eq!(of_platform.count(), 8);
+    assert_eq!(of_platform.count(), 9);
 }
 
 #[test]
@@ -42,5 +45,5 @@ fn what_changes_something_takes_more_than_the_role_of_a_reader() {
 fn ids_stand_in_braces_in_the_path() {
     let described = Operation::KickParticipant.described();
     assert_eq!(described.ids().collect::<Vec<_>>(), ["conferenceId", "callId"]);
-    assert_eq!(described.refusals(), [400, 401, 403, 404, 429, 503]);
+    assert_eq!(described.refusals(), [400, 401, 403, 404, 408, 413, 429, 503]);
 }

@@ -100,6 +100,8 @@ struct Inner {
     /// Rung when an answer is awaited, so that the pump looks more often.
     awaited: Notify,
     tally: Arc<Tally>,
+    /// Follows the state's own mark, for whoever waits for it.
+    drains: tokio::sync::watch::Sender<bool>,
 }
 
 /// Requests to engines that wait for what comes back.
@@ -200,6 +202,7 @@ impl Service {
             fds_for_recordings,
             awaited: Notify::new(),
             tally: Arc::default(),
+            drains: tokio::sync::watch::Sender::new(false),
             config,
         };
         Ok((
@@ -231,6 +234,12 @@ impl Service {
     /// From here on no room is made.
     pub fn drain(&self) {
         self.inner.state().is_draining = true;
+        self.inner.drains.send_replace(true);
+    }
+
+    /// Becomes true when draining begins.
+    pub fn draining(&self) -> tokio::sync::watch::Receiver<bool> {
+        self.inner.drains.subscribe()
     }
 
     pub fn rooms(&self) -> usize {

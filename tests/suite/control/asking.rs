@@ -233,11 +233,12 @@ fn a_body_over_64_kib_is_refused_whatever_its_header_says() {
     let served = Served::start(&[]);
     let announced = raw(
         served.http,
-        b"POST /v1/legs HTTP/1.1\r\nhost: x\r\ncontent-length: 65537\r\n\r\n",
+        b"POST /v1/legs HTTP/1.1\r\nhost: localhost\r\ncontent-length: 65537\r\n\r\n",
     );
     announced.refused(41300);
     assert_eq!(announced.header("connection"), Some("close"));
-    let mut chunked = b"POST /v1/legs HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+    let mut chunked =
+        b"POST /v1/legs HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     for _ in 0..5 {
         chunked.extend_from_slice(b"4000\r\n");
         chunked.resize(chunked.len() + 0x4000, b' ');
@@ -245,7 +246,7 @@ fn a_body_over_64_kib_is_refused_whatever_its_header_says() {
     }
     raw(served.http, &chunked).refused(41300);
     for lengths in ["content-length: -1", "content-length: 1\r\ncontent-length: 2"] {
-        let request = format!("POST /v1/legs HTTP/1.1\r\nhost: x\r\n{lengths}\r\n\r\n{{}}");
+        let request = format!("POST /v1/legs HTTP/1.1\r\nhost: localhost\r\n{lengths}\r\n\r\n{{}}");
         assert_eq!(raw(served.http, request.as_bytes()).status, 400, "{lengths}");
     }
     // Just fits.
@@ -313,7 +314,7 @@ fn the_daemon_ends_in_time_though_every_connection_is_taken() {
     let slow: Vec<_> = (0..2)
         .map(|_| {
             let mut client = TcpStream::connect(served.http).unwrap();
-            let head = b"POST /v1/legs HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n";
+            let head = b"POST /v1/legs HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n";
             client.write_all(head).unwrap();
             client
         })

@@ -322,7 +322,7 @@ fn nothing_half_made_stays_when_clients_hang_up() {
             &json!({ "conferenceId": "r", "callId": format!("c{index}"), "sdp": offer(5004) }),
         );
         let mut request = format!(
-            "POST /mixminus.v1.Control/CreateLeg HTTP/1.1\r\nhost: x\r\ncontent-type: application/grpc\r\ncontent-length: {}\r\n\r\n",
+            "POST /mixminus.v1.Control/CreateLeg HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/grpc\r\ncontent-length: {}\r\n\r\n",
             message.len() + 5
         )
         .into_bytes();
@@ -347,4 +347,194 @@ fn nothing_half_made_stays_when_clients_hang_up() {
         }
         served.metric("mixminus_ports_free") == ports && served.metric("mixminus_rooms") == 0.0
     });
+}
+
+fn keys(lines: &str) -> (std::path::PathBuf, String) {
+    let (_, dir) = place_of_its_own();
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("keys");
+    let _ = std::fs::remove_file(&file);
+    std::fs::write(&file, lines).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let set = format!("auth.keys_file={}", file.display());
+    (file, set)
+}
+
+fn basic(credentials: &str) -> String {
+    format!("Basic {}", STANDARD.encode(credentials))
+}
+
+#[test]
+fn a_signed_call_is_done_once_as_it_was_signed() {
+    use mixminus::control::signature::{Signable, SigningKey};
+    let (_, set) = keys("switch:czNjcjN0\n");
+    let served = Served::start(&[&set]);
+    let message = encoded(
+        &method("CreateLeg").input(),
+        &json!({ "conferenceId": "r", "callId": "a", "sdp": offer(5004) }),
+    );
+    let timestamp = jiff::Timestamp::now().to_string();
+    let framed = |message: &[u8]| {
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        [&[0], &length[..], message].concat()
+    };
+    let signed = |method: &str, message: &[u8]| {
+        let signature = SigningKey::new(b"s3cr3t").sign(&Signable {
+            verb: "POST",
+            path: &format!("/mixminus.v1.Control/{method}"),
+            content_type: "application/grpc",
+            timestamp: &timestamp,
+            body: &framed(message),
+        });
+        Client::new(served.grpc)
+            .with("authorization", &format!("application switch:{signature}"))
+            .with("x-timestamp", &timestamp)
+    };
+    let client = signed("CreateLeg", &message);
+    let (_, metadata) = client.send("CreateLeg", message.clone()).unwrap();
+    assert_eq!(metadata.get("mixminus-status").unwrap(), "201");
+    let again = client.send("CreateLeg", message.clone()).unwrap_err();
+    assert_eq!(
+        (again.code, again.error_code),
+        (Code::Unauthenticated, Some(40102))
+    );
+    assert!(again.message.contains("used before"), "{again:?}");
+    // Another method, and another message, than what was signed.
+    for (method, of) in [("EndLeg", &message[..]), ("CreateLeg", b"")] {
+        let refused = signed(method, of).send("CreateLeg", message.clone()).unwrap_err();
+        assert_eq!(refused.error_code, Some(40102), "{method}");
+    }
+}
+
+#[test]
+fn a_key_has_its_calls_a_second_and_is_told_when_to_ask_again() {
+    let (_, set) = keys("switch:czNjcjN0\n");
+    let served = Served::start(&[&set, "auth.requests_per_s=3"]);
+    let client = Client::new(served.grpc).with("authorization", &basic("switch:czNjcjN0"));
+    let refused = (0..10_000)
+        .find_map(|_| client.call("ListLegs", &json!({})).err())
+        .expect("one of them is too many");
+    assert_eq!(
+        (refused.code, refused.error_code),
+        (Code::ResourceExhausted, Some(42900))
+    );
+    assert_eq!(refused.metadata.get("retry-after").unwrap(), "1");
+}
+
+#[test]
+fn whoever_may_only_read_sees_no_key_of_media_on_either_face() {
+    let (_, set) = keys("viewer:c2VjcmV0:read\nswitch:czNjcjN0\n");
+    let served = Served::start(&[&set]);
+    let switch = Client::new(served.grpc).with("authorization", &basic("switch:czNjcjN0"));
+    let viewer = Client::new(served.grpc).with("authorization", &basic("viewer:c2VjcmV0"));
+    let leg = json!({ "conferenceId": "r", "callId": "a", "offer": { "srtp": "sdes" } });
+    let whole = switch.call("CreateLeg", &leg).unwrap()["sdp"].clone();
+    let whole = whole.as_str().unwrap();
+    assert!(whole.contains(" inline:"), "{whole}");
+    let without: String = whole
+        .split_inclusive("\r\n")
+        .map(|line| match line.split_once("inline:") {
+            Some((before, _)) => format!("{before}inline:\r\n"),
+            None => line.to_owned(),
+        })
+        .collect();
+    assert_ne!(whole, without);
+    let over_http = |path: &str, credentials: &str| {
+        let headers = [("authorization", basic(credentials))];
+        send(served.http, "GET", path, &[(headers[0].0, &headers[0].1)], b"").json(200)
+    };
+    let of = json!({ "callId": "a" });
+    for (client, credentials, seen) in [
+        (&switch, "switch:czNjcjN0", whole),
+        (&viewer, "viewer:c2VjcmV0", without.as_str()),
+    ] {
+        assert_eq!(client.call("GetLeg", &of).unwrap()["sdp"], seen);
+        assert_eq!(
+            client.call("ListLegs", &json!({})).unwrap()["legs"][0]["sdp"],
+            seen
+        );
+        assert_eq!(over_http("/v1/legs/a", credentials)["sdp"], seen);
+        assert_eq!(over_http("/v1/legs", credentials)["legs"][0]["sdp"], seen);
+    }
+}
+
+#[test]
+fn a_key_has_its_share_of_streams_and_they_end_with_it() {
+    let (file, set) = keys("viewer:c2VjcmV0:read\nswitch:czNjcjN0\n");
+    let served = Served::start(&[&set, "http.streams=8"]);
+    let viewer = Client::new(served.grpc).with("authorization", &basic("viewer:c2VjcmV0"));
+    let switch = Client::new(served.grpc).with("authorization", &basic("switch:czNjcjN0"));
+    let all = json!({ "snapshot": true });
+    let mut first = viewer.stream("StreamEvents", &all).unwrap();
+    first.next().unwrap();
+    let header = format!("authorization: {}\r\n", basic("viewer:c2VjcmV0"));
+    let mut second = crate::support::http::Events::open(served.http, "", &header);
+    let refused = viewer.stream("StreamEvents", &all).err().unwrap();
+    assert_eq!(
+        (refused.code, refused.error_code),
+        (Code::ResourceExhausted, Some(42900))
+    );
+    let mut of_switch = switch.stream("StreamEvents", &all).unwrap();
+    of_switch.next().unwrap();
+    std::fs::write(&file, "switch:czNjcjN0\n").unwrap();
+    served.reload().unwrap();
+    let ended = first.next().unwrap_err();
+    assert_eq!(ended.code, Code::Unauthenticated, "{ended:?}");
+    assert_eq!(second.next_if_any(), None);
+    switch
+        .call("CreateLeg", &json!({ "conferenceId": "r", "callId": "a" }))
+        .unwrap();
+    of_switch.until("room.started");
+}
+
+#[test]
+fn watching_the_health_is_told_of_draining_and_has_its_bound() {
+    use tonic::transport::Endpoint;
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_client::HealthClient;
+    let served = Served::start(&[]);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let to = Endpoint::from_shared(format!("http://{}", served.grpc)).unwrap();
+    runtime.block_on(async {
+        let mut client = HealthClient::new(to.connect().await.unwrap());
+        let all = HealthCheckRequest::default();
+        let mut watches = Vec::new();
+        let refused = loop {
+            match client.watch(all.clone()).await {
+                Ok(watch) => watches.push(watch.into_inner()),
+                Err(refused) => break refused,
+            }
+            assert!(watches.len() < 64, "there is no bound");
+        };
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        assert_eq!(watches.len(), 32);
+        for watch in &mut watches {
+            assert_eq!(watch.message().await.unwrap().unwrap().status, 1);
+        }
+        served.drain();
+        for watch in &mut watches {
+            assert_eq!(watch.message().await.unwrap().unwrap().status, 2);
+        }
+        watches.truncate(1);
+        let stop = std::thread::spawn(move || drop(served));
+        let ended = watches[0].message().await.unwrap_err();
+        assert_eq!(ended.code(), Code::Unavailable, "{ended:?}");
+        stop.join().unwrap();
+    });
+}
+
+#[test]
+fn a_health_request_that_is_too_large_is_refused() {
+    let served = Served::start(&[]);
+    let client = Client::new(served.grpc);
+    let large = vec![0; 65_537];
+    let refused = client
+        .send_to("/grpc.health.v1.Health/Check", large.clone().into())
+        .unwrap_err();
+    assert_eq!(refused.code, Code::ResourceExhausted, "{refused:?}");
+    let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    client.send_to(reflection, large.into()).unwrap_err();
 }

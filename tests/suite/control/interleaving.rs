@@ -136,7 +136,7 @@ fn a_client_that_hangs_up_leaves_a_whole_leg_or_none() {
         let mut client = TcpStream::connect(served.http).unwrap();
         write!(
             client,
-            "POST /v1/legs HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST /v1/legs HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         )
         .unwrap();
@@ -165,7 +165,7 @@ fn what_a_client_that_hung_up_had_asked_for_under_a_key_is_not_done_again() {
         let mut client = TcpStream::connect(served.http).unwrap();
         write!(
             client,
-            "POST /v1/legs HTTP/1.1\r\nhost: x\r\nidempotency-key: {key}\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST /v1/legs HTTP/1.1\r\nhost: localhost\r\nidempotency-key: {key}\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         )
         .unwrap();

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use mixminus::control::signature::{Signable, SigningKey};
 
-use crate::support::http::{Reply, Served, offer, place_of_its_own, send};
+use crate::support::http::{Reply, Served, offer, place_of_its_own, raw, send};
 
 #[test]
 fn a_key_does_what_its_role_allows_and_no_key_nothing() {
@@ -47,6 +47,36 @@ fn a_key_does_what_its_role_allows_and_no_key_nothing() {
     ask("POST", "/v1/legs", "switch:czNjcjN0", &leg).json(201);
     ask("DELETE", "/v1/legs/a", "switch:czNjcjN0", "").empty(204);
     std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn without_keys_a_foreign_name_or_page_is_refused_on_both_faces() {
+    let served = Served::start(&[]);
+    let ask = |to, headers: &str| {
+        let request = format!("GET /v1/legs HTTP/1.1\r\n{headers}connection: close\r\n\r\n");
+        raw(to, request.as_bytes())
+    };
+    assert_eq!(ask(served.http, "host: 127.0.0.1:8080\r\n").status, 200);
+    let same = "host: localhost\r\norigin: http://localhost\r\n";
+    assert_eq!(ask(served.http, same).status, 200);
+    ask(served.http, "host: evil.example\r\n").refused(40300);
+    let across = "host: localhost\r\norigin: http://evil.example\r\n";
+    ask(served.http, across).refused(40300);
+    let call = |headers: &str| {
+        let request = format!(
+            "POST /mixminus.v1.Control/ListLegs HTTP/1.1\r\n{headers}connection: close\r\ncontent-type: application/grpc\r\ncontent-length: 5\r\n\r\n\0\0\0\0\0"
+        );
+        let reply = raw(served.grpc, request.as_bytes());
+        reply.header("grpc-status").map(str::to_owned)
+    };
+    assert_eq!(call("host: evil.example\r\n").as_deref(), Some("7"));
+    assert_eq!(call(across).as_deref(), Some("7"));
+    // Where it is let in the status comes behind the message.
+    assert_eq!(call("host: localhost\r\n"), None);
+    for reason in ["foreign_host", "foreign_origin"] {
+        let series = format!("mixminus_refused_total{{reason=\"{reason}\"}}");
+        assert_eq!(served.metric(&series), 2.0, "{reason}");
+    }
 }
 
 /// Fault row C9.

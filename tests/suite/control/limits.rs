@@ -54,7 +54,7 @@ fn whoever_sends_a_header_or_a_body_byte_by_byte_is_cut_off_and_others_are_answe
     let served = Served::start(&[]);
     let is_over = AtomicBool::new(false);
     // Nothing at all, and what either protocol may begin with.
-    let beginnings: [&[u8]; 4] = [b"", b"PR", b"G", b"GET /healthz HTTP/1.1\r\nhost: x"];
+    let beginnings: [&[u8]; 4] = [b"", b"PR", b"G", b"GET /healthz HTTP/1.1\r\nhost: localhost"];
     std::thread::scope(|scope| {
         for to in [served.http, served.grpc] {
             for beginning in beginnings.into_iter().cycle().take(40) {
@@ -69,7 +69,7 @@ fn whoever_sends_a_header_or_a_body_byte_by_byte_is_cut_off_and_others_are_answe
                 });
             }
         }
-        let head = b"POST /v1/legs HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{";
+        let head = b"POST /v1/legs HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{";
         let bodies: Vec<TcpStream> = (0..10).map(|_| connect(served.http, head)).collect();
         in_the_end("they are cut off", || {
             assert_eq!(served.get("/v1/legs").status, 200);
@@ -171,7 +171,7 @@ fn http_2_is_spoken_with_whoever_begins_so() {
 #[test]
 fn one_address_has_so_many_connections_and_one_more_is_closed_at_once() {
     let served = Served::start(&["http.connections_per_address=4"]);
-    let head = b"GET /v1/legs HTTP/1.1\r\nhost: x\r\n\r\n";
+    let head = b"GET /v1/legs HTTP/1.1\r\nhost: localhost\r\n\r\n";
     // Served, so that they are known to be counted.
     let mut open: Vec<TcpStream> = (0..3).map(|_| connect(served.http, head)).collect();
     for stream in &mut open {
@@ -187,7 +187,7 @@ fn one_address_has_so_many_connections_and_one_more_is_closed_at_once() {
     let answers = || {
         let mut stream = connect(
             served.http,
-            b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+            b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
         );
         let mut bytes = Vec::new();
         let _ = stream.read_to_end(&mut bytes);
@@ -203,7 +203,7 @@ fn one_address_has_so_many_connections_and_one_more_is_closed_at_once() {
 fn an_idle_connection_is_closed_and_a_stream_of_events_is_not() {
     let served = Served::start(&[]);
     let mut events = Events::open(served.http, "", "");
-    let idle = connect(served.http, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
+    let idle = connect(served.http, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let answer = until_closed(idle);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(refused_connections(&served, "idle") >= 1.0);
@@ -222,7 +222,7 @@ fn so_many_streams_are_open_and_one_more_is_refused() {
     assert_eq!(refused(&served, "streams"), 1.0);
     drop(second);
     let opens = || {
-        let mut stream = connect(served.http, b"GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n");
+        let mut stream = connect(served.http, b"GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n");
         let mut status = [0; 12];
         stream.read_exact(&mut status).unwrap();
         &status == b"HTTP/1.1 200"

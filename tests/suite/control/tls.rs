@@ -185,7 +185,7 @@ fn what_is_no_tls_or_not_ours_is_ended_and_counted() {
     let site = site(&["auth.keys_file=$KEPT/keys"]);
     let mut plain = TcpStream::connect(site.served.http).unwrap();
     plain
-        .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        .write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .unwrap();
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer);
@@ -196,7 +196,11 @@ fn what_is_no_tls_or_not_ours_is_ended_and_counted() {
     let handshakes = || {
         let mut connection = connect(site.served.http, &site.ours, None, &["http/1.1"]);
         let headers = format!("connection: close\r\n{}", basic("viewer:c2VjcmV0"));
-        write!(connection, "GET /metrics HTTP/1.1\r\nhost: x\r\n{headers}\r\n").unwrap();
+        write!(
+            connection,
+            "GET /metrics HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n"
+        )
+        .unwrap();
         let mut page = String::new();
         let _ = connection.read_to_string(&mut page);
         page.contains("mixminus_refused_connections_total{reason=\"handshake\"} 2\n")
@@ -236,6 +240,39 @@ fn a_certificate_of_the_authority_speaks_for_the_names_that_have_a_role() {
     // Whoever is vouched for by somebody else does not get so far.
     let forged = Authority::new().issue(&["look.example"]);
     assert_eq!(ask(Some(&forged), "GET /healthz", ""), None);
+}
+
+#[test]
+fn a_certificate_has_its_role_over_grpc_too() {
+    let site = site(&["tls.client_ca_file=$KEPT/ca.pem", ROLES]);
+    // The status of a call that is refused stands in the header; 5 is that there is no such leg, 7 that one may not.
+    let call = |party: &Party, name: &str| {
+        let mut connection = connect(site.served.grpc, &site.ours, Some(party), &["http/1.1"]);
+        let head = format!(
+            "POST /mixminus.v1.Control/{name} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+             content-type: application/grpc\r\ncontent-length: 8\r\n\r\n"
+        );
+        connection.write_all(head.as_bytes()).unwrap();
+        // The leg `a`.
+        connection.write_all(b"\0\0\0\0\x03\x0a\x01a").unwrap();
+        let mut answer = Vec::new();
+        let _ = connection.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer).to_lowercase();
+        answer
+            .lines()
+            .find_map(|line| line.strip_prefix("grpc-status: ").map(str::to_owned))
+    };
+    let viewer = site.ours.issue(&["look.example"]);
+    let switch = site.ours.issue(&["spiffe://example/switch"]);
+    let unlisted = site.ours.issue(&["other.example"]);
+    for (party, name, status) in [
+        (&viewer, "GetLeg", "5"),
+        (&viewer, "EndLeg", "7"),
+        (&switch, "EndLeg", "5"),
+        (&unlisted, "GetLeg", "7"),
+    ] {
+        assert_eq!(call(party, name).as_deref(), Some(status), "{name}");
+    }
 }
 
 #[test]

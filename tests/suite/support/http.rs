@@ -166,7 +166,7 @@ impl Reply {
 
 /// One request on a connection of its own.
 pub fn send(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
@@ -237,7 +237,7 @@ impl Events {
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         write!(
             stream,
-            "GET /v1/events{query} HTTP/1.1\r\nhost: test\r\n{headers}\r\n"
+            "GET /v1/events{query} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n"
         )
         .unwrap();
         let mut stream = BufReader::new(stream);

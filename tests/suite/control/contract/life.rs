@@ -290,7 +290,9 @@ fn the_platforms_routes_answer_below_its_path_alike() {
             body.as_bytes(),
         );
         document.check(described, &path, &reply);
-        reply.refused(40400);
+        if described.ids().next().is_some() {
+            reply.refused(40400);
+        }
     }
     document.check(
         Operation::GetConference.described(),
