@@ -67,7 +67,11 @@ impl RecordingNews {
     pub async fn all_handed_on(&self) {
         let told = self.waiting().told;
         // The sender is here: it cannot be gone.
-        let _ = self.handed_on.subscribe().wait_for(|handed_on| *handed_on >= told).await;
+        let _ = self
+            .handed_on
+            .subscribe()
+            .wait_for(|handed_on| *handed_on >= told)
+            .await;
     }
 
     fn take(&self) -> Waiting {

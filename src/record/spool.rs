@@ -124,9 +124,7 @@ impl Spool {
     }
 
     fn untold_path(&self, recording_id: &str) -> PathBuf {
-        self.root
-            .join("receipts")
-            .join(format!("{recording_id}.untold"))
+        self.root.join("receipts").join(format!("{recording_id}.untold"))
     }
 
     fn receipt_path(&self, recording_id: &str) -> PathBuf {

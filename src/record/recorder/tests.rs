@@ -360,6 +360,25 @@ fn a_recording_that_was_delivered_just_before_the_crash_is_not_delivered_twice()
 }
 
 #[test]
+fn what_nobody_was_told_of_is_told_by_the_next_start() {
+    let mut studio = Studio::new();
+    let begun = studio.begin("id-1", "file://talk").unwrap();
+    studio.push(begun.slot, 0, 0..10);
+    studio.finished(&begun, 9);
+    let crashed = Scratch::new();
+    let dir = crashed.path("recordings");
+    copied(&studio.dir, &dir);
+    for _ in 0..2 {
+        let next = Studio::in_dir(dir.clone()).unwrap();
+        assert_eq!(next.states_told_of("id-1"), [RecordingState::Available]);
+    }
+    Studio::in_dir(dir.clone()).unwrap().recorder.is_told("id-1");
+    let next = Studio::in_dir(dir).unwrap();
+    assert_eq!(next.states_told_of("id-1"), []);
+    assert_eq!(next.recorder.list().len(), 1);
+}
+
+#[test]
 fn a_shutdown_ends_what_runs_and_begins_nothing_more() {
     let mut studio = Studio::new();
     let begun = studio.begin("id-1", "file://talk").unwrap();
