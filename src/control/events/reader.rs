@@ -51,7 +51,7 @@ pub(super) struct Place {
     scanned: u64,
     /// It asked for what comes after a number that was never given here: it is told so, and begins with what there is.
     is_astray: bool,
-    /// Whatever number comes next, nothing need be said of those before it.
+    /// It was told that something is missing before what comes next.
     is_warned: bool,
 }
 
@@ -144,7 +144,12 @@ impl Place {
             .is_some_and(|id| !log.ledger.counts.contains_key(id));
         // A number from the future was given by a daemon whose memory is gone: its numbers say nothing here.
         let is_astray = after.is_some_and(|after| after > newest);
-        let after = if is_astray { 0 } else { after.unwrap_or(newest) };
+        let after = match after {
+            _ if is_astray => 0,
+            // Its first number may be far above 1; who has heard of it before is told what it misses.
+            Some(0) if is_unborn => newest,
+            after => after.unwrap_or(newest),
+        };
         let scanned = match &conference {
             _ if is_astray => log.oldest() - 1,
             None => after,
@@ -160,8 +165,7 @@ impl Place {
             conference,
             scanned,
             is_astray,
-            // Its first number may be far above 1; who has heard of it before is told what it misses.
-            is_warned: after == 0 && !is_astray && is_unborn,
+            is_warned: false,
         }
     }
 

@@ -326,6 +326,7 @@ fn what_a_crash_leaves_is_finished_by_the_next_start_and_by_hand() {
     assert_eq!(receipt.attendance[0].call_id, "a");
     use RecordingState::*;
     assert_eq!(next.states_told_of("id-1"), [Finishing, Available]);
+    next.recorder.is_told("id-1");
     drop(next);
 
     let third = Studio::in_dir(crashed.path("recordings")).unwrap();
