@@ -281,7 +281,7 @@ pub fn render(figures: &Figures) -> String {
         u8::from(figures.memory_locked),
     );
     recordings::render(&mut page, &figures.recordings);
-    events::render(&mut page, &figures.events);
+    events::render(&mut page, &figures.events, figures.reports_passed_over);
     webhooks::render(&mut page, &figures.webhooks);
     door::render(&mut page, &figures.tally);
     log::render(&mut page);
@@ -438,6 +438,7 @@ mod tests {
             legs_by_codec: BTreeMap::from([("PCMU", 2)]),
             recordings: RecorderFigures::default(),
             events: crate::control::events::EventFigures::default(),
+            reports_passed_over: 0,
             ports: Unused {
                 free: 1,
                 resting: 0,

@@ -1,4 +1,4 @@
-//! The threads of the journal: one writes, one syncs.
+//! The threads of the journal: one writes, one syncs, one marks that something is told that is not written.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -10,10 +10,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::Core;
-use super::journal::{Archive, SYNC_INTERVAL, Syncing, Writer};
+use super::journal::{Archive, Mark, SYNC_INTERVAL, Syncing, Writer};
 use super::ledger::Ledger;
 use super::log::Entry;
-use super::queue::{Unwritten, Work};
+use super::queue::{Queue, Unwritten, Work};
 use crate::record::disk::{Disk, LocalDisk};
 
 /// From one write to the next, so that many events make one.
@@ -74,18 +74,27 @@ impl Keeper {
                 .spawn(move || sync_until(&is_over, &syncing))?
         };
         let waker = sync.thread().clone();
+        let mark = {
+            let (core, is_over, mark) = (core.clone(), is_over.clone(), writer.mark());
+            thread::Builder::new()
+                .name("events-mark".to_owned())
+                .spawn(move || mark_until(&is_over, &core, mark))?
+        };
         let write = thread::Builder::new()
             .name("events-write".to_owned())
             .spawn(move || {
                 write_until_closed(&core, writer);
                 is_over.store(true, Ordering::Release);
                 waker.unpark();
+                // Under the lock, so that who looks before it waits has seen it, or hears.
+                let _state = core.lock();
+                core.rung.notify_all();
             })?;
         Ok(Keeper {
             archive,
             has_skipped,
             syncing,
-            threads: Mutex::new(vec![write, sync]),
+            threads: Mutex::new(vec![write, sync, mark]),
             _lock: lock,
         })
     }
@@ -122,6 +131,24 @@ fn sync_until(is_over: &AtomicBool, syncing: &Syncing) {
     }
 }
 
+fn mark_until(is_over: &AtomicBool, core: &Core, mut mark: Mark) {
+    let mut alarm = Alarm::default();
+    while let Some(is_ahead) = core.next_marking(is_over) {
+        let marked = mark.set(is_ahead);
+        core.is_marked(is_ahead, marked.is_ok());
+        if let Err(error) = marked {
+            alarm.ring(
+                &error,
+                "it cannot be marked that events are told which are not written: after a kill numbers may be given again",
+            );
+            if is_over.load(Ordering::Acquire) {
+                return;
+            }
+            thread::sleep(RETRY);
+        }
+    }
+}
+
 fn write_until_closed(core: &Core, mut writer: Writer) {
     let mut alarm = Alarm::default();
     let mut failed_at: Option<Instant> = None;
@@ -138,16 +165,18 @@ fn write_until_closed(core: &Core, mut writer: Writer) {
                             &error,
                             "the journal of events cannot be written: events are told all the same",
                         );
-                        writer.is_ahead();
                     }
                 }
             }
             Step::BeginAnew(ledger) => {
-                writer.is_ahead();
-                let begun = writer.begin_segment(ledger).and_then(|()| writer.has_caught_up());
+                let newest = ledger.newest;
+                let begun = writer.begin_anew(ledger);
                 failed_at = begun.is_err().then(Instant::now);
                 match begun {
-                    Ok(()) => tracing::info!("the journal of events goes on"),
+                    Ok(()) => {
+                        core.has_begun(newest);
+                        tracing::info!("the journal of events goes on");
+                    }
                     Err(error) => {
                         core.has_failed(0);
                         alarm.ring(
@@ -157,8 +186,8 @@ fn write_until_closed(core: &Core, mut writer: Writer) {
                     }
                 }
             }
-            Step::End => {
-                if let Err(error) = writer.end() {
+            Step::End { is_ahead } => {
+                if let Err(error) = writer.end(is_ahead) {
                     tracing::error!(%error, "the journal of events cannot be closed");
                 }
                 return;
@@ -171,7 +200,7 @@ fn write_until_closed(core: &Core, mut writer: Writer) {
 enum Step {
     Write(Vec<Entry>),
     BeginAnew(Ledger),
-    End,
+    End { is_ahead: bool },
 }
 
 /// Waits for something to do.
@@ -179,15 +208,21 @@ fn next_work(core: &Core, failed_at: Option<Instant>) -> Step {
     let mut state = core.lock();
     loop {
         let super::State { log, queue } = &mut *state;
-        let Some(queue) = queue else { return Step::End };
+        let Some(queue) = queue else {
+            return Step::End { is_ahead: false };
+        };
         let rest = failed_at.map_or(Duration::ZERO, |at| RETRY.saturating_sub(at.elapsed()));
         match queue.work() {
             Work::Write(entries) => return Step::Write(entries),
             Work::BeginAnew if rest.is_zero() => {
-                queue.begin_anew();
+                queue.begin_anew(Instant::now());
                 return Step::BeginAnew(log.ledger.clone());
             }
-            _ if queue.is_closed() => return Step::End,
+            _ if queue.is_closed() => {
+                return Step::End {
+                    is_ahead: queue.is_ahead(),
+                };
+            }
             _ => {}
         }
         let wait = if rest.is_zero() { RETRY } else { rest };
@@ -207,22 +242,47 @@ impl Core {
             queue.is_written(Instant::now());
             queue.count(Unwritten::TooLong, too_long as u64);
         }
-        let told = log.told();
-        drop(state);
-        self.told.send_replace(told);
+        self.tell_ahead(state);
     }
 
-    /// Tells what will not be written.
-    fn has_failed(&self, taken: usize) {
+    /// Tells what the new segment begins after.
+    fn has_begun(&self, newest: u64) {
         let mut state = self.lock();
         let super::State { log, queue } = &mut *state;
+        log.tell(newest);
         if let Some(queue) = queue {
+            queue.has_begun(Instant::now());
+        }
+        self.tell_ahead(state);
+    }
+
+    /// What will not be written is told as soon as that is marked.
+    fn has_failed(&self, taken: usize) {
+        let mut state = self.lock();
+        if let Some(queue) = &mut state.queue {
             queue.has_failed(taken);
         }
-        log.tell(u64::MAX);
-        let told = log.told();
-        drop(state);
-        self.told.send_replace(told);
+        self.tell_ahead(state);
+    }
+
+    fn is_marked(&self, is_ahead: bool, is_done: bool) {
+        let mut state = self.lock();
+        if let Some(queue) = &mut state.queue {
+            queue.is_marked(is_ahead, is_done);
+        }
+        self.tell_ahead(state);
+    }
+
+    /// Waits until the mark has to be changed; none once all is over and it is as it should be.
+    fn next_marking(&self, is_over: &AtomicBool) -> Option<bool> {
+        let mut state = self.lock();
+        loop {
+            let marking = state.queue.as_mut().and_then(Queue::marking);
+            if marking.is_some() || is_over.load(Ordering::Acquire) {
+                return marking;
+            }
+            state = self.rung.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 }
 

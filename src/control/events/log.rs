@@ -97,6 +97,16 @@ impl Log {
         count
     }
 
+    /// Events that have numbers and are not told.
+    pub fn untold(&self) -> usize {
+        self.untold.len()
+    }
+
+    /// Gives up the oldest of those where there are more than so many: readers are told that it is missing.
+    pub fn forget_untold(&mut self, most: usize) -> bool {
+        self.untold.len() > most && self.untold.pop_front().is_some()
+    }
+
     /// The number of the newest event that is told.
     pub fn told(&self) -> u64 {
         self.told

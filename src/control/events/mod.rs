@@ -35,7 +35,7 @@ pub use queue::Unwritten;
 pub use reader::{Message, Reader};
 
 use crate::control::ids::{CallId, ConferenceId};
-use crate::record::disk::{Disk, LocalDisk};
+use crate::record::disk::{Disk, LocalDisk, says_full};
 use journal::Archive;
 use keeper::Keeper;
 use ledger::Ledger;
@@ -44,6 +44,9 @@ use queue::{Queue, Telling};
 
 /// The folder of the journal below `recording.dir`, where no other is configured.
 pub const FOLDER: &str = ".events";
+
+/// Events that wait to be told, written or not; the oldest are given up for those beyond.
+const UNTOLD_MAX: usize = 131_072;
 
 /// An event before it has its numbers.
 pub struct Happening {
@@ -66,6 +69,8 @@ struct Inner {
     core: Arc<Core>,
     /// None where all is forgotten with the process.
     keeper: Option<Keeper>,
+    /// The first and the last number that the start has skipped.
+    skipped: Option<(u64, u64)>,
 }
 
 /// What the threads of the journal share with all others.
@@ -105,7 +110,11 @@ impl EventLog {
     pub fn in_memory(capacity: usize) -> EventLog {
         let core = Core::new(Log::new(capacity, Ledger::default(), Vec::new()), None);
         EventLog {
-            inner: Arc::new(Inner { core, keeper: None }),
+            inner: Arc::new(Inner {
+                core,
+                keeper: None,
+                skipped: None,
+            }),
         }
     }
 
@@ -113,14 +122,21 @@ impl EventLog {
     /// has told by then what has become of the rooms and legs of a daemon that was killed. `WouldBlock` where another
     /// process writes there.
     pub fn open(dir: &Path, capacity: usize, disk_bytes: u64) -> io::Result<EventLog> {
-        let lock = keeper::lock(dir)?;
+        let lock = match keeper::lock(dir) {
+            // Calls go before events: they are told, if not kept.
+            Err(error) if takes_nothing(&error) => {
+                tracing::error!(%error, "the folder of the journal of events cannot be locked");
+                None
+            }
+            lock => Some(lock?),
+        };
         EventLog::open_on(
             Arc::new(LocalDisk),
             dir,
             &journal::boot_id(),
             capacity,
             disk_bytes,
-            Some(lock),
+            lock,
         )
     }
 
@@ -133,17 +149,22 @@ impl EventLog {
         lock: Option<File>,
     ) -> io::Result<EventLog> {
         let past = journal::read_past(&*disk, dir, boot, capacity)?;
-        let writer = journal::Writer::begin(disk.clone(), dir, boot, disk_bytes, &past)?;
+        let writer = journal::Writer::begin(disk.clone(), dir, boot, disk_bytes, &past);
         let archive = Arc::new(Archive::new(disk, dir.to_owned(), writer.segments()));
         let has_skipped = past.has_skipped;
         let log = Log::new(capacity, past.ledger, past.recent);
         let left_open = obituary::of(&log);
-        let core = Core::new(log, Some(Queue::default()));
+        let mut queue = Queue::default();
+        if !writer.has_begun() {
+            queue.cut();
+        }
+        let core = Core::new(log, Some(queue));
         let keeper = Keeper::start(core.clone(), writer, archive, has_skipped, lock)?;
         let events = EventLog {
             inner: Arc::new(Inner {
                 core,
                 keeper: Some(keeper),
+                skipped: past.skipped,
             }),
         };
         left_open.into_iter().for_each(|happening| {
@@ -196,6 +217,13 @@ impl EventLog {
         if let Some(keeper) = &self.inner.keeper {
             keeper.end(&self.inner.core);
         }
+    }
+
+    /// How many of the numbers from `first` to `last` were skipped by the start: as far as is known no event ever had one.
+    pub fn never_were(&self, first: u64, last: u64) -> u64 {
+        self.inner.skipped.map_or(0, |(from, to)| {
+            to.min(last).saturating_add(1).saturating_sub(from.max(first))
+        })
     }
 
     pub fn figures(&self) -> EventFigures {
@@ -256,6 +284,10 @@ impl Core {
             log.tell(global);
             drop(state);
             self.told.send_replace(global);
+        } else if let Some(queue) = queue
+            && log.forget_untold(UNTOLD_MAX)
+        {
+            queue.count(Unwritten::Unmarked, 1);
         }
         self.rung.notify_all();
         Some(global)
@@ -265,18 +297,33 @@ impl Core {
         let mut state = self.lock();
         let State { log, queue } = &mut *state;
         if let Some(queue) = queue
-            && queue.gives_up_waiting(now)
+            && queue.gives_up_waiting(now, log.untold())
         {
-            queue.count(Unwritten::Late, log.tell(u64::MAX) as u64);
-            let told = log.told();
-            drop(state);
-            self.told.send_replace(told);
+            self.tell_ahead(state);
         }
+    }
+
+    /// Tells what is not written, where it is time for that, and wakes readers.
+    fn tell_ahead(&self, mut state: MutexGuard<'_, State>) {
+        let State { log, queue } = &mut *state;
+        if queue.as_ref().is_some_and(Queue::tells_ahead) {
+            log.tell(u64::MAX);
+        }
+        let told = log.told();
+        drop(state);
+        self.told.send_replace(told);
+        // Whoever marks may have to do something.
+        self.rung.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a disk is full, or only to be read.
+fn takes_nothing(error: &io::Error) -> bool {
+    says_full(error) || error.kind() == io::ErrorKind::ReadOnlyFilesystem
 }
 
 /// RFC 3339 in UTC, to the millisecond.

@@ -20,16 +20,19 @@ pub enum Unwritten {
     Full,
     /// The disk took too long; it may have been written later.
     Late,
-    /// It is longer than any record.
+    /// It is longer than any record; what is written has its numbers and little else.
     TooLong,
+    /// It was not told at all: too much waited for the mark that something is told and not written.
+    Unmarked,
 }
 
 impl Unwritten {
-    pub const ALL: [Unwritten; 4] = [
+    pub const ALL: [Unwritten; 5] = [
         Unwritten::Failed,
         Unwritten::Full,
         Unwritten::Late,
         Unwritten::TooLong,
+        Unwritten::Unmarked,
     ];
 
     pub fn name(self) -> &'static str {
@@ -38,6 +41,7 @@ impl Unwritten {
             Unwritten::Full => "full",
             Unwritten::Late => "late",
             Unwritten::TooLong => "too_long",
+            Unwritten::Unmarked => "unmarked",
         }
     }
 }
@@ -45,6 +49,7 @@ impl Unwritten {
 /// When an event is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Telling {
+    /// Or once it is marked that something is told that is not written.
     OnceWritten,
     AtOnce,
 }
@@ -52,15 +57,28 @@ pub enum Telling {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Writing,
-    /// What is queued is told already, and what comes is told at once.
+    /// What is queued is told already, and what comes is told at once, both as soon as the mark is there.
     Late,
     /// Nothing is queued: what comes is told and not written, until the writer begins anew.
     Cut,
 }
 
+/// Whether the next start would know that something may be told that is not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// Or being changed.
+    Off,
+    On,
+    /// It cannot be set: readers do not wait for it.
+    Refused,
+}
+
 #[derive(Debug)]
 pub struct Queue {
     mode: Mode,
+    mark: Mark,
+    /// Something is told, or to be told, that the journal does not have.
+    is_ahead: bool,
     entries: Vec<Entry>,
     bytes: usize,
     /// Since when something waits to be told.
@@ -74,6 +92,8 @@ impl Default for Queue {
     fn default() -> Queue {
         Queue {
             mode: Mode::Writing,
+            mark: Mark::Off,
+            is_ahead: false,
             entries: Vec::new(),
             bytes: 0,
             waiting_since: None,
@@ -96,21 +116,65 @@ impl Queue {
     pub fn push(&mut self, entry: Entry, now: Instant) -> Telling {
         if self.mode == Mode::Cut {
             self.count(Unwritten::Failed, 1);
-            return Telling::AtOnce;
+            return self.telling();
         }
         if self.entries.len() >= ENTRIES_MAX || self.bytes + entry.json.len() > BYTES_MAX {
             self.count(Unwritten::Full, self.entries.len() as u64 + 1);
             self.cut();
-            return Telling::AtOnce;
+            return self.telling();
         }
         self.bytes += entry.json.len();
         self.entries.push(entry);
         if self.mode == Mode::Late {
             self.count(Unwritten::Late, 1);
-            return Telling::AtOnce;
+            return self.telling();
         }
         self.waiting_since.get_or_insert(now);
         Telling::OnceWritten
+    }
+
+    fn telling(&self) -> Telling {
+        match self.may_tell_ahead() {
+            true => Telling::AtOnce,
+            false => Telling::OnceWritten,
+        }
+    }
+
+    /// Whether what is not written may be told.
+    pub fn may_tell_ahead(&self) -> bool {
+        self.mark != Mark::Off
+    }
+
+    /// Whether all that has happened so far is to be told although it is not written.
+    pub fn tells_ahead(&self) -> bool {
+        self.mode != Mode::Writing && self.may_tell_ahead()
+    }
+
+    /// Something is told, or to be told, that the journal does not have.
+    pub fn is_ahead(&self) -> bool {
+        self.is_ahead
+    }
+
+    /// How the mark has to be changed now, if it has to.
+    pub fn marking(&mut self) -> Option<bool> {
+        match (self.is_ahead, self.mark) {
+            (true, Mark::Off | Mark::Refused) => Some(true),
+            (false, Mark::On | Mark::Refused) => {
+                // Nobody may rely on it from here on.
+                self.mark = Mark::Off;
+                Some(false)
+            }
+            _ => None,
+        }
+    }
+
+    /// The mark is changed, or could not be.
+    pub fn is_marked(&mut self, is_ahead: bool, is_done: bool) {
+        self.mark = match (is_ahead, is_done) {
+            (true, true) => Mark::On,
+            (false, true) => Mark::Off,
+            (_, false) => Mark::Refused,
+        };
     }
 
     /// What the writer has to do now.
@@ -126,8 +190,17 @@ impl Queue {
     }
 
     /// From here on events are queued again: the new segment begins with all before them.
-    pub fn begin_anew(&mut self) {
+    pub fn begin_anew(&mut self, now: Instant) {
         self.mode = Mode::Writing;
+        self.waiting_since = Some(now);
+    }
+
+    /// The new segment is there.
+    pub fn has_begun(&mut self, now: Instant) {
+        self.is_written(now);
+        if self.mode == Mode::Writing {
+            self.is_ahead = false;
+        }
     }
 
     /// What the writer had taken is on the disk.
@@ -135,6 +208,7 @@ impl Queue {
         self.waiting_since = (!self.entries.is_empty()).then_some(now);
         if self.mode == Mode::Late && self.entries.is_empty() {
             self.mode = Mode::Writing;
+            self.is_ahead = false;
         }
     }
 
@@ -144,21 +218,25 @@ impl Queue {
         self.cut();
     }
 
-    fn cut(&mut self) {
+    /// Nothing is queued until the writer begins anew.
+    pub fn cut(&mut self) {
         self.mode = Mode::Cut;
+        self.is_ahead = true;
         self.entries = Vec::new();
         self.bytes = 0;
         self.waiting_since = None;
     }
 
-    /// Whether what waits is to be told now, because it has waited for too long.
-    pub fn gives_up_waiting(&mut self, now: Instant) -> bool {
+    /// Whether what waits, so many, is to be told without being written, because it has waited for too long.
+    pub fn gives_up_waiting(&mut self, now: Instant, waiting: usize) -> bool {
         let gives_up = self
             .waiting_since
             .is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE);
         if gives_up {
             self.waiting_since = None;
             self.mode = Mode::Late;
+            self.is_ahead = true;
+            self.count(Unwritten::Late, waiting as u64);
         }
         gives_up
     }
@@ -218,18 +296,26 @@ mod tests {
         let (mut queue, begun) = (Queue::default(), Instant::now());
         assert_eq!(queue.push(entry(1), begun), Telling::OnceWritten);
         assert_eq!(taken(&mut queue), 1);
-        assert!(!queue.gives_up_waiting(begun + PATIENCE / 2));
+        assert!(!queue.gives_up_waiting(begun + PATIENCE / 2, 1));
         let later = begun + PATIENCE;
-        assert!(queue.gives_up_waiting(later));
-        assert!(!queue.gives_up_waiting(later), "once is enough");
-        assert_eq!(queue.push(entry(2), later), Telling::AtOnce);
+        assert!(queue.gives_up_waiting(later, 1));
+        assert!(!queue.gives_up_waiting(later, 1), "once is enough");
+        assert!(!queue.tells_ahead(), "not before it is marked");
+        assert_eq!(queue.push(entry(2), later), Telling::OnceWritten);
+        assert_eq!(queue.marking(), Some(true));
+        assert!(!queue.tells_ahead());
+        queue.is_marked(true, true);
+        assert!(queue.tells_ahead() && queue.marking().is_none());
         // The disk is back, with one behind.
         queue.is_written(later);
         assert_eq!(queue.push(entry(3), later), Telling::AtOnce);
         assert_eq!(taken(&mut queue), 2);
+        assert!(queue.marking().is_none(), "what was told is not all written");
         queue.is_written(later);
         assert_eq!(queue.push(entry(4), later), Telling::OnceWritten);
-        assert_eq!(queue.unwritten(), [0, 0, 2, 0]);
+        assert_eq!(queue.unwritten(), [0, 0, 3, 0, 0]);
+        assert_eq!(queue.marking(), Some(false));
+        assert!(!queue.may_tell_ahead(), "the mark is going");
     }
 
     #[test]
@@ -238,15 +324,17 @@ mod tests {
         for number in 0..ENTRIES_MAX as u64 {
             assert_eq!(queue.push(entry(number), now), Telling::OnceWritten);
         }
-        assert_eq!(queue.push(entry(0), now), Telling::AtOnce);
-        assert_eq!(queue.unwritten(), [0, ENTRIES_MAX as u64 + 1, 0, 0]);
+        assert_eq!(queue.push(entry(0), now), Telling::OnceWritten);
+        assert_eq!(queue.unwritten(), [0, ENTRIES_MAX as u64 + 1, 0, 0, 0]);
+        assert_eq!(queue.marking(), Some(true));
+        queue.is_marked(true, false);
         assert_eq!(
             queue.push(entry(0), now),
             Telling::AtOnce,
             "until the writer begins anew"
         );
         assert!(matches!(queue.work(), Work::BeginAnew));
-        queue.begin_anew();
+        queue.begin_anew(now);
         assert_eq!(queue.push(entry(0), now), Telling::OnceWritten);
     }
 }

@@ -81,6 +81,11 @@ impl Reader {
 
     /// The next messages, at least one; waits while there are none. Nothing is lost where the wait is given up.
     pub async fn next(&mut self) -> Vec<Message> {
+        if self.first.is_some() {
+            // What it says has to be what the next start goes on from.
+            let as_of = self.place.scanned;
+            while self.log.told() < as_of && self.wake.changed().await.is_ok() {}
+        }
         if let Some(first) = self.first.take() {
             return vec![first];
         }
@@ -134,9 +139,17 @@ impl Place {
             None => log.ledger.newest,
             Some(id) => log.ledger.count_of(id),
         };
+        let is_unborn = conference
+            .as_ref()
+            .is_some_and(|id| !log.ledger.counts.contains_key(id));
         // A number from the future was given by a daemon whose memory is gone: its numbers say nothing here.
         let is_astray = after.is_some_and(|after| after > newest);
-        let after = if is_astray { 0 } else { after.unwrap_or(newest) };
+        let after = match after {
+            _ if is_astray => 0,
+            // Its first number may be far above 1; who has heard of it before is told what it misses.
+            Some(0) if is_unborn => newest,
+            after => after.unwrap_or(newest),
+        };
         let scanned = match &conference {
             _ if is_astray => log.oldest() - 1,
             None => after,

@@ -213,3 +213,101 @@ async fn who_comes_back_over_a_restart_reads_on_also_what_memory_never_had() {
         assert!(told.iter().map(|(id, _)| *id).eq(8..=newest / 2));
     }
 }
+
+#[tokio::test]
+async fn a_disk_that_takes_nothing_at_the_start_keeps_nobody_waiting_either() {
+    for is_full in [true, false] {
+        let disk = FailingDisk::new(Arc::new(ShadowDisk::default()));
+        disk.create_folder(Path::new("/events")).unwrap();
+        match is_full {
+            true => disk.leave_room(0),
+            false => disk.make_read_only(true),
+        }
+        let log = on(&disk);
+        let mut all = log.reader(None, None);
+        log.append(happened("a"));
+        assert_eq!(heard_until(&mut all, 1).await, [(1, "leg.talking")]);
+        let failed = |log: &EventLog| log.figures().unwritten[Unwritten::Failed as usize];
+        assert_eq!(failed(&log), 1);
+        disk.leave_room(u64::MAX);
+        disk.make_read_only(false);
+        let mut number = 1;
+        loop {
+            let before = failed(&log);
+            log.append(happened("a"));
+            number += 1;
+            heard_until(&mut all, number).await;
+            if failed(&log) == before {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        log.close();
+        drop((log, all));
+        let log = on(&disk);
+        assert!(!log.figures().has_skipped);
+        assert_eq!(log.newest(), number);
+    }
+}
+
+#[test]
+fn a_reader_of_a_room_that_never_was_takes_its_first_number_as_it_is() {
+    let log = EventLog::in_memory(10);
+    log.lock().log.ledger.skip(1_000_000);
+    let mut unborn = log.reader(room("a"), Some(0));
+    let mut heard_of_it = log.reader(room("a"), Some(3));
+    log.append(happened("a"));
+    assert_eq!(ids(&mut unborn), [(1_000_001, "leg.talking")]);
+    assert_eq!(
+        ids(&mut heard_of_it),
+        [(1_000_000, "lost"), (1_000_001, "leg.talking")]
+    );
+}
+
+#[tokio::test]
+async fn a_snapshot_waits_until_all_that_it_knows_is_told() {
+    let log = EventLog::in_memory(10);
+    log.append(happened("a"));
+    log.lock().log.number(happened("a"));
+    let mut readers = [None, room("a")].map(|of| log.reader_with_snapshot(of, Map::new()));
+    for reader in &mut readers {
+        let patience = Duration::from_millis(20);
+        assert!(tokio::time::timeout(patience, reader.next()).await.is_err());
+    }
+    log.lock().log.tell(u64::MAX);
+    log.inner.core.told.send_replace(2);
+    for reader in &mut readers {
+        assert_eq!(heard(reader).await[0].id, 2);
+    }
+}
+
+#[test]
+fn what_happens_after_the_end_is_counted() {
+    let disk = FailingDisk::new(Arc::new(ShadowDisk::default()));
+    disk.create_folder(Path::new("/events")).unwrap();
+    let log = on(&disk);
+    log.close();
+    assert_eq!(log.append(happened("a")), None);
+    assert_eq!(log.figures().too_late, 1);
+}
+
+#[test]
+fn numbers_that_were_skipped_are_known_never_to_have_been() {
+    let disk = FailingDisk::new(Arc::new(ShadowDisk::default()));
+    disk.create_folder(Path::new("/events")).unwrap();
+    let log = on(&disk);
+    log.append(happened("a"));
+    log.close();
+    assert_eq!(log.never_were(1, u64::MAX), 0);
+    drop(log);
+    disk.open_to_write(Path::new("/events/ahead"))
+        .unwrap()
+        .write_at(b"1", 0)
+        .unwrap();
+    let log = on(&disk);
+    assert!(log.figures().has_skipped);
+    assert_eq!(log.never_were(1, 1), 0);
+    assert_eq!(log.never_were(1, 2), 1);
+    assert_eq!(log.never_were(1, log.newest() + 9), log.newest() - 1);
+    assert_eq!(log.never_were(log.newest() + 1, log.newest() + 9), 0);
+}

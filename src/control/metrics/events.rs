@@ -3,7 +3,13 @@
 use super::Page;
 use crate::control::events::{EventFigures, Unwritten};
 
-pub fn render(page: &mut Page, figures: &EventFigures) {
+pub fn render(page: &mut Page, figures: &EventFigures, reports_passed_over: u64) {
+    page.one(
+        "mixminus_leg_reports_passed_over_total",
+        "counter",
+        "Reports of legs, leg.report, that were left out because an engine had too many commands waiting.",
+        reports_passed_over,
+    );
     page.one(
         "mixminus_events_newest",
         "gauge",

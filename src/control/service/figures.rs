@@ -29,6 +29,8 @@ pub struct Figures {
     pub recordings: RecorderFigures,
     pub ports: Unused,
     pub events: EventFigures,
+    /// Reports of legs that were not asked for because a queue was full.
+    pub reports_passed_over: u64,
     pub webhooks: Arc<webhooks::Counters>,
     pub admission: AdmissionFigures,
     pub is_draining: bool,
@@ -82,6 +84,7 @@ impl Service {
             recordings,
             ports: inner.ports.unused(),
             events: inner.events.figures(),
+            reports_passed_over: state.reports.passed_over,
             webhooks: Arc::clone(&inner.webhooks),
             admission: inner.admission_figures(&state),
             is_draining: state.is_draining,

@@ -27,6 +27,8 @@ pub struct Rounds {
     at: Option<Instant>,
     /// Legs that are due; below one between two of them.
     due: f64,
+    /// Turns that were passed over because a queue was full.
+    pub passed_over: u64,
 }
 
 impl Rounds {
@@ -92,7 +94,8 @@ impl Inner {
                 report: Box::<LegReport>::default(),
             };
             // Where the queue is full the leg's next turn has to do.
-            let _ = self.send(state, engine, vec![Command::Engine(command)]);
+            let is_asked = self.send(state, engine, vec![Command::Engine(command)]).is_ok();
+            state.reports.passed_over += u64::from(!is_asked);
         }
     }
 

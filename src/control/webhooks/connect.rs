@@ -11,12 +11,16 @@ use std::time::Duration;
 use hyper::Uri;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tower::Service;
 
 use super::target::{Allowed, Denied, Host};
 
 /// Addresses of one host that are tried.
 const ADDRESSES_MAX: usize = 4;
+
+/// Names that are looked up at once: each takes a thread, for as long as the resolver of the machine has patience.
+const LOOK_UPS_MAX: usize = 4;
 
 /// For each but the last of them.
 const PATIENCE: Duration = Duration::from_millis(1_500);
@@ -86,10 +90,27 @@ impl Connector {
 
 /// By the resolver of the machine.
 pub fn of_the_machine() -> LookUp {
-    Arc::new(|name| {
+    bounded(Arc::new(|name| {
         Box::pin(async move {
             let found = tokio::net::lookup_host((name, 0)).await?;
             Ok(found.map(|address| address.ip()).collect())
+        })
+    }))
+}
+
+/// A bounded number at once. Each runs to its end, for the thread it takes is not free before, whoever has lost patience.
+fn bounded(look_up: LookUp) -> LookUp {
+    let places = Arc::new(Semaphore::new(LOOK_UPS_MAX));
+    Arc::new(move |name| {
+        let (look_up, places) = (Arc::clone(&look_up), Arc::clone(&places));
+        Box::pin(async move {
+            let place = places.acquire_owned().await.map_err(io::Error::other)?;
+            let looking_up = tokio::spawn(async move {
+                let found = look_up(name).await;
+                drop(place);
+                found
+            });
+            looking_up.await.map_err(io::Error::other)?
         })
     })
 }
@@ -153,6 +174,28 @@ mod tests {
         let rebound = connector.connect(uri.clone()).await.err().unwrap();
         assert!(matches!(rebound, ConnectError::Denied(_)), "{rebound}");
         assert_eq!(*asked.lock().unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn no_more_than_a_few_names_are_looked_up_at_once_however_little_patience_who_asks_has() {
+        let (begun, answers) = (Arc::new(Mutex::new(0)), Arc::new(Semaphore::new(0)));
+        let (counter, waits) = (Arc::clone(&begun), Arc::clone(&answers));
+        let look_up = bounded(Arc::new(move |_| {
+            *counter.lock().unwrap() += 1;
+            let waits = Arc::clone(&waits);
+            Box::pin(async move {
+                waits.acquire().await.unwrap().forget();
+                Ok(Vec::new())
+            })
+        }));
+        let patience = Duration::from_millis(10);
+        for _ in 0..3 * LOOK_UPS_MAX {
+            let answer = look_up("hooks.example.com".to_owned());
+            assert!(tokio::time::timeout(patience, answer).await.is_err());
+        }
+        assert_eq!(*begun.lock().unwrap(), LOOK_UPS_MAX);
+        answers.add_permits(LOOK_UPS_MAX + 1);
+        assert!(look_up("hooks.example.com".to_owned()).await.unwrap().is_empty());
     }
 
     /// Fault row C7.

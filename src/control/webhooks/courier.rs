@@ -185,8 +185,12 @@ impl Courier {
             let Some(lost) = self.parts.plan.misses(first, last) else {
                 return;
             };
-            self.lost(lost.count);
-            let missed = json!({ "from": lost.first, "to": lost.last, "count": lost.count });
+            let never_were = self.parts.log.never_were(lost.first, lost.last);
+            let count = lost.count.saturating_sub(never_were);
+            if count > 0 {
+                self.lost(count);
+            }
+            let missed = json!({ "from": lost.first, "to": lost.last, "count": count });
             let message = "These events were not delivered, and are no longer kept, or never were.";
             self.take_word(lost.first, lost.last, message, Some(missed));
         } else {

@@ -82,7 +82,8 @@ impl Folder {
             .open(&unfinished)?;
         serde_json::to_writer(&mut file, progress)?;
         file.sync_data()?;
-        fs::rename(&unfinished, &path)
+        fs::rename(&unfinished, &path)?;
+        File::open(&self.path)?.sync_all()
     }
 
     pub fn dead_letters(&self) -> DeadLetters {

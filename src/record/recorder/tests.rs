@@ -326,6 +326,7 @@ fn what_a_crash_leaves_is_finished_by_the_next_start_and_by_hand() {
     assert_eq!(receipt.attendance[0].call_id, "a");
     use RecordingState::*;
     assert_eq!(next.states_told_of("id-1"), [Finishing, Available]);
+    next.recorder.is_told("id-1");
     drop(next);
 
     let third = Studio::in_dir(crashed.path("recordings")).unwrap();
@@ -357,6 +358,25 @@ fn a_recording_that_was_delivered_just_before_the_crash_is_not_delivered_twice()
     assert_eq!(next.recorder.status("id-1").unwrap().receipt, Some(receipt));
     assert_eq!(next.names(), [".spool", "talk.json", "talk.wav"]);
     assert!(!next.dir.join(".spool/id-1").exists());
+}
+
+#[test]
+fn what_nobody_was_told_of_is_told_by_the_next_start() {
+    let mut studio = Studio::new();
+    let begun = studio.begin("id-1", "file://talk").unwrap();
+    studio.push(begun.slot, 0, 0..10);
+    studio.finished(&begun, 9);
+    let crashed = Scratch::new();
+    let dir = crashed.path("recordings");
+    copied(&studio.dir, &dir);
+    for _ in 0..2 {
+        let next = Studio::in_dir(dir.clone()).unwrap();
+        assert_eq!(next.states_told_of("id-1"), [RecordingState::Available]);
+    }
+    Studio::in_dir(dir.clone()).unwrap().recorder.is_told("id-1");
+    let next = Studio::in_dir(dir).unwrap();
+    assert_eq!(next.states_told_of("id-1"), []);
+    assert_eq!(next.recorder.list().len(), 1);
 }
 
 #[test]

@@ -1,13 +1,19 @@
-//! The file that says how the daemon that wrote the journal last has ended. It has its bytes from the start, so that it
-//! can be changed on a full disk.
+//! Two files that say how the daemon that wrote the journal last has ended. `life` says that it runs, or has stopped;
+//! `ahead` has a one as long as something may be told that is not in the journal. Both have their bytes from the start, so
+//! that they can be changed on a full disk.
+//!
+//! The mark is set before such a thing is told, and is not synced: the memory of the machine keeps it where the daemon is
+//! killed, also while the disk hangs, and after a loss of power the boot id says as much.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::record::disk::{Disk, DiskFile, PRIVATE};
 use crate::record::journal::frame;
 
 pub const NAME: &str = "life";
+pub const MARK: &str = "ahead";
 
 /// Bytes of a boot id.
 const BOOT_BYTES: usize = 36;
@@ -18,14 +24,47 @@ pub enum State {
     Running,
     /// It ended by itself, and all it told is on the disk.
     Stopped,
-    /// It told what is not on the disk.
-    Ahead,
 }
 
 /// What the machine calls the time since it was started; empty where it does not say.
 pub fn boot_id() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().chars().take(BOOT_BYTES).collect()
+}
+
+/// The mark that something may be told that is not in the journal.
+pub struct Mark {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    file: Option<Box<dyn DiskFile>>,
+}
+
+impl Mark {
+    /// Touches no disk yet.
+    pub fn new(disk: Arc<dyn Disk>, dir: &Path) -> Mark {
+        Mark {
+            disk,
+            path: dir.join(MARK),
+            file: None,
+        }
+    }
+
+    /// Returns when the next start would see it so, unless power is lost.
+    pub fn set(&mut self, is_ahead: bool) -> io::Result<()> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => open_or_make(&*self.disk, &self.path)?,
+        };
+        let file = self.file.insert(file);
+        file.write_at(if is_ahead { b"1" } else { b"0" }, 0)
+    }
+}
+
+fn open_or_make(disk: &dyn Disk, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+    match disk.open_to_write(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(path, PRIVATE),
+        opened => opened,
+    }
 }
 
 pub struct Life {
@@ -36,11 +75,7 @@ pub struct Life {
 impl Life {
     /// Opens or makes the file.
     pub fn open(disk: &dyn Disk, dir: &Path, boot: &str) -> io::Result<Life> {
-        let path = dir.join(NAME);
-        let file = match disk.open_to_write(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(&path, PRIVATE)?,
-            opened => opened?,
-        };
+        let file = open_or_make(disk, &dir.join(NAME))?;
         let mut padded = [b' '; BOOT_BYTES];
         let bytes = boot.len().min(BOOT_BYTES);
         padded[..bytes].copy_from_slice(&boot.as_bytes()[..bytes]);
@@ -52,7 +87,6 @@ impl Life {
         let kind = match state {
             State::Running => 0,
             State::Stopped => 1,
-            State::Ahead => 2,
         };
         let mut bytes = Vec::new();
         frame::put(&mut bytes, 0, kind, &[&self.boot]);
@@ -80,6 +114,14 @@ pub fn last(disk: &dyn Disk, dir: &Path, boot: &str) -> Last {
     let Some(frame) = frame::take(&bytes[..read]) else {
         return Last::Unsure;
     };
+    let mut mark = [0];
+    let is_ahead = match disk.open(&dir.join(MARK)) {
+        Ok(file) => file.read_at(&mut mark, 0).is_err() || mark == *b"1",
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    };
+    if is_ahead {
+        return Last::Unsure;
+    }
     let is_same_boot = !boot.is_empty() && frame.payload.trim_ascii_end() == boot.as_bytes();
     match frame.kind {
         1 => Last::Sure,

@@ -6,12 +6,15 @@
 //! ```
 //!
 //! A folder holds *segments*, `events-00000000000000000001` and so on: the number is that of the first event in it. Each
-//! begins with a snapshot of the ledger, so the oldest can go when the journal has its bytes. The file `life` says how
-//! the daemon that wrote last has ended. Where that is not sure, numbers skip ahead, further than any that can have been
-//! given.
+//! begins with a snapshot of the ledger, so the oldest can go when the journal has its bytes. The files `life` and
+//! `ahead` say how the daemon that wrote last has ended. Where that is not sure, numbers skip ahead, further than any that
+//! can have been given.
 //!
 //! Nobody waits for the disk: where it takes nothing, events are told all the same and counted as unwritten, and the
-//! journal goes on in a new segment as soon as there is a disk again.
+//! journal goes on in a new segment as soon as there is a disk again. Before the first of them is told, `ahead` is marked,
+//! by a thread of its own and without a sync: that is a byte in the memory of the machine, which a disk that hangs takes as
+//! a rule. Where even that hangs, readers wait for it; where it is refused, as on a file system that nobody may write, they
+//! are told without it.
 
 mod archive;
 mod life;
@@ -23,7 +26,7 @@ mod writer;
 mod tests;
 
 pub use archive::{Archive, Spot};
-pub use life::boot_id;
+pub use life::{Mark, boot_id};
 pub use past::{SKIP, read_past};
 pub use writer::{SYNC_INTERVAL, Syncing, Writer};
 

@@ -24,15 +24,17 @@ pub struct Past {
     pub segments: Vec<(u64, u64)>,
     /// Numbers have skipped ahead.
     pub has_skipped: bool,
+    /// The first and the last of them; as far as is known no event ever had one.
+    pub skipped: Option<(u64, u64)>,
 }
 
 /// Reads back the ledger and about as many events as memory keeps. What is damaged is told in the log and passed over.
 pub fn read_past(disk: &dyn Disk, dir: &Path, boot: &str, keep: usize) -> io::Result<Past> {
-    let mut firsts: Vec<u64> = disk
-        .names(dir)?
-        .iter()
-        .filter_map(|name| segment::first_of(name))
-        .collect();
+    let names = match disk.names(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        names => names?,
+    };
+    let mut firsts: Vec<u64> = names.iter().filter_map(|name| segment::first_of(name)).collect();
     firsts.sort_unstable();
     let mut segments = Vec::with_capacity(firsts.len());
     for first in &firsts {
@@ -59,6 +61,7 @@ pub fn read_past(disk: &dyn Disk, dir: &Path, boot: &str, keep: usize) -> io::Re
     let last = life::last(disk, dir, boot);
     let is_first = last == Last::None && firsts.is_empty();
     let has_skipped = !(is_first || is_sure && last == Last::Sure);
+    let skipped = has_skipped.then_some((ledger.newest + 1, ledger.newest + SKIP));
     if has_skipped {
         tracing::warn!(
             newest = ledger.newest,
@@ -78,6 +81,7 @@ pub fn read_past(disk: &dyn Disk, dir: &Path, boot: &str, keep: usize) -> io::Re
         recent,
         segments,
         has_skipped,
+        skipped,
     })
 }
 

@@ -96,13 +96,35 @@ pub fn put_snapshot(out: &mut Vec<u8>, ledger: &Ledger) {
     }
 }
 
-/// Adds an event; false where it is too long for a record.
+/// Adds an event. True where it is too long for a record: then it is there with its numbers, its type and little else.
 pub fn put_event(out: &mut Vec<u8>, entry: &Entry) -> bool {
-    let fits = entry.json.len() <= PAYLOAD_BYTES_MAX;
-    if fits {
-        frame::put(out, entry.global, EVENT, &[entry.json.as_bytes()]);
+    let is_too_long = entry.json.len() > PAYLOAD_BYTES_MAX;
+    match is_too_long {
+        true => frame::put(out, entry.global, EVENT, &[stub(entry).to_string().as_bytes()]),
+        false => frame::put(out, entry.global, EVENT, &[entry.json.as_bytes()]),
     }
-    fits
+    is_too_long
+}
+
+fn stub(entry: &Entry) -> Value {
+    let mut event: Value = serde_json::from_str(&entry.json).unwrap_or_default();
+    if let Some(fields) = event.as_object_mut() {
+        let kept = [
+            "seq",
+            "globalSeq",
+            "conferenceId",
+            "callId",
+            "at",
+            "type",
+            "reason",
+        ];
+        fields.retain(|name, _| kept.contains(&name.as_str()));
+        fields.insert(
+            "message".into(),
+            "What else this event says is too long to be kept.".into(),
+        );
+    }
+    event
 }
 
 /// What was read of a segment.

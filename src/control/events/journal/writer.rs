@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::life::{Life, State};
+use super::life::{Life, Mark, State};
 use super::past::{Past, UNFINISHED};
 use super::segment;
 use crate::control::events::ledger::Ledger;
 use crate::control::events::log::Entry;
-use crate::record::disk::{Disk, DiskFile, PRIVATE};
+use crate::record::disk::{Disk, DiskFile, PRIVATE, says_full};
 
 /// What a loss of power may take.
 pub const SYNC_INTERVAL: Duration = Duration::from_millis(500);
@@ -30,17 +30,15 @@ pub type Segments = Arc<Mutex<Vec<(u64, u64)>>>;
 pub struct Writer {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    life: Life,
+    boot: String,
+    /// Once it says that the daemon runs.
+    life: Option<Life>,
     bytes_max: u64,
     /// As of what is written.
     ledger: Ledger,
     segment: Option<Open>,
     segments: Segments,
     syncing: Arc<Syncing>,
-    /// Something was told that is not on the disk.
-    is_ahead: bool,
-    /// And a start would know.
-    is_said: bool,
 }
 
 struct Open {
@@ -53,19 +51,16 @@ struct Open {
 
 impl Writer {
     /// Begins a segment after what there is of the past, and says that the daemon runs. Both would outlive a loss of
-    /// power when this returns.
-    pub fn begin(
-        disk: Arc<dyn Disk>,
-        dir: &Path,
-        boot: &str,
-        bytes_max: u64,
-        past: &Past,
-    ) -> io::Result<Writer> {
+    /// power when this returns. On a full disk the oldest segments make room; where that does not help, nor anything
+    /// else, [`Writer::has_begun`] says so, and the next thing has to be [`Writer::begin_anew`].
+    pub fn begin(disk: Arc<dyn Disk>, dir: &Path, boot: &str, bytes_max: u64, past: &Past) -> Writer {
         let mut writer = Writer {
-            life: Life::open(&*disk, dir, boot)?,
+            boot: boot.to_owned(),
+            life: None,
             syncing: Arc::new(Syncing {
                 disk: disk.clone(),
                 dir: dir.to_owned(),
+                whole: Mutex::default(),
                 dirty: Mutex::default(),
                 has_failed: AtomicBool::new(false),
                 failures: AtomicU64::new(0),
@@ -76,13 +71,51 @@ impl Writer {
             ledger: Ledger::default(),
             segment: None,
             segments: Arc::new(Mutex::new(past.segments.clone())),
-            is_ahead: false,
-            is_said: false,
         };
-        writer.begin_segment(past.ledger.clone())?;
-        writer.syncing.sync()?;
-        writer.life.say(State::Running)?;
-        Ok(writer)
+        let begun = loop {
+            match writer.begin_anew(past.ledger.clone()) {
+                Err(error) if says_full(&error) && writer.makes_room() => {}
+                begun => break begun,
+            }
+        };
+        // Nothing is told yet, and what an earlier life told is skipped.
+        if let Err(error) = begun.and_then(|()| writer.mark().set(false)) {
+            tracing::error!(%error, "the journal of events cannot be begun: events are told all the same");
+            writer.segment = None;
+        }
+        writer
+    }
+
+    pub fn has_begun(&self) -> bool {
+        self.segment.is_some()
+    }
+
+    pub fn mark(&self) -> Mark {
+        Mark::new(self.disk.clone(), &self.dir)
+    }
+
+    /// Goes on in a new segment from this ledger, in which is all that was told, and says that the daemon runs where that
+    /// is not said yet.
+    pub fn begin_anew(&mut self, ledger: Ledger) -> io::Result<()> {
+        self.segment = None;
+        self.begin_segment(ledger)?;
+        if self.life.is_none() {
+            self.syncing.sync()?;
+            let life = Life::open(&*self.disk, &self.dir, &self.boot)?;
+            life.say(State::Running)?;
+            self.life = Some(life);
+        }
+        Ok(())
+    }
+
+    /// Removes the oldest segment; false where there is but one.
+    fn makes_room(&self) -> bool {
+        let mut segments = locked(&self.segments);
+        if segments.len() < 2 {
+            return false;
+        }
+        let (oldest, _) = segments.remove(0);
+        self.disk.remove(&self.dir.join(segment::name(oldest))).is_ok()
     }
 
     pub fn segments(&self) -> Segments {
@@ -94,10 +127,11 @@ impl Writer {
     }
 
     /// Writes events that follow those before. After an error nothing of them counts as written, and the next thing has
-    /// to be [`Writer::begin_segment`].
+    /// to be [`Writer::begin_anew`]. Gives how many were too long, and are written as stubs.
     pub fn write(&mut self, entries: &[Entry]) -> io::Result<usize> {
         if self.syncing.has_failed.swap(false, Ordering::AcqRel) {
-            // Nobody knows what of it is safe.
+            // Nobody knows what of it is safe, nor would a sync of it that succeeds say so.
+            self.syncing.forget();
             self.segment = None;
             self.begin_segment(self.ledger.clone())?;
         }
@@ -111,7 +145,7 @@ impl Writer {
         let mut bytes = Vec::new();
         let too_long = entries
             .iter()
-            .filter(|entry| !segment::put_event(&mut bytes, entry))
+            .filter(|entry| segment::put_event(&mut bytes, entry))
             .count();
         if let Err(error) = open.file.write_at(&bytes, open.bytes) {
             let _ = open.file.set_size(open.bytes);
@@ -131,7 +165,7 @@ impl Writer {
     }
 
     /// Goes on in a new segment from this ledger; the oldest segments go where there are too many bytes.
-    pub fn begin_segment(&mut self, ledger: Ledger) -> io::Result<()> {
+    fn begin_segment(&mut self, ledger: Ledger) -> io::Result<()> {
         let first = ledger.newest + 1;
         let unfinished = self.dir.join(UNFINISHED);
         match self.disk.remove(&unfinished) {
@@ -169,31 +203,17 @@ impl Writer {
         segments.len() > FILES_MAX || bytes > self.bytes_max - self.bytes_max / SEGMENTS
     }
 
-    /// Notes that something is told that is not written, as far as that can be noted.
-    pub fn is_ahead(&mut self) {
-        self.is_ahead = true;
-        if !self.is_said {
-            self.is_said = self.life.say(State::Ahead).is_ok();
-        }
-    }
-
-    /// Notes that all that was told is in the journal again.
-    pub fn has_caught_up(&mut self) -> io::Result<()> {
-        if self.is_ahead {
-            self.syncing.sync()?;
-            self.life.say(State::Running)?;
-            (self.is_ahead, self.is_said) = (false, false);
-        }
-        Ok(())
-    }
-
-    /// Returns when all that was written would outlive a loss of power, and the next start knows that nothing else was
-    /// told.
-    pub fn end(self) -> io::Result<()> {
+    /// Returns when all that was written would outlive a loss of power; unless something else was told, the next start
+    /// knows that there is nothing else.
+    pub fn end(self, is_ahead: bool) -> io::Result<()> {
         self.syncing.sync()?;
-        match self.is_ahead || self.segment.is_none() {
-            true => Ok(()),
-            false => self.life.say(State::Stopped),
+        match &self.life {
+            // A sync that succeeds says nothing of what one before it has failed with.
+            _ if is_ahead || self.segment.is_none() || self.syncing.has_failed.load(Ordering::Acquire) => {
+                Ok(())
+            }
+            None => Ok(()),
+            Some(life) => life.say(State::Stopped),
         }
     }
 }
@@ -202,6 +222,8 @@ impl Writer {
 pub struct Syncing {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
+    /// Held for the whole of a sync: whoever comes meanwhile waits for what it waits for.
+    whole: Mutex<()>,
     dirty: Mutex<Vec<Arc<dyn DiskFile>>>,
     has_failed: AtomicBool,
     failures: AtomicU64,
@@ -218,6 +240,7 @@ impl Syncing {
     /// Returns when what was written before the call would outlive a loss of power. After an error the writer goes on in
     /// a new segment.
     pub fn sync(&self) -> io::Result<()> {
+        let _whole = locked(&self.whole);
         let dirty = std::mem::take(&mut *locked(&self.dirty));
         if dirty.is_empty() {
             return Ok(());
@@ -227,8 +250,14 @@ impl Syncing {
             .and_then(|()| self.disk.sync_folder(&self.dir))
             .inspect_err(|_| {
                 self.has_failed.store(true, Ordering::Release);
+                dirty.iter().for_each(|file| self.is_dirty(file));
                 self.failures.fetch_add(1, Ordering::Relaxed);
             })
+    }
+
+    /// What is not safe is of no more use: all of it is made anew.
+    fn forget(&self) {
+        locked(&self.dirty).clear();
     }
 
     /// Syncs that failed.
