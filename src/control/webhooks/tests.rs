@@ -1,4 +1,5 @@
 use super::*;
+use std::os::unix::fs::PermissionsExt;
 
 fn settings(sets: &[&str]) -> Result<Option<Settings>, WebhookError> {
     let sets: Vec<String> = sets.iter().map(|set| set.to_string()).collect();
