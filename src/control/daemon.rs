@@ -18,6 +18,7 @@ use crate::control::grpc;
 use crate::control::http::connections::{self, Connections};
 use crate::control::http::{self, App};
 use crate::control::log;
+use crate::control::news::RecordingNews;
 use crate::control::parts::{Fallen, Part, watched};
 use crate::control::process;
 use crate::control::service::{Service, StartError, pump};
@@ -99,6 +100,7 @@ pub struct Daemon {
     stopping: watch::Sender<bool>,
     servers: [JoinHandle<()>; 2],
     pump: JoinHandle<()>,
+    recording_news: Arc<RecordingNews>,
     webhooks: Webhooks,
     fallen: Fallen,
 }
@@ -119,7 +121,7 @@ impl Daemon {
         let pump = tokio::spawn(watched(
             Part::Pump,
             Arc::clone(&fallen),
-            pump(service.clone(), recording_news),
+            pump(service.clone(), Arc::clone(&recording_news)),
         ));
         let (stopping, is_stopping) = watch::channel(false);
         let connections = Arc::new(Connections::new(&config.http, Arc::clone(service.tally())));
@@ -153,6 +155,7 @@ impl Daemon {
             stopping,
             servers,
             pump,
+            recording_news,
             webhooks,
             fallen,
         })
@@ -226,10 +229,13 @@ impl Daemon {
         {
             tracing::error!("the recorder could not be stopped");
         }
-        // What the recorder said last reaches those who listen.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        let events = self.app.service.events().clone();
-        let closed = tokio::task::spawn_blocking(move || events.close());
+        // What the recorder said last is an event before there are no more of them.
+        let heard = self.recording_news.all_handed_on();
+        if tokio::time::timeout(PATIENCE_WITH_EVENTS, heard).await.is_err() {
+            tracing::error!("not all that the recorder said last has been told: the next start tells it");
+        }
+        let service = self.app.service.clone();
+        let closed = tokio::task::spawn_blocking(move || service.close_events());
         if !matches!(
             tokio::time::timeout(PATIENCE_WITH_EVENTS, closed).await,
             Ok(Ok(()))

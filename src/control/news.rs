@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::record::RecordingStatus;
 
@@ -16,6 +16,8 @@ const IN_ORDER_MAX: usize = 8_192;
 pub struct RecordingNews {
     waiting: Mutex<Waiting>,
     rung: Notify,
+    /// States that the reader has taken and done with.
+    handed_on: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -23,12 +25,16 @@ struct Waiting {
     in_order: VecDeque<RecordingStatus>,
     /// Of recordings whose states found no room: at most one for each there is.
     newest: BTreeMap<String, RecordingStatus>,
+    /// States that were told here, and how many of them the reader has taken.
+    told: u64,
+    taken: u64,
 }
 
 impl RecordingNews {
     pub fn tell(&self, status: &RecordingStatus) {
         let mut waiting = self.waiting();
-        let Waiting { in_order, newest } = &mut *waiting;
+        waiting.told += 1;
+        let Waiting { in_order, newest, .. } = &mut *waiting;
         if in_order.len() < IN_ORDER_MAX && !newest.contains_key(&status.recording_id) {
             in_order.push_back(status.clone());
         } else {
@@ -37,10 +43,12 @@ impl RecordingNews {
         self.rung.notify_one();
     }
 
-    /// All that waits, at least one: of each recording in the order it was told.
+    /// All that waits, at least one: of each recording in the order it was told. Whoever asks again has handed on what
+    /// came before.
     pub async fn next(&self) -> Vec<RecordingStatus> {
+        self.handed_on.send_replace(self.waiting().taken);
         loop {
-            let waiting = std::mem::take(&mut *self.waiting());
+            let waiting = self.take();
             if !waiting.newest.is_empty() {
                 tracing::warn!(
                     recordings = waiting.newest.len(),
@@ -55,6 +63,28 @@ impl RecordingNews {
         }
     }
 
+    /// Returns when all that was told before has been handed on by who reads.
+    pub async fn all_handed_on(&self) {
+        let told = self.waiting().told;
+        // The sender is here: it cannot be gone.
+        let _ = self
+            .handed_on
+            .subscribe()
+            .wait_for(|handed_on| *handed_on >= told)
+            .await;
+    }
+
+    fn take(&self) -> Waiting {
+        let mut waiting = self.waiting();
+        let told = waiting.told;
+        let rest = Waiting {
+            told,
+            taken: told,
+            ..Waiting::default()
+        };
+        std::mem::replace(&mut *waiting, rest)
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -64,6 +94,8 @@ impl RecordingNews {
 mod tests {
     use super::*;
     use crate::record::RecordingState;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
 
     fn status(recording_id: &str, state: RecordingState) -> RecordingStatus {
         RecordingStatus {
@@ -108,5 +140,30 @@ mod tests {
         assert_eq!(of("b"), [RecordingState::Available]);
         news.tell(&status("b", RecordingState::Failed));
         assert_eq!(news.next().await.len(), 1, "there is room again");
+    }
+
+    /// What a future has to say without being waited for.
+    fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+        let mut context = Context::from_waker(Waker::noop());
+        match pin!(future).poll(&mut context) {
+            Poll::Ready(told) => Some(told),
+            Poll::Pending => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_is_handed_on_no_sooner_than_the_next_is_asked_for() {
+        let news = RecordingNews::default();
+        let is_handed_on = || now(news.all_handed_on()).is_some();
+        assert!(is_handed_on(), "there is nothing");
+        news.tell(&status("a", RecordingState::Finishing));
+        assert!(!is_handed_on(), "nobody has taken it");
+        assert_eq!(news.next().await.len(), 1);
+        assert!(!is_handed_on(), "who took it has not told it yet");
+        news.tell(&status("a", RecordingState::Available));
+        assert_eq!(news.next().await.len(), 1);
+        assert!(!is_handed_on());
+        assert!(now(news.next()).is_none());
+        assert!(is_handed_on());
     }
 }

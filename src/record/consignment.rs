@@ -94,6 +94,11 @@ impl Consignment {
         self.receipt = Some((receipt, tracks));
     }
 
+    /// Whether who ordered the recording wants to hear of its end.
+    pub fn notifies(&self) -> bool {
+        self.opening.notifies
+    }
+
     /// The recording's folder in the spool.
     pub fn folder(&self) -> &Path {
         &self.folder

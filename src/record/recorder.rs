@@ -163,7 +163,8 @@ impl Recorder {
     /// to an object store, where there is one.
     ///
     /// `tell` hears each change of state from `finishing` on, in order and on whatever thread it happens. It must only
-    /// hand on (`try_send`): it must not wait, nor call the recorder.
+    /// hand on (`try_send`): it must not wait, nor call the recorder. Until [`Recorder::is_told`] was called of one that
+    /// is available, the next start tells it again.
     pub fn start(
         dir: &Path,
         rings: Vec<TapReceiver>,
@@ -181,13 +182,19 @@ impl Recorder {
         tell: Tell,
     ) -> io::Result<Recorder> {
         let spool = Arc::new(Spool::open(disk.clone(), dir)?);
+        let stock = spool.take_stock()?;
         let shelf = Arc::new(Shelf::new(tell));
-        for receipt in spool.take_stock()? {
+        for receipt in stock {
             let path = receipt
                 .destination
                 .starts_with("file://")
                 .then(|| dir.join(&receipt.key));
-            let status = RecordingStatus::new(&receipt, RecordingState::Available);
+            let mut status = RecordingStatus::new(&receipt, RecordingState::Available);
+            let untold = spool.untold(&receipt.recording_id);
+            status.notifies = untold.unwrap_or(true);
+            if untold.is_some() {
+                shelf.tell(&status);
+            }
             shelf.add(shelf.new_slot(), status, None, path);
         }
         let syncs = SyncGroup::new(disk.clone());
@@ -361,6 +368,13 @@ impl Recorder {
         )?;
         let consignment = self.workshop.consignment(slot, opening, folder)?;
         Ok((journal, rendering, consignment))
+    }
+
+    /// All who were to be told that a recording is available have been, and none will forget it. Touches the disk.
+    pub fn is_told(&self, recording_id: &str) {
+        if let Err(error) = self.spool.is_told(recording_id) {
+            tracing::warn!(recording = recording_id, %error, "the next start tells again of a recording that is available");
+        }
     }
 
     /// There is silence in the place of the sound now; the time goes on.

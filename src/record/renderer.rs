@@ -486,13 +486,13 @@ impl Workshop {
         match guarded(|| consignment.step()) {
             Ok(None) => {}
             Ok(Some(receipt)) => {
-                let folder = consignment.folder().to_owned();
+                let (folder, notifies) = (consignment.folder().to_owned(), consignment.notifies());
                 // Its deliveries hold files of the folder.
                 sent.remove(&slot);
                 drop(sent);
                 let forgotten = self
                     .spool
-                    .keep_receipt(&receipt)
+                    .keep_receipt(&receipt, notifies)
                     .and_then(|()| self.spool.forget(&folder));
                 if let Err(error) = forgotten {
                     // The next start finds out that it was delivered.
@@ -561,7 +561,7 @@ impl Workshop {
                 }
             }
         }
-        self.spool.keep_receipt(&receipt)?;
+        self.spool.keep_receipt(&receipt, opening.notifies)?;
         self.spool.forget(&rendering.folder)?;
         Ok(receipt)
     }

@@ -214,6 +214,11 @@ impl Shelf {
         }
     }
 
+    /// Says how a recording stands to who is told of changes.
+    pub fn tell(&self, status: &RecordingStatus) {
+        (self.tell)(status);
+    }
+
     /// A slot nobody had.
     pub fn new_slot(&self) -> RecordingSlot {
         let mut entries = self.lock();

@@ -4,6 +4,7 @@
 //! recording.dir/.spool/lock                      held by the daemon that works here
 //!                     /ballast                   room to end recordings with when the disk is full
 //!                     /receipts/<id>.json        what was delivered, the newest 10,000
+//!                              /<id>.untold      that nobody has been told of that yet
 //!                     /<id>/journal-0001 …       what was heard, and what is to become of it
 //!                          /credentials          of the request, where it gave some
 //!                          /mix.wav, 7.wav …     files on their way, made from the journal
@@ -96,13 +97,34 @@ impl Spool {
         self.root.join(recording_id)
     }
 
-    /// Remembers what was delivered.
-    pub fn keep_receipt(&self, receipt: &Receipt) -> io::Result<()> {
+    /// Remembers what was delivered, and that nobody has been told yet. `notifies`: whether who ordered it wants to be.
+    pub fn keep_receipt(&self, receipt: &Receipt, notifies: bool) -> io::Result<()> {
+        // First, so that no receipt is without it; the folder is synced with the receipt.
+        let untold = self.untold_path(&receipt.recording_id);
+        fs::write(untold, if notifies { "1" } else { "0" })?;
         let path = self.receipt_path(&receipt.recording_id);
         match receipt::write_new(&path, receipt) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             written => written,
         }
+    }
+
+    /// Of a delivered recording that nobody has been told of: whether who ordered it wants to be.
+    pub fn untold(&self, recording_id: &str) -> Option<bool> {
+        let mark = fs::read(self.untold_path(recording_id)).ok()?;
+        Some(mark != b"0")
+    }
+
+    /// All who were to be told of it have been.
+    pub fn is_told(&self, recording_id: &str) -> io::Result<()> {
+        match fs::remove_file(self.untold_path(recording_id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
+    fn untold_path(&self, recording_id: &str) -> PathBuf {
+        self.root.join("receipts").join(format!("{recording_id}.untold"))
     }
 
     fn receipt_path(&self, recording_id: &str) -> PathBuf {
@@ -121,6 +143,7 @@ impl Spool {
         let beyond = receipts.len().saturating_sub(SETTLED_MAX);
         for old in receipts.drain(..beyond) {
             let _ = fs::remove_file(self.receipt_path(&old.recording_id));
+            let _ = self.is_told(&old.recording_id);
         }
         Ok(receipts)
     }

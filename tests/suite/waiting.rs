@@ -107,6 +107,8 @@ fn a_room_begins_with_a_starter_that_ends_before_its_first_tick_and_with_two_tha
         step(&mut world);
         let gone = (2..2 + starters).all(|starter| world.has_left(starter));
         assert!(gone, "after the one tick that everybody has");
+        let told: Vec<(u32, bool)> = (2..2 + starters as u32).map(|starter| (starter, false)).collect();
+        assert_eq!(joined(&mut world), told, "who leaves has come first");
         let heard = step(&mut world);
         assert!(hears(&heard[0], TONE_B) && hears(&heard[1], TONE_A), "{starters}");
     }

@@ -90,6 +90,8 @@ pub struct EventFigures {
     pub newest: u64,
     /// Told before they were on the disk, by [`Unwritten`].
     pub unwritten: [u64; Unwritten::ALL.len()],
+    /// Happened after the log was closed: nobody is told.
+    pub too_late: u64,
     /// Syncs of the journal that failed.
     pub sync_failures: u64,
     /// Of the journal.
@@ -144,15 +146,15 @@ impl EventLog {
                 keeper: Some(keeper),
             }),
         };
-        left_open
-            .into_iter()
-            .for_each(|happening| events.append(happening));
+        left_open.into_iter().for_each(|happening| {
+            events.append(happening);
+        });
         Ok(events)
     }
 
-    /// Never waits for a disk. Does nothing once the log is closed.
-    pub fn append(&self, happening: Happening) {
-        self.inner.core.append(happening, Instant::now());
+    /// Never waits for a disk. Gives the number, of all, that it has; once the log is closed it is only counted.
+    pub fn append(&self, happening: Happening) -> Option<u64> {
+        self.inner.core.append(happening, Instant::now())
     }
 
     /// A reader of one room or of all, that goes on after the number it names, or begins with what comes next.
@@ -178,6 +180,11 @@ impl EventLog {
         self.lock().log.ledger.newest
     }
 
+    /// The number, of all, of the newest event that readers have been given.
+    pub fn told(&self) -> u64 {
+        self.lock().log.told()
+    }
+
     /// Tells what has waited for the disk for too long. To be called from time to time.
     pub fn tend(&self) {
         self.inner.core.tend(Instant::now());
@@ -197,6 +204,7 @@ impl EventLog {
         EventFigures {
             newest: state.log.ledger.newest,
             unwritten: state.queue.as_ref().map(Queue::unwritten).unwrap_or_default(),
+            too_late: state.queue.as_ref().map_or(0, Queue::too_late),
             sync_failures: keeper.map_or(0, Keeper::sync_failures),
             disk_bytes: keeper.map_or(0, |keeper| keeper.archive.bytes()),
             has_skipped: keeper.is_some_and(|keeper| keeper.has_skipped),
@@ -229,11 +237,14 @@ impl Core {
         })
     }
 
-    fn append(&self, happening: Happening, now: Instant) {
+    fn append(&self, happening: Happening, now: Instant) -> Option<u64> {
         let mut state = self.lock();
         let State { log, queue } = &mut *state;
-        if queue.as_ref().is_some_and(Queue::is_closed) {
-            return;
+        if let Some(queue) = queue
+            && queue.is_closed()
+        {
+            queue.came_too_late();
+            return None;
         }
         let entry = log.number(happening);
         let global = entry.global;
@@ -247,6 +258,7 @@ impl Core {
             self.told.send_replace(global);
         }
         self.rung.notify_all();
+        Some(global)
     }
 
     fn tend(&self, now: Instant) {

@@ -66,6 +66,7 @@ pub struct Queue {
     /// Since when something waits to be told.
     waiting_since: Option<Instant>,
     is_closed: bool,
+    too_late: u64,
     unwritten: [u64; Unwritten::ALL.len()],
 }
 
@@ -77,6 +78,7 @@ impl Default for Queue {
             bytes: 0,
             waiting_since: None,
             is_closed: false,
+            too_late: 0,
             unwritten: [0; Unwritten::ALL.len()],
         }
     }
@@ -168,6 +170,15 @@ impl Queue {
 
     pub fn is_closed(&self) -> bool {
         self.is_closed
+    }
+
+    /// Something happened after that.
+    pub fn came_too_late(&mut self) {
+        self.too_late += 1;
+    }
+
+    pub fn too_late(&self) -> u64 {
+        self.too_late
     }
 
     pub fn count(&mut self, why: Unwritten, events: u64) {

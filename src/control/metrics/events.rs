@@ -23,6 +23,12 @@ pub fn render(page: &mut Page, figures: &EventFigures) {
         );
     }
     page.one(
+        "mixminus_events_too_late_total",
+        "counter",
+        "Things that happened after the log of events was closed, at the end of the daemon: nobody is told.",
+        figures.too_late,
+    );
+    page.one(
         "mixminus_events_sync_failures_total",
         "counter",
         "Syncs of the journal of events that failed; each went on in a new segment.",

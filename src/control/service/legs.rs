@@ -28,6 +28,19 @@ use crate::id::{LegId, RoomId, TrackNumber};
 use crate::leg::{DEFAULT_MAX_DELAY, Identity, Leg, LegChange, LegMedia, LegReport, LegSettings};
 use crate::room::{Room, RoomSettings};
 
+/// Why a leg is not let into a room, or not changed.
+enum Denied {
+    /// The room has begun to end: who waits for that comes into another.
+    Ending,
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Denied {
+        Denied::Refused(refusal)
+    }
+}
+
 /// A leg, and whether the request made it or found it.
 pub struct Created {
     pub leg: LegView,
@@ -39,39 +52,23 @@ impl Service {
         let inner = &self.inner;
         let call = request.call.clone().unwrap_or_else(CallId::made);
         let _turn = inner.legs_in_turn.take(&call).await?;
-        inner.ready(&call, Some(&request.conference)).await?;
-        {
-            let state = inner.state();
-            if let Some(leg) = state.legs.get(&call) {
-                return match leg.request == request {
-                    true => Ok(Created {
-                        leg: LegView::new(&call, leg, &state),
-                        is_new: false,
-                    }),
-                    false => Err(Refusal::conflict(
-                        "There is a leg of this `callId`, made by another request.",
-                    )),
-                };
+        let created = loop {
+            inner.ready(&call, Some(&request.conference)).await?;
+            match inner.create(&call, &request, &actor) {
+                Ok(created) => break created,
+                Err(Denied::Ending) => {}
+                Err(Denied::Refused(refusal)) => return Err(refusal),
             }
-            inner.admit(&state, &request.conference)?;
-        }
-        // Before anything is made for it.
-        inner.has_room_for(&request)?;
-        let conference = request.conference.clone();
-        let record = request.record.clone();
-        let (entry, leg, sockets) = inner.make(request, &actor)?;
-        let view = inner.seat(&call, entry, leg, sockets)?;
-        if let Some(options) = record
-            && let Err(refusal) = self.start_recording(&conference, options, &actor).await
+        };
+        if created.is_new
+            && let Some(options) = request.record
+            && let Err(refusal) = self.start_recording(&request.conference, options, &actor).await
         {
             // The caller asked for a recorded leg and gets none at all.
             let _ = inner.end(&call, "failed").await;
             return Err(refusal);
         }
-        Ok(Created {
-            leg: view,
-            is_new: true,
-        })
+        Ok(created)
     }
 
     pub fn legs(&self, page: Page) -> Listed<LegView> {
@@ -101,22 +98,13 @@ impl Service {
     ) -> Result<LegView, Refusal> {
         let inner = &self.inner;
         let _turn = inner.legs_in_turn.take(call).await?;
-        inner.ready(call, change.conference.as_ref()).await?;
-        let negotiated = match &change.sdp {
-            None => None,
-            Some(remote) => {
-                let negotiation = inner
-                    .leg_within(&inner.state(), call, within)?
-                    .negotiation
-                    .clone();
-                let (next, terms) = negotiation.go_on(remote)?;
-                Some((next, LegMedia::new(terms).map_err(no_codec)?))
+        let moved = loop {
+            inner.ready(call, change.conference.as_ref()).await?;
+            match inner.change(call, change.clone(), within, &actor) {
+                Ok(moved) => break moved,
+                Err(Denied::Ending) => {}
+                Err(Denied::Refused(refusal)) => return Err(refusal),
             }
-        };
-        let moved = {
-            let mut state = inner.state();
-            inner.leg_within(&state, call, within)?;
-            inner.decide_change(&mut state, call, change, negotiated, &actor)?
         };
         if let Some(moved) = moved {
             inner.answer(moved).await?;
@@ -217,25 +205,69 @@ impl Inner {
         }
     }
 
+    /// Makes the leg, or finds it.
+    fn create(&self, call: &CallId, request: &CreateLeg, actor: &Actor) -> Result<Created, Denied> {
+        {
+            let state = self.state();
+            if let Some(leg) = state.legs.get(call) {
+                if leg.request != *request {
+                    let conflict = "There is a leg of this `callId`, made by another request.";
+                    return Err(Refusal::conflict(conflict).into());
+                }
+                return Ok(Created {
+                    leg: LegView::new(call, leg, &state),
+                    is_new: false,
+                });
+            }
+            self.admit(&state, &request.conference)?;
+        }
+        // Before anything is made for it.
+        self.has_room_for(request)?;
+        let (entry, leg, sockets) = self.make(request.clone(), actor)?;
+        Ok(Created {
+            leg: self.seat(call, entry, leg, sockets)?,
+            is_new: true,
+        })
+    }
+
+    /// Decides a change; gives what to wait for when the leg moves.
+    fn change(
+        &self,
+        call: &CallId,
+        change: ChangeLeg,
+        within: Option<&ConferenceId>,
+        actor: &Actor,
+    ) -> Result<Option<oneshot::Receiver<()>>, Denied> {
+        let negotiated = match &change.sdp {
+            None => None,
+            Some(remote) => {
+                let negotiation = self.leg_within(&self.state(), call, within)?.negotiation.clone();
+                let (next, terms) = negotiation.go_on(remote)?;
+                Some((next, LegMedia::new(terms).map_err(no_codec)?))
+            }
+        };
+        let mut state = self.state();
+        self.leg_within(&state, call, within)?;
+        self.decide_change(&mut state, call, change, negotiated, actor)
+    }
+
     /// Whether a leg may come into this room, which may not be there yet.
-    fn admit(&self, state: &State, conference: &ConferenceId) -> Result<(), Refusal> {
+    fn admit(&self, state: &State, conference: &ConferenceId) -> Result<(), Denied> {
         if state.is_stopping {
-            return Err(self.turn_away(Why::Stopping));
+            return Err(self.turn_away(Why::Stopping).into());
         }
         match state.rooms.get(conference) {
-            None if state.is_draining => Err(self.turn_away(Why::Draining)),
+            None if state.is_draining => Err(self.turn_away(Why::Draining).into()),
             None => Ok(()),
-            // Who comes waits for its end, and then has to be quick.
-            Some(room) if room.is_ending => Err(Refusal::unavailable("The conference is ending.", 1)),
-            Some(room) if room.is_locked => Err(Refusal::conflict("The conference is locked.")),
+            Some(room) if room.is_ending => Err(Denied::Ending),
+            Some(room) if room.is_locked => Err(Refusal::conflict("The conference is locked.").into()),
             Some(room)
                 if room
                     .participants_max
                     .is_some_and(|max| room.members.len() as u64 >= max) =>
             {
-                Err(Refusal::conflict(
-                    "The conference has as many participants as `maxParticipants` allows.",
-                ))
+                let full = "The conference has as many participants as `maxParticipants` allows.";
+                Err(Refusal::conflict(full).into())
             }
             Some(_) => Ok(()),
         }
@@ -313,7 +345,7 @@ impl Inner {
         mut entry: LegEntry,
         leg: Box<Leg>,
         mut sockets: Sockets,
-    ) -> Result<LegView, Refusal> {
+    ) -> Result<LegView, Denied> {
         let mut guard = self.state();
         let state = &mut *guard;
         let conference = entry.request.conference.clone();
@@ -339,7 +371,7 @@ impl Inner {
         self.name_track(state, call, entry.track, &conference);
         if let Err(refusal) = self.send(state, engine, commands) {
             self.unreserve(state, reserved);
-            return Err(refusal);
+            return Err(refusal.into());
         }
         entry.place = reserved.place.clone();
         self.occupy(state, call, reserved);
@@ -466,10 +498,10 @@ impl Inner {
         change_leg: ChangeLeg,
         negotiated: Option<(Negotiation, Box<LegMedia>)>,
         actor: &Actor,
-    ) -> Result<Option<oneshot::Receiver<()>>, Refusal> {
+    ) -> Result<Option<oneshot::Receiver<()>>, Denied> {
         let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
         if leg.motion.is_some() {
-            return Err(Refusal::not_found("The leg is leaving."));
+            return Err(Refusal::not_found("The leg is leaving.").into());
         }
         let place = leg.place.clone();
         let (before, gain_db_before) = (leg.settings, leg.gain_db);
@@ -517,7 +549,7 @@ impl Inner {
             if let Some(reserved) = reserved {
                 self.unreserve(state, reserved);
             }
-            return Err(refusal);
+            return Err(refusal.into());
         }
 
         if let Some(leg) = state.legs.get_mut(call) {

@@ -80,6 +80,8 @@ struct Inner {
     recording_rules: Rules,
     events: EventLog,
     webhooks: Arc<webhooks::Counters>,
+    /// Recordings that became available, by the number of the event that says so.
+    available: Mutex<Vec<(u64, String)>>,
     state: Mutex<State>,
     calibration: Calibration,
     turned_away: TurnedAway,
@@ -130,14 +132,6 @@ impl Service {
     pub fn start(config: Config) -> Result<(Service, Arc<RecordingNews>), StartError> {
         // Before there are media threads, which it would disturb.
         let calibration = Calibration::obtain(&config.admission, config.opus.complexity);
-        let micros = |kind: Kind| calibration.costs.leg[kind as usize] / 1_000;
-        tracing::info!(
-            source = calibration.source,
-            pcmu_us = micros(Kind::Pcmu),
-            opus_us = micros(Kind::OpusAt48),
-            socket_us = calibration.costs.socket / 1_000,
-            "what a leg costs in each tick is known"
-        );
         let driver = Driver::start(&driver_config(&config))?;
         Service::with(config, calibration, driver)
     }
@@ -172,6 +166,14 @@ impl Service {
             error,
         })?;
         let events = open_events(&config)?;
+        let micros = |kind: Kind| calibration.costs.leg[kind as usize] / 1_000;
+        tracing::info!(
+            source = calibration.source,
+            pcmu_us = micros(Kind::Pcmu),
+            opus_us = micros(Kind::OpusAt48),
+            socket_us = calibration.costs.socket / 1_000,
+            "what a leg costs in each tick is known"
+        );
         let (fds_for_legs, fds_for_recordings) = fds_for(process::fd_limit(), config.http.connections);
         let inner = Inner {
             driver,
@@ -185,6 +187,7 @@ impl Service {
             recording_rules: recording_rules(&config),
             events,
             webhooks: Arc::default(),
+            available: Mutex::default(),
             state: Mutex::new(State::new(account, config.engine.legs, config.engine.rooms)),
             calibration,
             turned_away: TurnedAway::default(),
@@ -261,6 +264,14 @@ impl Service {
     pub fn stop_recordings(&self, patience: Duration) {
         self.inner.recorder.stop(patience);
     }
+
+    /// Returns when all that has happened would outlive a loss of power. Nothing is told any more. Waits for the disk.
+    pub fn close_events(&self) {
+        let inner = &self.inner;
+        inner.events.close();
+        let told = inner.told_available();
+        told.iter().for_each(|id| inner.recorder.is_told(id));
+    }
 }
 
 impl Inner {
@@ -297,21 +308,22 @@ impl Inner {
         }
     }
 
-    /// Tells all who listen. Called under the state's lock, so that numbers stand in the order of decisions.
+    /// Tells all who listen. Called under the state's lock, so that numbers stand in the order of decisions. Gives the
+    /// number, of all, that it has; none where nothing is told any more.
     fn tell(
         &self,
         conference: &ConferenceId,
         call: Option<&CallId>,
         kind: &'static str,
         fields: Map<String, Value>,
-    ) {
+    ) -> Option<u64> {
         self.events.append(events::Happening {
             conference: conference.clone(),
             call: call.cloned(),
             kind,
             at: SystemTime::now(),
             fields,
-        });
+        })
     }
 
     /// Tells of a leg, with what its maker wants echoed.

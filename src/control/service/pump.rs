@@ -96,6 +96,7 @@ pub async fn pump(service: Service, recording_news: Arc<RecordingNews>) {
         }
         inner.ask_for_reports(Instant::now());
         inner.events.tend();
+        inner.forget_what_is_told();
         inner.pulse.beat(Instant::now());
         if looked_at.elapsed() >= LOOKED_AT_EVERY {
             inner.look_at_load(looked_at.elapsed());
@@ -406,10 +407,36 @@ impl Inner {
             RecordingState::Available => "recording.available",
             RecordingState::Failed => "recording.failed",
         };
+        let number = self.tell_how_it_ended(status, kind);
+        if status.state == RecordingState::Available {
+            // Who may not forget it has it in a journal once that number is told.
+            locked(&self.available).push((number, status.recording_id.clone()));
+        }
+    }
+
+    /// Takes from the recorder what it need not remember: of which recordings all have been told.
+    fn forget_what_is_told(self: &Arc<Self>) {
+        let told = self.told_available();
+        if !told.is_empty() {
+            let inner = Arc::clone(self);
+            tokio::task::spawn_blocking(move || told.iter().for_each(|id| inner.recorder.is_told(id)));
+        }
+    }
+
+    /// The recordings of which all have been told that they are available, those told last left out.
+    pub(super) fn told_available(&self) -> Vec<String> {
+        let told = self.events.told();
+        let mut available = locked(&self.available);
+        let ready = available.extract_if(.., |(number, _)| *number <= told);
+        ready.map(|(_, id)| id).collect()
+    }
+
+    /// Gives the number of the event, 0 where nobody is to hear of it, and one that is never told where no more are.
+    fn tell_how_it_ended(&self, status: &RecordingStatus, kind: &'static str) -> u64 {
         let mut guard = self.state();
         let state = &mut *guard;
         let Some(conference) = state.room_of_recording(status) else {
-            return;
+            return 0;
         };
         tracing::info!(conference = %conference, recording = status.recording_id, kind, "recording");
         let mut fields = recording_fields(status);
@@ -432,8 +459,11 @@ impl Inner {
         let is_cut_short = status.receipt.as_ref().is_some_and(|receipt| receipt.truncated);
         // Whoever wants no word of an end that was ordered still has to hear of one that was not.
         let is_bad = status.state == RecordingState::Failed || ended_by_itself || is_cut_short;
-        if status.notifies || is_bad {
-            self.tell(&conference, call.as_ref(), kind, fields);
+        match status.notifies || is_bad {
+            true => self
+                .tell(&conference, call.as_ref(), kind, fields)
+                .unwrap_or(u64::MAX),
+            false => 0,
         }
     }
 

@@ -89,6 +89,9 @@ fn the_deadline_ends_rooms_with_their_events_told_and_their_recordings_closed() 
         "not before the deadline"
     );
     events.until("room.ended");
+    events.until("recording.finished");
+    let available = events.until("recording.available");
+    assert_eq!(available["destination"], "file://call.wav");
     assert_eq!(process.ended().0, Some(0));
     let recordings = process.dir.join("recordings");
     let wav = std::fs::read(recordings.join("call.wav")).unwrap();

@@ -95,7 +95,7 @@ fn a_reader_resumes_where_it_was_and_a_room_reborn_counts_on() {
 
 /// Two events, of more than a kilobyte each.
 fn two_events(served: &Served, round: usize) {
-    let on = round % 2 == 0;
+    let on = round.is_multiple_of(2);
     let both = json!({ "muted": on, "onhold": on });
     served.patch("/v1/legs/a", &both).json(200);
 }

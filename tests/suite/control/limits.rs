@@ -62,7 +62,8 @@ fn whoever_sends_a_header_or_a_body_byte_by_byte_is_cut_off_and_others_are_answe
                 let goes_on = !matches!(beginning, b"" | b"PR");
                 let is_over = &is_over;
                 scope.spawn(move || {
-                    while !is_over.load(Ordering::Relaxed) && !(goes_on && stream.write_all(b"y").is_err()) {
+                    let is_cut = |stream: &mut TcpStream| goes_on && stream.write_all(b"y").is_err();
+                    while !is_over.load(Ordering::Relaxed) && !is_cut(&mut stream) {
                         std::thread::sleep(Duration::from_millis(200));
                     }
                 });

@@ -99,6 +99,22 @@ fn a_leg_that_moves_waits_or_starts_as_the_other_conference_has_it() {
     assert!(!waits(&served, "lobby", "early"));
 }
 
+#[test]
+fn a_leg_that_moves_is_told_where_it_comes_with_what_is_in_force_of_it() {
+    let served = Served::start(&[]);
+    leg(&served, "r", "a", &json!({}));
+    let mut events = Events::open(served.http, "?conferenceId=other", "");
+    let body = json!({ "conferenceId": "other", "muted": true, "onhold": true });
+    served.patch("/v1/legs/a", &body).json(200);
+    let joined = events.until("leg.joined");
+    assert_eq!(
+        (&joined["muted"], &joined["onhold"], &joined["waiting"]),
+        (&json!(true), &json!(true), &json!(false))
+    );
+    served.patch("/v1/legs/a", &json!({ "onhold": false })).json(200);
+    assert_eq!(events.next().1["type"], "leg.resumed");
+}
+
 /// Ends the conference `r` of a host and two others by what is done to the host, and gives the host's own reason.
 fn ended_by(done: impl FnOnce(&Served)) -> String {
     let served = Served::start(&["rtp.media_timeout_s=1"]);

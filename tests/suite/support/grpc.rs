@@ -42,12 +42,12 @@ pub struct Refused {
     pub message: String,
     /// The `errorCode` of HTTP; absent where the status is not the daemon's.
     pub error_code: Option<u64>,
-    pub metadata: MetadataMap,
+    pub metadata: Box<MetadataMap>,
 }
 
 impl From<Status> for Refused {
     fn from(status: Status) -> Refused {
-        let metadata = status.metadata().clone();
+        let metadata = Box::new(status.metadata().clone());
         let number = metadata.get("mixminus-error-code");
         Refused {
             code: status.code(),

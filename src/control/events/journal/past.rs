@@ -58,7 +58,7 @@ pub fn read_past(disk: &dyn Disk, dir: &Path, boot: &str, keep: usize) -> io::Re
     let (mut ledger, is_sure) = replay(&contents, firsts.last().copied());
     let last = life::last(disk, dir, boot);
     let is_first = last == Last::None && firsts.is_empty();
-    let has_skipped = !is_first && !(is_sure && last == Last::Sure);
+    let has_skipped = !(is_first || is_sure && last == Last::Sure);
     if has_skipped {
         tracing::warn!(
             newest = ledger.newest,

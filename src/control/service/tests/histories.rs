@@ -23,7 +23,7 @@ use super::tester;
 use crate::control::events::Reader;
 
 /// As many as `make test` plays.
-const HISTORIES: u64 = 20_000;
+const HISTORIES: u64 = 4_000;
 
 /// Of so many histories one records.
 const RECORDED: u64 = 50;

@@ -211,7 +211,7 @@ fn paths_and_methods_that_are_not_there_are_refused_in_the_one_form() {
     let served = Served::start(&[]);
     let document = Document::of(&served);
     for (path, item) in document.json["paths"].as_object().unwrap() {
-        let path = path.replace('{', "").replace('}', "");
+        let path = path.replace(['{', '}'], "");
         for verb in [
             "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW",
         ] {
