@@ -37,7 +37,7 @@ EXPOSE 8080/tcp 8081/tcp 10000-20000/udp
 # SIGTERM drains, a second one stops at once.
 STOPSIGNAL SIGTERM
 
-# bash speaks TCP by itself: no curl in the image.
+# bash speaks TCP by itself: no curl in the image. Where the daemon has TLS, or another port, set another one.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 \
     CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8080 && printf 'GET /healthz HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n' >&3 && read -r -t 2 _ status _ <&3 && [ \"$status\" = 200 ]"]
 

@@ -19,6 +19,7 @@ use crate::control::http::connections::{self, Connections};
 use crate::control::http::{self, App};
 use crate::control::log;
 use crate::control::news::RecordingNews;
+use crate::control::parts::{Fallen, Part, watched};
 use crate::control::process;
 use crate::control::service::{Service, StartError, pump};
 use crate::control::store::{self, StoreError};
@@ -34,7 +35,7 @@ pub const READY: &str = "mixminus::ready";
 /// How long recordings may take to be finished and delivered at a stop; the next start goes on with what is not.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Of it, what is kept for callbacks about the end.
+/// Of it, what is kept for callbacks about the end, and below for the journal of events.
 const PATIENCE_WITH_RECEIVERS: Duration = Duration::from_secs(5);
 
 /// The same where the stop is to be at once: what the engines have said already gets into the journals.
@@ -58,6 +59,11 @@ pub enum ServeError {
     ReadyFile(io::Error),
     #[error("Signals cannot be received: {0}.")]
     Signals(io::Error),
+    #[error("The daemon could not be started: it panicked.")]
+    Panicked,
+    /// Recordings are closed; whoever started the daemon should start it again.
+    #[error("The daemon has ended, as its part `{0}` has panicked.")]
+    Fallen(Part),
 }
 
 impl From<StoreError> for ServeError {
@@ -96,6 +102,7 @@ pub struct Daemon {
     pump: JoinHandle<()>,
     recording_news: Arc<RecordingNews>,
     webhooks: Webhooks,
+    fallen: Fallen,
 }
 
 impl Daemon {
@@ -110,26 +117,35 @@ impl Daemon {
         let (service, recording_news) = Service::start(config.clone())?;
         let webhooks =
             Webhooks::start(webhooks, service.events(), service.webhooks()).map_err(ServeError::Webhooks)?;
-        let pump = tokio::spawn(pump(service.clone(), Arc::clone(&recording_news)));
+        let fallen = Fallen::default();
+        let pump = tokio::spawn(watched(
+            Part::Pump,
+            Arc::clone(&fallen),
+            pump(service.clone(), Arc::clone(&recording_news)),
+        ));
         let (stopping, is_stopping) = watch::channel(false);
         let connections = Arc::new(Connections::new(&config.http, Arc::clone(service.tally())));
         let app = App::new(service, auth, config.http.streams, is_stopping.clone());
-        let http_server = tokio::spawn(connections::serve(
+        let http_server = connections::serve(
             http_listener,
             http::router(app.clone()),
             Face::Http,
             Arc::clone(&connections),
             tls.clone(),
             is_stopping.clone(),
-        ));
-        let grpc_server = tokio::spawn(connections::serve(
+        );
+        let grpc_server = connections::serve(
             grpc_listener,
             grpc::router(app.clone()),
             Face::Grpc,
             connections,
             tls.clone(),
             is_stopping,
-        ));
+        );
+        let servers = [
+            tokio::spawn(watched(Part::Http, Arc::clone(&fallen), http_server)),
+            tokio::spawn(watched(Part::Grpc, Arc::clone(&fallen), grpc_server)),
+        ];
         Ok(Daemon {
             config,
             http,
@@ -137,10 +153,11 @@ impl Daemon {
             app,
             tls,
             stopping,
-            servers: [http_server, grpc_server],
+            servers,
             pump,
             recording_news,
             webhooks,
+            fallen,
         })
     }
 
@@ -163,6 +180,17 @@ impl Daemon {
     pub async fn drained(&self) {
         while self.app.service.rooms() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until a part has panicked that the daemon cannot go on without.
+    pub async fn fallen(&self) -> Part {
+        let mut fallen = self.fallen.subscribe();
+        let part = fallen.wait_for(Option::is_some).await.ok().and_then(|part| *part);
+        match part {
+            Some(part) => part,
+            // Its sender is here.
+            None => std::future::pending().await,
         }
     }
 
@@ -189,9 +217,13 @@ impl Daemon {
     async fn stop_within(self, patience: Duration) {
         let deadline = Instant::now() + patience;
         self.drain();
-        self.app.service.clear("shutdown").await;
+        // Without the pump nobody hears of who left: the next start tells that they are lost.
+        if *self.fallen.borrow() != Some(Part::Pump) {
+            self.app.service.clear("shutdown").await;
+        }
         let service = self.app.service.clone();
-        if tokio::task::spawn_blocking(move || service.stop_recordings(patience))
+        let for_recordings = without_the_rest(deadline.saturating_duration_since(Instant::now()));
+        if tokio::task::spawn_blocking(move || service.stop_recordings(for_recordings))
             .await
             .is_err()
         {
@@ -224,6 +256,12 @@ impl Daemon {
     }
 }
 
+/// Of what is left of a stop's patience, what recordings may take: callbacks about their end have their own.
+fn without_the_rest(left: Duration) -> Duration {
+    left.saturating_sub(PATIENCE_WITH_RECEIVERS + PATIENCE_WITH_EVENTS)
+        .max(NO_PATIENCE)
+}
+
 /// A bound port, and where it really is.
 async fn listen(key: &'static str, at: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
     let refused = |error| ServeError::Listen(key, at, error);
@@ -250,7 +288,9 @@ fn check_reach(bound: &Config, config: &Config) -> Result<(), ServeError> {
 }
 
 /// Runs the daemon until a signal ends it: SIGTERM (or SIGINT) drains, a second one stops at once (threads may still be
-/// closing recordings then: end the process without waiting for them), SIGHUP takes keys and limits (`auth.*`), certificates (`tls.*`) and the credentials of the object store from the configuration that `reload` reads then.
+/// closing recordings then: end the process without waiting for them), SIGHUP takes keys and limits (`auth.*`),
+/// certificates (`tls.*`) and the credentials of the object store from the configuration that `reload` reads then. A start
+/// that is told to end does so at once. Where a part panics that nothing works without, the daemon ends with an error.
 pub async fn serve(
     config: Config,
     reload: impl Fn() -> Result<Config, ConfigError>,
@@ -270,7 +310,21 @@ pub async fn serve(
             _ => {}
         }
     }
-    let daemon = Daemon::start(config).await?;
+    // Not on a thread of the runtime: what a crash left may take its time, and signals are heard meanwhile.
+    let runtime = tokio::runtime::Handle::current();
+    let start = tokio::task::spawn_blocking(move || runtime.block_on(Daemon::start(config)));
+    let extending = tokio::spawn(systemd::extend(systemd::START_MAX));
+    let started = tokio::select! {
+        started = start => Some(started.map_err(|_| ServeError::Panicked)??),
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    extending.abort();
+    let Some(daemon) = started else {
+        tracing::warn!("told to end while starting: what a crash left is for the next start");
+        return Ok(());
+    };
+    let fallen = Arc::clone(&daemon.fallen);
     let rtp = &daemon.config.rtp;
     tracing::info!(
         target: READY,
@@ -297,6 +351,7 @@ pub async fn serve(
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            _ = daemon.fallen() => break,
             _ = hang_up.recv() => {
                 systemd::reloading();
                 let reloaded = reload()
@@ -314,15 +369,17 @@ pub async fn serve(
     let deadline = daemon.config.drain.deadline;
     let rooms = daemon.app.service.rooms();
     tracing::info!(rooms, deadline_s = deadline.as_secs(), "draining");
-    systemd::stopping(
-        &format!("Draining: {rooms} rooms may go on for {} s.", deadline.as_secs()),
-        deadline + PATIENCE,
-    );
+    systemd::stopping(&format!(
+        "Draining: {rooms} rooms may go on for {} s.",
+        deadline.as_secs()
+    ));
+    let extending = tokio::spawn(systemd::extend(deadline + PATIENCE));
     let told_again = || {
         tracing::warn!("told again: stopping at once");
         NO_PATIENCE
     };
     let patience = tokio::select! {
+        _ = daemon.fallen() => PATIENCE,
         () = daemon.drained() => PATIENCE,
         () = tokio::time::sleep(deadline) => {
             tracing::warn!("the deadline ends the rooms that are left");
@@ -342,9 +399,13 @@ pub async fn serve(
         let _ = std::fs::remove_file(path);
     }
     helpers.iter().for_each(JoinHandle::abort);
+    extending.abort();
     log::say_held_back();
     tracing::info!("stopped");
-    Ok(())
+    match *fallen.borrow() {
+        Some(part) => Err(ServeError::Fallen(part)),
+        None => Ok(()),
+    }
 }
 
 /// Complete from the moment it is there.
@@ -357,3 +418,6 @@ fn write_ready_file(path: &std::path::Path, http: SocketAddr, grpc: SocketAddr) 
     )?;
     std::fs::rename(&unfinished, path)
 }
+
+#[cfg(test)]
+mod tests;

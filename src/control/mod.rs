@@ -21,6 +21,7 @@ mod negotiation;
 pub mod news;
 mod openapi;
 pub mod operation;
+mod parts;
 mod process;
 mod quality;
 pub mod refusal;

@@ -95,7 +95,7 @@ operations! {
     GetCapacity "GET /v1/capacity" READ [200] []
     GetMetrics "GET /metrics" READ [200] []
     GetOpenApi "GET /openapi.json" READ [200] []
-    GetLiveness "GET /healthz" OPEN [200] []
+    GetLiveness "GET /healthz" OPEN [200] [503]
     GetReadiness "GET /readyz" OPEN [200] [503]
 }
 

@@ -7,10 +7,17 @@ use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
 use crate::control::service::Service;
-use crate::control::watchdog::Watchdog;
+use crate::control::watchdog::{Rhythm, Rounds, Watchdog};
 
 /// How long the manager is asked to wait at a stop beyond what rooms and recordings may take.
 const MARGIN: Duration = Duration::from_secs(10);
+
+/// How long it is asked to wait at a time, and how often: a daemon that hangs is then not waited for long.
+const EXTENSION_MICROS: u32 = 30_000_000;
+const EXTENDED_EVERY: Duration = Duration::from_secs(5);
+
+/// How long a start may take: finishing what a crash left has to read it all.
+pub const START_MAX: Duration = Duration::from_secs(3_600);
 
 /// The daemon takes requests.
 pub fn ready(status: &str) {
@@ -25,14 +32,26 @@ pub fn reloading() {
     }
 }
 
-/// The daemon ends, at the latest after `within`.
-pub fn stopping(status: &str, within: Duration) {
-    let micros = u32::try_from((within + MARGIN).as_micros()).unwrap_or(u32::MAX);
+/// The daemon ends.
+pub fn stopping(status: &str) {
     tell(&[
         NotifyState::Stopping,
-        NotifyState::ExtendTimeoutUsec(micros),
+        NotifyState::ExtendTimeoutUsec(EXTENSION_MICROS),
         NotifyState::Status(status),
     ]);
+}
+
+/// Asks the manager again and again to wait for a start or an end, for so long and a little more.
+pub async fn extend(within: Duration) {
+    let mut turns = tokio::time::interval(EXTENDED_EVERY);
+    let asking = async {
+        loop {
+            turns.tick().await;
+            tell(&[NotifyState::ExtendTimeoutUsec(EXTENSION_MICROS)]);
+        }
+    };
+    // The last asking is an extension long.
+    let _ = tokio::time::timeout(within + MARGIN, asking).await;
 }
 
 /// A sentence for whoever asks the manager what the daemon does.
@@ -40,21 +59,26 @@ pub fn status(status: &str) {
     tell(&[NotifyState::Status(status)]);
 }
 
-/// Feeds the manager's watchdog, twice in its time, while everything moves. Ends at once where there is no watchdog.
+/// Feeds the manager's watchdog while everything moves. Ends at once where there is no watchdog.
 pub async fn feed_watchdog(service: Service) {
     let Some(patience) = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero()) else {
         return;
     };
-    let mut turns = tokio::time::interval(patience / 2);
+    let rhythm = Rhythm::within(patience);
+    let rounds = || Rounds {
+        engines: service.rounds(),
+        pump: service.pump_rounds(),
+    };
+    let mut turns = tokio::time::interval(rhythm.look_every);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     turns.tick().await;
-    let mut watchdog = Watchdog::new(service.rounds());
+    let mut watchdog = Watchdog::new(rounds());
     let mut was_stalled = false;
     loop {
         turns.tick().await;
-        let rounds = service.rounds();
-        let answers = answers(&service, patience / 4).await;
-        match watchdog.look(rounds, answers) {
+        let seen = rounds();
+        let answers = answers(&service, rhythm.answer_within).await;
+        match watchdog.look(seen, answers) {
             Ok(()) => tell(&[NotifyState::Watchdog]),
             Err(stalled) => {
                 tracing::error!(why = %stalled, "the watchdog is not fed");

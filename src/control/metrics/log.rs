@@ -1,6 +1,7 @@
-//! Figures of the log, and of the clock that its times are of.
+//! Figures of the log, of the clock that its times are of, and of parts that have panicked.
 
 use super::Page;
+use crate::control::parts::{self, Part};
 use crate::control::{log, wall_clock};
 
 pub(super) fn render(page: &mut Page) {
@@ -16,4 +17,16 @@ pub(super) fn render(page: &mut Page) {
         "How often the wall clock was set: times told before and after do not go together.",
         wall_clock::steps(),
     );
+    page.family(
+        "mixminus_part_panics_total",
+        "counter",
+        "How often a part of the daemon has panicked: couriers go on, any other ends the daemon.",
+    );
+    for part in Part::ALL {
+        page.sample(
+            "mixminus_part_panics_total",
+            &[("part", part.name())],
+            parts::panics(part),
+        );
+    }
 }

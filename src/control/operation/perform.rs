@@ -185,7 +185,10 @@ async fn perform(service: &Service, mut asked: Asked) -> Result<Answer, Refusal>
             body: Body::OpenApi(&openapi::DOCUMENT),
             ..Answer::empty(200)
         }),
-        Operation::GetLiveness => Answer::json(200, &json!({ "status": "up" })),
+        Operation::GetLiveness => match service.is_stale() {
+            false => Answer::json(200, &json!({ "status": "up" })),
+            true => Err(Refusal::unavailable("Nobody listens to the media engines.", 5)),
+        },
         Operation::GetReadiness => match service.is_draining() {
             false => Answer::json(200, &json!({ "status": "ready" })),
             true => Err(Refusal::unavailable("The daemon is draining.", 30)),

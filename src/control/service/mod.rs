@@ -29,7 +29,7 @@ mod watch;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, oneshot};
@@ -99,6 +99,7 @@ struct Inner {
     fds_for_recordings: u64,
     /// Rung when an answer is awaited, so that the pump looks more often.
     awaited: Notify,
+    pulse: pump::Pulse,
     tally: Arc<Tally>,
     /// Follows the state's own mark, for whoever waits for it.
     drains: tokio::sync::watch::Sender<bool>,
@@ -201,6 +202,7 @@ impl Service {
             fds_for_legs,
             fds_for_recordings,
             awaited: Notify::new(),
+            pulse: pump::Pulse::new(Instant::now()),
             tally: Arc::default(),
             drains: tokio::sync::watch::Sender::new(false),
             config,
@@ -249,6 +251,16 @@ impl Service {
     /// How far each engine has got: a count that grows as long as it ticks.
     pub fn rounds(&self) -> Vec<u64> {
         self.inner.driver.rounds()
+    }
+
+    /// How often the engines were listened to.
+    pub fn pump_rounds(&self) -> u64 {
+        self.inner.pulse.rounds()
+    }
+
+    /// Whether nobody listens to the engines: nothing is told of any more, and no leg joins or leaves.
+    pub fn is_stale(&self) -> bool {
+        self.inner.pulse.is_stale(Instant::now())
     }
 
     /// Other credentials of the configuration for what is still to be sent.

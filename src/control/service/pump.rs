@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Map;
@@ -35,6 +36,42 @@ const AWAITED: Duration = Duration::from_millis(40);
 /// Events taken from an engine before the lock is given to others.
 const BATCH: usize = 256;
 
+/// Engines that were not listened to for so long are as good as gone.
+const STALE: Duration = Duration::from_secs(5);
+
+/// That the pump goes round, for those who watch it.
+pub(super) struct Pulse {
+    began: Instant,
+    rounds: AtomicU64,
+    /// When the last round was, in milliseconds from the beginning.
+    last_ms: AtomicU64,
+}
+
+impl Pulse {
+    pub(super) fn new(began: Instant) -> Pulse {
+        Pulse {
+            began,
+            rounds: AtomicU64::new(0),
+            last_ms: AtomicU64::new(0),
+        }
+    }
+
+    fn beat(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.began);
+        self.last_ms.store(since.as_millis() as u64, Ordering::Relaxed);
+        self.rounds.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn rounds(&self) -> u64 {
+        self.rounds.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_stale(&self, now: Instant) -> bool {
+        let last = self.began + Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
+        now.saturating_duration_since(last) > STALE
+    }
+}
+
 /// What comes back from a media thread to be freed: done after the lock is released.
 type Returned = Vec<Box<dyn Any + Send>>;
 
@@ -60,6 +97,7 @@ pub async fn pump(service: Service, recording_news: Arc<RecordingNews>) {
         inner.ask_for_reports(Instant::now());
         inner.events.tend();
         inner.forget_what_is_told();
+        inner.pulse.beat(Instant::now());
         if looked_at.elapsed() >= LOOKED_AT_EVERY {
             inner.look_at_load(looked_at.elapsed());
             looked_at = Instant::now();
@@ -478,5 +516,23 @@ impl State {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pump_that_has_not_gone_round_for_five_seconds_is_stale() {
+        let began = Instant::now();
+        let after = |ms| began + Duration::from_millis(ms);
+        let pulse = Pulse::new(began);
+        assert!(!pulse.is_stale(after(5_000)));
+        assert!(pulse.is_stale(after(5_001)));
+        pulse.beat(after(6_000));
+        assert_eq!(pulse.rounds(), 1);
+        assert!(!pulse.is_stale(after(11_000)));
+        assert!(pulse.is_stale(after(11_001)));
     }
 }

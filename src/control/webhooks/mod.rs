@@ -44,6 +44,7 @@ pub use forms::Form;
 
 use crate::config::{Config, Urls};
 use crate::control::events::{EventLog, KINDS};
+use crate::control::parts::{self, Part};
 use crate::control::process;
 use crate::control::signature::SigningKey;
 use connect::{Connector, of_the_machine};
@@ -206,36 +207,45 @@ impl Webhooks {
         let (stopping, is_stopping) = watch::channel(None);
         let (signer, current_signer) = watch::channel(settings.signer);
         let mut couriers = Vec::new();
+        let Settings { limits, poster, .. } = settings;
         for receiver in settings.receivers {
             let form = receiver.form;
-            let progress = match folder.progress(form).map_err(in_folder)? {
-                Some(progress) => progress,
-                None => {
-                    let first = Progress {
-                        read_to: log.newest(),
-                        ..Progress::default()
-                    };
-                    folder.save(form, &first).map_err(in_folder)?;
-                    first
-                }
+            if folder.progress(form).map_err(in_folder)?.is_none() {
+                let first = Progress {
+                    read_to: log.newest(),
+                    ..Progress::default()
+                };
+                folder.save(form, &first).map_err(in_folder)?;
+            }
+            let (log, poster, signer) = (log.clone(), poster.clone(), current_signer.clone());
+            let (folder, dead) = (Arc::clone(&folder), Arc::clone(&dead));
+            let (counters, is_stopping) = (Arc::clone(counters), is_stopping.clone());
+            let begin = move || {
+                let progress = match folder.progress(form) {
+                    Ok(progress) => progress.unwrap_or_default(),
+                    Err(error) => {
+                        tracing::error!(form = form.name(), %error, "callbacks wait for the next start");
+                        return None;
+                    }
+                };
+                let plan = Plan::new(limits, receiver.fallback.is_some(), fastrand::u64(..), &progress);
+                let courier = Courier::new(courier::Parts {
+                    receiver: receiver.clone(),
+                    plan,
+                    log: log.clone(),
+                    poster: poster.clone(),
+                    signer: signer.clone(),
+                    folder: Arc::clone(&folder),
+                    dead: Arc::clone(&dead),
+                    counters: Arc::clone(&counters),
+                });
+                Some(courier.run(is_stopping.clone()))
             };
-            let plan = Plan::new(
-                settings.limits,
-                receiver.fallback.is_some(),
-                fastrand::u64(..),
-                &progress,
-            );
-            let courier = Courier::new(courier::Parts {
-                receiver,
-                plan,
-                log: log.clone(),
-                poster: settings.poster.clone(),
-                signer: current_signer.clone(),
-                folder: Arc::clone(&folder),
-                dead: Arc::clone(&dead),
-                counters: Arc::clone(counters),
-            });
-            couriers.push(tokio::spawn(courier.run(is_stopping.clone())));
+            couriers.push(tokio::spawn(parts::renewed(
+                Part::Courier,
+                parts::REST_MIN,
+                begin,
+            )));
         }
         Ok(Webhooks {
             couriers,

@@ -323,6 +323,7 @@ fn the_daemon_ends_in_time_though_every_connection_is_taken() {
     std::thread::sleep(std::time::Duration::from_millis(100));
     let begun = std::time::Instant::now();
     drop(served);
-    assert!(begun.elapsed().as_secs_f32() < 3.5, "{:?}", begun.elapsed());
+    // A body has ten seconds to come.
+    assert!(begun.elapsed().as_secs() < 9, "{:?}", begun.elapsed());
     drop(slow);
 }

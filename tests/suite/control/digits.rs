@@ -13,7 +13,7 @@ const EVENT_TYPE: u8 = 101;
 /// A party that has telephone events: its socket, connected to the port of its leg `a`.
 pub(super) fn telephone(served: &Served, options: &Value) -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let port = socket.local_addr().unwrap().port();
     let offer = sdp(port, "RTP/AVP 0 101", "a=rtpmap:101 telephone-event/8000\r\n");
     let body = json!({ "conferenceId": "r", "callId": "a", "sdp": offer, "conferenceDtmfOptions": options });

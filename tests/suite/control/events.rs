@@ -342,8 +342,7 @@ fn streams_end_with_the_daemon() {
             events.until("room.ended")["conferenceId"].clone(),
         )
     });
-    let begun = std::time::Instant::now();
+    // Ends only when every connection has.
     drop(served);
     assert_eq!(listener.join().unwrap(), (json!("shutdown"), json!("r")));
-    assert!(begun.elapsed().as_secs() < 2, "{:?}", begun.elapsed());
 }

@@ -106,7 +106,7 @@ impl Process {
 
     /// The exit status and what was logged.
     pub(crate) fn ended(&mut self) -> (Option<i32>, String) {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + Duration::from_secs(60);
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;

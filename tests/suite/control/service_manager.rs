@@ -1,12 +1,17 @@
 //! What a service manager hears of the daemon: a socket of the test's own takes the place of systemd's.
 
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::program::{Process, leg};
+use super::program::{Process, leg, mixminus};
 use crate::support::http::place_of_its_own;
+
+/// Half a minute, asked for every few seconds.
+const MORE_TIME: &str = "EXTEND_TIMEOUT_USEC=30000000";
 
 /// Takes what is told, one datagram of lines at a time.
 struct Manager {
@@ -19,7 +24,7 @@ impl Manager {
         let (_, dir) = place_of_its_own();
         let path = format!("{}.notify", dir.display());
         let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         Manager { socket, path }
     }
 
@@ -56,8 +61,8 @@ impl Drop for Manager {
 fn a_service_manager_hears_of_readiness_reloads_and_the_end() {
     let manager = Manager::new();
     let mut process = manager.start(None, &[]);
-    let ready = manager.next();
-    assert!(ready.lines().any(|line| line == "READY=1"), "{ready}");
+    assert_eq!(manager.next().trim(), MORE_TIME, "a start may take its time");
+    let ready = manager.until("READY=1");
     let serving = format!("STATUS=Serving on http {}", process.http);
     assert!(ready.contains(&serving), "{ready}");
 
@@ -75,10 +80,13 @@ fn a_service_manager_hears_of_readiness_reloads_and_the_end() {
     let stopping = manager.next();
     assert!(stopping.lines().any(|line| line == "STOPPING=1"), "{stopping}");
     assert!(stopping.contains("STATUS=Draining: 1 room"), "{stopping}");
-    // Sixty seconds for rooms, twenty for recordings, ten to spare.
-    assert!(stopping.contains("EXTEND_TIMEOUT_USEC=90000000"), "{stopping}");
+    assert!(stopping.contains(MORE_TIME), "{stopping}");
+    // However long it drains, more time is asked for again and again.
+    for _ in 0..3 {
+        assert_eq!(manager.next().trim(), MORE_TIME);
+    }
     assert_eq!(process.status("DELETE", "/v1/legs/a", &Value::Null), 204);
-    assert!(manager.next().starts_with("STATUS=Ending"));
+    manager.until("STATUS=Ending");
     assert_eq!(process.ended().0, Some(0));
 }
 
@@ -115,4 +123,36 @@ fn without_a_watchdog_nothing_is_fed_and_a_manager_that_is_gone_is_no_matter() {
     let (status, log) = process.ended();
     assert_eq!(status, Some(0));
     assert!(log.contains("the service manager cannot be told"), "{log}");
+}
+
+#[test]
+fn a_daemon_that_is_told_to_end_while_it_starts_ends() {
+    let manager = Manager::new();
+    let dir = PathBuf::from(format!("{}.start", manager.path));
+    std::fs::create_dir_all(&dir).unwrap();
+    // A pipe that nobody writes to takes for ever to be read.
+    let keys = dir.join("keys");
+    let made = Command::new("mkfifo").args(["-m", "0600"]).arg(&keys).status();
+    assert!(made.unwrap().success());
+    let mut command = mixminus(&["serve", "--set", "http.listen=127.0.0.1:0"]);
+    command.args(["--set", &format!("auth.keys_file={}", keys.display())]);
+    command.current_dir(&dir).env("NOTIFY_SOCKET", &manager.path);
+    let mut child = command.spawn().unwrap();
+    assert_eq!(manager.next().trim(), MORE_TIME);
+    let killed = Command::new("kill").arg(child.id().to_string()).status();
+    assert!(killed.unwrap().success());
+    let status = in_time("the daemon ends", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+    let _ = std::fs::remove_dir_all(dir);
+}
+
+fn in_time<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -90,19 +91,60 @@ fn talk(socket: &UdpSocket, hz: f32, legs: &Mutex<Vec<(String, SocketAddr)>>, st
     }
 }
 
-/// Where its recordings go: into memory where the machine has such a place, as a disk that fills up refuses them.
+/// What its recordings may take, as those that have ended are removed at once.
+const RECORDINGS_BYTES: u64 = 512 << 20;
+
+/// How recordings end on the disk, and how long they have been left alone when they are whole.
+const SOUND: [&str; 3] = [".wav", ".flac", ".ogg"];
+const WHOLE_AFTER: Duration = Duration::from_secs(20);
+
+/// Where its recordings go: into memory where the machine has such a place with room for them.
 struct Recordings(PathBuf);
 
 impl Recordings {
     fn new() -> Recordings {
         let memory = PathBuf::from("/dev/shm");
-        let place = if memory.is_dir() {
+        let place = if free_bytes(&memory) >= RECORDINGS_BYTES {
             memory
         } else {
             std::env::temp_dir()
         };
         Recordings(place.join(format!("mixminus-soak-{}", std::process::id())))
     }
+}
+
+/// None where there is no such place, or nobody can say.
+fn free_bytes(place: &Path) -> u64 {
+    let said = Command::new("df").args(["-P", "-B1"]).arg(place).output();
+    let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let free = |said: String| said.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok();
+    said.ok().and_then(free).unwrap_or(0)
+}
+
+/// Removes recordings that have ended: minutes of them fill any disk.
+fn remove_finished(dir: &Path) {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return;
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let is_dir = path.is_dir();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if is_dir && !name.starts_with('.') {
+            remove_finished(&path);
+        } else if !is_dir && SOUND.iter().any(|end| name.ends_with(end)) && is_whole(&path) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn is_whole(path: &Path) -> bool {
+    let changed = std::fs::metadata(path).and_then(|file| file.modified());
+    let age = changed.ok().and_then(|changed| changed.elapsed().ok());
+    age.is_some_and(|age| age >= WHOLE_AFTER)
 }
 
 impl Drop for Recordings {
@@ -187,7 +229,7 @@ impl Soak {
         };
         // To move or be recorded takes time of the machine as well.
         assert!(
-            status < 500 || status == 503,
+            status < 500 || [503, 507].contains(&status),
             "{status}: {}",
             String::from_utf8_lossy(&reply)
         );
@@ -198,7 +240,7 @@ impl Soak {
         let recordings: Vec<_> = recordings.collect();
         for recording in &recordings {
             let (status, _) = self.ask("POST", recording, &json!({ "tracks": "mix+legs" }));
-            assert!([201, 404, 503].contains(&status), "{status}");
+            assert!([201, 404, 503, 507].contains(&status), "{status}");
         }
         let begun = Instant::now();
         while begun.elapsed() < EVERYTHING_RECORDED {
@@ -355,6 +397,7 @@ fn after_a_churn_of_callers_memory_ports_descriptors_and_threads_are_back_at_bas
             soak.join(&room);
             points.push((start.elapsed().as_secs_f64(), soak.resident()));
             if points.len().is_multiple_of(40) {
+                remove_finished(&recordings.0);
                 println!(
                     "{:>6.0} s  {:6.1} MiB",
                     points[points.len() - 1].0,

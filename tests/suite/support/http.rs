@@ -234,7 +234,7 @@ pub struct Events {
 impl Events {
     pub fn open(to: SocketAddr, query: &str, headers: &str) -> Events {
         let mut stream = TcpStream::connect(to).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         write!(
             stream,
             "GET /v1/events{query} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n"
@@ -303,7 +303,7 @@ pub fn sdp(port: u16, formats: &str, attributes: &str) -> String {
 /// Waits until it is so.
 #[track_caller]
 pub fn eventually(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !is_so() {
         assert!(Instant::now() < deadline, "never: {what}");
         std::thread::sleep(Duration::from_millis(5));
