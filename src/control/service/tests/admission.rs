@@ -26,16 +26,12 @@ impl Unheard {
         figures.refused.iter().map(|(_, count)| count).sum()
     }
 
-    /// From here on engines may use no more than this, in percent of a core.
-    fn limited(&self, percent: u64) {
+    /// From here on everything costs so many times as much.
+    fn costs_times(&self, times: u64) {
         let inner = &self.service.inner;
         let mut state = inner.state();
-        let limits = Limits {
-            percent,
-            ..state.account.limits()
-        };
-        let costs = state.account.costs().clone();
-        let mut account = Account::new(costs, limits);
+        let costs = inner.calibration.costs.scaled(times, 1);
+        let mut account = Account::new(costs, state.account.limits());
         for (conference, room) in &state.rooms {
             for call in &room.members {
                 let load = state.legs[call].negotiation.load(&inner.calibration.costs);
@@ -55,7 +51,7 @@ async fn what_would_make_a_full_engines_rooms_dearer_is_refused_and_counted() {
     }
     let service = &unheard.service;
     changed(service, json!({ "maxTalkers": 1 })).unwrap();
-    unheard.limited(0);
+    unheard.costs_times(1_000);
     let before = unheard.account_percent();
     for (turned_away, dearer) in [
         json!({ "maxTalkers": 2 }),
@@ -121,7 +117,7 @@ async fn a_leg_comes_into_a_room_of_its_own_where_its_engine_has_no_other_slot()
 async fn a_leg_that_there_is_no_time_for_is_refused_before_a_port_is_looked_for() {
     let unheard = Unheard::start("before-ports");
     unheard.leg("r", "a").await.unwrap();
-    unheard.limited(0);
+    unheard.costs_times(1_000);
     let inner = &unheard.service.inner;
     let (family, _) = {
         let state = inner.state();
@@ -138,7 +134,7 @@ async fn a_leg_that_there_is_no_time_for_is_refused_before_a_port_is_looked_for(
     };
     assert_eq!((refusal.code, count("ports")), (50300, 0));
     assert_eq!(unheard.turned_away(), 1);
-    unheard.limited(70);
+    unheard.costs_times(1);
     assert_eq!(unheard.leg("r", "b").await.unwrap_err().code, 50300);
     assert_eq!(count("ports"), 1);
     drop(all);
