@@ -121,6 +121,8 @@ pub struct RoomEntry {
     pub sample_rate: Option<Rate>,
     pub activity_detection: bool,
     pub talkers_max: Option<u16>,
+    /// It hears fewer talkers than it was set to, while engines cannot keep their time.
+    pub is_lowered: bool,
     pub recording: Option<RunningRecording>,
 }
 
@@ -166,9 +168,11 @@ impl State {
         leg: LegLoad,
         from: Option<(&ConferenceId, &CallId)>,
     ) -> Result<(usize, usize), Full> {
+        // On the engine where it sits a leg keeps its slot.
+        let kept = from.and_then(|(_, call)| Some(self.legs.get(call)?.place.engine));
         let has_slots = |engine: usize| {
-            let engine = &self.engines[engine];
-            engine.legs.has_free() && engine.rooms.has_free()
+            let slots = &self.engines[engine];
+            (slots.legs.has_free() || kept == Some(engine)) && slots.rooms.has_free()
         };
         self.account.place(leg, from, has_slots)
     }
@@ -252,6 +256,22 @@ impl State {
         Some(recording)
     }
 
+    /// Takes the recording from the room, if it is one such, and what it cost from the account; false where it is not.
+    pub fn unrecord_room(
+        &mut self,
+        conference: &ConferenceId,
+        is_meant: impl FnOnce(&RunningRecording) -> bool,
+    ) -> bool {
+        let Some(room) = self.rooms.get_mut(conference) else {
+            return false;
+        };
+        let is_taken = room.recording.take_if(|recording| is_meant(recording)).is_some();
+        if is_taken {
+            self.account_for_room(conference);
+        }
+        is_taken
+    }
+
     pub fn remove_leg(&mut self, call: &CallId) -> Option<LegEntry> {
         self.recorded_legs.remove(call);
         self.legs.remove(call)
@@ -301,7 +321,7 @@ pub fn fds_of_recording(legs: bool, members: usize) -> u64 {
 
 impl RoomEntry {
     /// What changes its cost.
-    fn terms(&self) -> RoomTerms {
+    pub fn terms(&self) -> RoomTerms {
         RoomTerms {
             talkers_max: self.talkers_max,
             activity_detection: self.activity_detection,

@@ -134,7 +134,7 @@ impl Engine {
             rate,
             limiter_before: room.limiter,
         };
-        room.begun |= begins(room, legs, tick);
+        room.begun = room.begun || begins(room, legs, tick);
         let needed = hear_all(room, legs, step, scratch, out);
         relay_digits(room, legs, scratch, stats);
         limit_mix(room, step, scratch);

@@ -35,6 +35,9 @@ const KNOCK_EVERY: Duration = Duration::from_millis(100);
 /// Status of a leg that there is no room for.
 const UNAVAILABLE: u16 = 503;
 
+/// A refusal costs little: whoever is refused knows within so many milliseconds.
+const ANSWER_MS: f64 = 10.0;
+
 /// A tick's phase that begins later than one lasts has run into the next.
 const LATE_S: f64 = 0.005;
 
@@ -81,6 +84,14 @@ pub struct Refused {
     pub answers_ms: Quantiles,
 }
 
+impl Refused {
+    /// The first answer, and 99 of 100 of those after it.
+    fn is_quick(&self) -> bool {
+        let p99 = self.answers_ms.p99.unwrap_or(0.0);
+        self.answer_ms.max(p99) <= ANSWER_MS
+    }
+}
+
 /// How the daemon kept its time.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -107,9 +118,9 @@ impl Stretch {
         }
     }
 
-    /// Nothing was late, as far as it is known.
+    /// Nothing was late, and that is known.
     fn is_good(&self) -> bool {
-        self.late.unwrap_or(0) == 0 && self.skipped.unwrap_or(0) == 0
+        self.late == Some(0) && self.skipped == Some(0)
     }
 }
 
@@ -299,13 +310,15 @@ fn hold(
 }
 
 impl RampReport {
-    /// Legs were held, and none of them missed anything; and until the first was refused no tick was late.
+    /// Legs were held, and none of them missed anything; one was refused, at once, and until then no tick was late. What
+    /// is not known is not good.
     pub fn is_good(&self) -> bool {
         !self.interrupted
             && self.legs > 0
             && self.missing == 0
-            && self.lost_at_daemon.unwrap_or(0) == 0
+            && self.lost_at_daemon == Some(0)
             && self.climbing.is_good()
+            && self.refusal.as_ref().is_some_and(Refused::is_quick)
     }
 }
 
@@ -338,6 +351,12 @@ impl Display for RampReport {
                     refused.refused_again,
                     figure(refused.answers_ms.max),
                 )?;
+                if !refused.is_quick() {
+                    writeln!(
+                        f,
+                        "  refusals took longer than {ANSWER_MS} ms, of the first or one in a hundred"
+                    )?;
+                }
             }
         }
         writeln!(
@@ -420,6 +439,11 @@ mod tests {
 
     #[test]
     fn a_run_is_good_only_if_nobody_missed_anything_and_no_tick_was_late_before_a_refusal() {
+        let in_time = Stretch {
+            late: Some(0),
+            skipped: Some(0),
+            ..Stretch::default()
+        };
         let good = RampReport {
             target: "x".into(),
             codec: "pcmu".into(),
@@ -441,8 +465,8 @@ mod tests {
             missing: 0,
             worst_leg_missing: 0,
             lost_at_daemon: Some(0),
-            climbing: Stretch::default(),
-            holding: Stretch::default(),
+            climbing: in_time.clone(),
+            holding: in_time.clone(),
             held_s: 20.0,
             daemon: Process::default(),
             generator_lateness_ms: Quantiles::default(),
@@ -452,9 +476,26 @@ mod tests {
             good.to_string()
                 .contains("3   legs seated, answered in 1.0 ms: No room.")
         );
+        let refused_in = |answer_ms: f64, p99: Option<f64>| RampReport {
+            refusal: good.refusal.clone().map(|refused| Refused {
+                answer_ms,
+                answers_ms: Quantiles {
+                    p99,
+                    ..refused.answers_ms
+                },
+                ..refused
+            }),
+            ..good.clone()
+        };
+        assert!(refused_in(9.0, Some(9.0)).is_good());
+        assert!(
+            refused_in(1.0, Some(11.0))
+                .to_string()
+                .contains("refusals took longer than 10 ms")
+        );
         let late = Stretch {
             late: Some(1),
-            ..Stretch::default()
+            ..in_time.clone()
         };
         for bad in [
             RampReport {
@@ -473,6 +514,30 @@ mod tests {
                 legs: 0,
                 ..good.clone()
             },
+            RampReport {
+                lost_at_daemon: None,
+                ..good.clone()
+            },
+            RampReport {
+                climbing: Stretch {
+                    late: None,
+                    ..in_time.clone()
+                },
+                ..good.clone()
+            },
+            RampReport {
+                climbing: Stretch {
+                    skipped: None,
+                    ..in_time
+                },
+                ..good.clone()
+            },
+            RampReport {
+                refusal: None,
+                ..good.clone()
+            },
+            refused_in(11.0, None),
+            refused_in(1.0, Some(11.0)),
         ] {
             assert!(!bad.is_good(), "{bad:?}");
         }

@@ -229,7 +229,24 @@ impl Account {
         }
     }
 
-    /// Settings of a room have changed: never refused.
+    /// Whether the engine of a room could keep its time with other settings of it. Those that cost no more are always
+    /// held.
+    pub fn fits_terms(&self, conference: &ConferenceId, terms: RoomTerms) -> Result<(), Full> {
+        let Some(room) = self.rooms.get(conference) else {
+            return Ok(());
+        };
+        let mut load = room.load.clone();
+        load.terms = terms;
+        let nanos = load.cost(&self.costs);
+        if nanos <= room.nanos {
+            return Ok(());
+        }
+        let mut phases = self.engines[room.engine].phases;
+        phases[room.phase].nanos += nanos - room.nanos;
+        self.holds(room.engine, &phases)
+    }
+
+    /// Settings of a room have changed: never refused here.
     pub fn change_room(&mut self, conference: &ConferenceId, terms: RoomTerms) {
         if let Some(room) = self.rooms.get_mut(conference)
             && room.load.terms != terms

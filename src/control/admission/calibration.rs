@@ -19,6 +19,9 @@ use crate::config::{Admission, Calibrate};
 /// How long measuring may take. What is not measured by then is assumed, at the speed that was measured.
 const BOUND: Duration = Duration::from_millis(1_500);
 
+/// No machine is so many times as fast as the one whose costs are assumed.
+const FASTER_MAX: u64 = 20;
+
 /// Costs, and where they come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Calibration {
@@ -96,7 +99,8 @@ fn kept(file: &Path, cpu: &str, opus_complexity: u8) -> Option<Costs> {
         && kept.optimised != cfg!(debug_assertions)
         && kept.cpu == cpu
         && kept.opus_complexity == opus_complexity;
-    holds.then_some(kept.costs)
+    // A file that somebody has spoilt must not let everybody in.
+    holds.then(|| kept.costs.at_least(&Costs::ASSUMED.scaled(1, FASTER_MAX)))
 }
 
 /// Complete from the moment it is there.
@@ -162,6 +166,20 @@ mod tests {
             keep(&file, &other).unwrap();
             assert_eq!(super::kept(&file, &cpu_model(), 5), None, "{other:?}");
         }
+        let mut free = kept();
+        free.costs = Costs::ASSUMED.scaled(0, 1);
+        free.costs.socket = 7_000;
+        keep(&file, &free).unwrap();
+        let costs = super::kept(&file, &cpu_model(), 5).unwrap();
+        assert_eq!(costs.socket, 7_000);
+        let floor = Costs::ASSUMED.scaled(1, FASTER_MAX);
+        assert_eq!(
+            costs,
+            Costs {
+                socket: 7_000,
+                ..floor
+            }
+        );
         fs::write(&file, "no calibration").unwrap();
         assert_eq!(super::kept(&file, &cpu_model(), 5), None);
         fs::remove_file(&file).unwrap();

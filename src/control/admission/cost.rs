@@ -172,6 +172,21 @@ impl Costs {
         }
     }
 
+    /// Each of them, but no less than here.
+    pub fn at_least(&self, floor: &Costs) -> Costs {
+        let each = |costs: &[u64; Kind::COUNT], floor: &[u64; Kind::COUNT]| {
+            std::array::from_fn(|kind| costs[kind].max(floor[kind]))
+        };
+        Costs {
+            leg: each(&self.leg, &floor.leg),
+            encode: each(&self.encode, &floor.encode),
+            socket: self.socket.max(floor.socket),
+            srtp: self.srtp.max(floor.srtp),
+            room: self.room.max(floor.room),
+            record: self.record.max(floor.record),
+        }
+    }
+
     /// One leg without what it has encoded.
     fn of_leg(&self, leg: &LegLoad) -> u64 {
         let packets = self.socket + if leg.encrypted { self.srtp } else { 0 };

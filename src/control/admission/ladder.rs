@@ -31,22 +31,27 @@ const BUSY_PERCENT: f64 = 85.0;
 /// Of the phases that began late: a share that is heard.
 const LATE_PERCENT: f64 = 1.0;
 
-/// At ease again, so far below either that the next step down does not lead straight back.
+/// At ease again, so far below either that the next step down does not lead straight back. Late phases are judged over
+/// the whole time before a step down: of a second's at most 200, a single stray one is half a percent.
 const EASE_BUSY_PERCENT: f64 = 70.0;
-const EASE_LATE_PERCENT: f64 = 0.1;
+const EASE_LATE_PERCENT: f64 = 0.5;
 
 /// An engine that uses less than this of a core would not be helped by doing less.
 const WORTH_PERCENT: f64 = 10.0;
 
 /// Seconds on end before a step up, and before a step down.
 const UP_AFTER: u32 = 3;
-const DOWN_AFTER: u32 = 10;
+const DOWN_AFTER: usize = 10;
 
 #[derive(Debug, Clone, Default)]
 pub struct Ladder {
     level: u8,
     strained: u32,
-    at_ease: u32,
+    /// Seconds on end in which no engine was busy.
+    at_ease: usize,
+    /// Of each engine, percent of late phases in each of the last seconds; the oldest is overwritten.
+    late: Vec<[f64; DOWN_AFTER]>,
+    seconds: usize,
 }
 
 impl Ladder {
@@ -57,24 +62,35 @@ impl Ladder {
 
     /// A second has gone by; gives the level from now on.
     pub fn step(&mut self, strains: impl IntoIterator<Item = Strain>) -> u8 {
-        let (mut is_strained, mut is_at_ease) = (false, true);
-        for strain in strains {
+        let (mut is_strained, mut is_busy) = (false, false);
+        let second = self.seconds % DOWN_AFTER;
+        self.seconds = self.seconds.wrapping_add(1);
+        for (engine, strain) in strains.into_iter().enumerate() {
+            if self.late.len() == engine {
+                self.late.push([0.0; DOWN_AFTER]);
+            }
             let matters = strain.cpu_percent >= WORTH_PERCENT;
+            self.late[engine][second] = if matters { strain.late_percent } else { 0.0 };
             is_strained |=
                 matters && (strain.busy_percent > BUSY_PERCENT || strain.late_percent > LATE_PERCENT);
-            is_at_ease &= !matters
-                || strain.busy_percent < EASE_BUSY_PERCENT && strain.late_percent < EASE_LATE_PERCENT;
+            is_busy |= matters && strain.busy_percent >= EASE_BUSY_PERCENT;
         }
         self.strained = if is_strained { self.strained + 1 } else { 0 };
-        self.at_ease = if is_at_ease { self.at_ease + 1 } else { 0 };
+        self.at_ease = if is_busy { 0 } else { self.at_ease + 1 };
         if self.strained >= UP_AFTER {
             self.strained = 0;
             self.level = (self.level + 1).min(LEVEL_MAX);
-        } else if self.at_ease >= DOWN_AFTER {
+        } else if self.at_ease >= DOWN_AFTER && self.was_in_time() {
             self.at_ease = 0;
             self.level = self.level.saturating_sub(1);
         }
         self.level
+    }
+
+    /// Whether in the last seconds no engine was late often.
+    fn was_in_time(&self) -> bool {
+        let mean = |late: &[f64; DOWN_AFTER]| late.iter().sum::<f64>() / DOWN_AFTER as f64;
+        self.late.iter().all(|late| mean(late) < EASE_LATE_PERCENT)
     }
 }
 
@@ -131,6 +147,26 @@ mod tests {
             assert!(levels(&mut ladder, 9, EASE).iter().all(|level| *level == 1));
             levels(&mut ladder, 1, BETWEEN);
         }
+    }
+
+    #[test]
+    fn a_stray_late_phase_every_few_seconds_keeps_nothing_given_up() {
+        for every in [2, 3, 7] {
+            let mut ladder = Ladder::default();
+            assert_eq!(levels(&mut ladder, 14, BUSY).last(), Some(&4));
+            let last = (0..60).map(|second| {
+                // One of a second's 200.
+                let late_percent = if second % every == 0 { 0.5 } else { 0.0 };
+                ladder.step([EASE, Strain { late_percent, ..EASE }])
+            });
+            assert_eq!(last.last(), Some(0), "one in {every} seconds");
+        }
+        // Where each second has some that are late, it is no stray.
+        let mut ladder = Ladder::default();
+        assert_eq!(levels(&mut ladder, 3, LATE), [0, 0, 1]);
+        let late_percent = 0.75;
+        let often = Strain { late_percent, ..EASE };
+        assert_eq!(levels(&mut ladder, 60, often).last(), Some(&1));
     }
 
     #[test]

@@ -8,7 +8,8 @@ pub fn render(page: &mut Page, figures: &AdmissionFigures) {
     page.family(
         "mixminus_admission_refused_total",
         "counter",
-        "Legs that were not let into a room, by what there was no room in.",
+        "Legs that were not let into a room, and dearer settings and recordings of rooms that were refused, by what there \
+         was no room in.",
     );
     for (reason, count) in &figures.refused {
         page.sample("mixminus_admission_refused_total", &[("reason", reason)], count);

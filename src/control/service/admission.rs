@@ -93,7 +93,7 @@ impl Why {
     }
 }
 
-/// How often a leg was turned away, by reason.
+/// How often a leg was turned away, or something that costs more in a room, by reason.
 #[derive(Debug, Default)]
 pub(super) struct TurnedAway {
     counts: [AtomicU64; Why::ALL.len()],
@@ -117,11 +117,26 @@ pub struct AdmissionFigures {
 impl Inner {
     /// Counts a leg that is not let in, and says why.
     pub(super) fn turn_away(&self, why: Why) -> Refusal {
+        self.count(why);
+        why.refusal()
+    }
+
+    /// Counts a change of a room, or a recording of it, that would cost more than there is.
+    pub(super) fn turn_down(&self, full: Full) -> Refusal {
+        let why = Why::Full(full);
+        self.count(why);
+        let sentence = format!(
+            "No room for what this costs: {}. The legs that are there would miss their time.",
+            why.what()
+        );
+        Refusal::unavailable(sentence, RETRY_S)
+    }
+
+    fn count(&self, why: Why) {
         let index = Why::ALL.iter().position(|one| *one == why);
         if let Some(count) = index.and_then(|index| self.turned_away.counts.get(index)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        why.refusal()
     }
 
     pub(super) fn no_port(&self, error: PortsError) -> Refusal {

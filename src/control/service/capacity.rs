@@ -1,11 +1,13 @@
 //! What is used of the machine, what is left, and what binds: for whoever has to decide where the next call goes.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::Service;
 use super::admission::Why;
+use super::{Service, locked};
 use crate::control::admission::{Full, Kind, LegLoad};
 use crate::control::process;
 
@@ -104,11 +106,32 @@ pub struct DegradationView {
     pub given_up: &'static [&'static str],
 }
 
+/// How long a count of open descriptors stands: to count them is to list a directory.
+const COUNTED_FOR: Duration = Duration::from_secs(1);
+
+/// How many descriptors were open when they were counted last.
+#[derive(Debug, Default)]
+pub(super) struct OpenFds(Mutex<Option<(Instant, usize)>>);
+
+impl OpenFds {
+    fn count(&self, now: Instant, counted: impl FnOnce() -> usize) -> usize {
+        let mut last = locked(&self.0);
+        match *last {
+            Some((at, open)) if now.saturating_duration_since(at) < COUNTED_FOR => open,
+            _ => {
+                let open = counted();
+                *last = Some((now, open));
+                open
+            }
+        }
+    }
+}
+
 impl Service {
     pub fn capacity(&self) -> CapacityView {
         let inner = &self.inner;
         let ports = inner.ports.unused();
-        let open = process::open_fds();
+        let open = inner.open_fds.count(Instant::now(), process::open_fds);
         let (account, mut view) = {
             let state = inner.state();
             let account = state.account.outline();
@@ -204,4 +227,19 @@ impl Service {
 
 fn tenths(number: f64) -> f64 {
     (number * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_are_counted_once_a_second_at_most() {
+        let open = OpenFds::default();
+        let start = Instant::now();
+        assert_eq!(open.count(start, || 7), 7);
+        let soon = start + COUNTED_FOR / 2;
+        assert_eq!(open.count(soon, || panic!("counted again")), 7);
+        assert_eq!(open.count(start + COUNTED_FOR, || 8), 8);
+    }
 }

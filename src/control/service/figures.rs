@@ -67,6 +67,8 @@ impl Service {
             locked(&inner.answers.engines).remove(&number);
         }
         let recordings = inner.recorder.figures();
+        // Whether ports are quiet is asked of their sockets: nobody waits for that.
+        let ports = inner.ports.unused();
         let state = inner.state();
         let names = ["PCMU", "PCMA", "G722", "G729", "iLBC", "L16", "opus", "none"];
         let mut legs_by_codec = BTreeMap::from(names.map(|name| (name, 0)));
@@ -82,7 +84,7 @@ impl Service {
             rooms: state.rooms.len(),
             legs_by_codec,
             recordings,
-            ports: inner.ports.unused(),
+            ports,
             events: inner.events.figures(),
             reports_passed_over: state.reports.passed_over,
             webhooks: Arc::clone(&inner.webhooks),

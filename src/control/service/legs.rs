@@ -368,6 +368,7 @@ impl Inner {
             commands.push(change(slot, LegChange::MaxDelayMs(millis(max_delay))));
         }
         let engine = reserved.place.engine;
+        // Before it is sent: what is said by nobody who has a name is not recorded.
         self.name_track(state, call, entry.track, &conference);
         if let Err(refusal) = self.send(state, engine, commands) {
             self.unreserve(state, reserved);
@@ -481,6 +482,7 @@ impl Inner {
                 sample_rate: None,
                 activity_detection: true,
                 talkers_max: None,
+                is_lowered: false,
                 recording: None,
             };
             state.rooms.insert(conference.clone(), room);

@@ -42,6 +42,7 @@ pub use reports::Rounds;
 pub use subscriptions::Beginning;
 
 use admission::TurnedAway;
+use capacity::OpenFds;
 use overload::Overload;
 
 use crate::config::Config;
@@ -97,6 +98,7 @@ struct Inner {
     fds_for_legs: u64,
     /// What legs and recordings may take together.
     fds_for_recordings: u64,
+    open_fds: OpenFds,
     /// Rung when an answer is awaited, so that the pump looks more often.
     awaited: Notify,
     pulse: pump::Pulse,
@@ -201,6 +203,7 @@ impl Service {
             last_figures: Mutex::new(vec![EngineStats::default(); engines]),
             fds_for_legs,
             fds_for_recordings,
+            open_fds: OpenFds::default(),
             awaited: Notify::new(),
             pulse: pump::Pulse::new(Instant::now()),
             tally: Arc::default(),

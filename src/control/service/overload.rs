@@ -1,7 +1,6 @@
 //! Looks at the load of the engines each second: it corrects the account, and where engines cannot keep their time, makes
 //! give way what may.
 
-use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
@@ -47,19 +46,10 @@ pub(super) struct Overload {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+struct Watch {
     ladder: Ladder,
     /// Of each engine, when it was looked at last.
     beats: Vec<Beat>,
-    /// Rooms that hear fewer talkers than they were set to.
-    lowered: BTreeSet<ConferenceId>,
-}
-
-#[cfg(test)]
-impl Watch {
-    pub fn lowered(&self) -> Vec<ConferenceId> {
-        self.lowered.iter().cloned().collect()
-    }
 }
 
 impl Overload {
@@ -123,11 +113,11 @@ impl Inner {
             strains.push(strain);
         }
         let level = watch.ladder.step(strains);
-        self.set_level(state, &mut watch, level);
+        self.set_level(state, level);
     }
 
     /// Makes everything so as it is at this level.
-    pub(super) fn set_level(&self, state: &mut State, watch: &mut Watch, level: u8) {
+    pub(super) fn set_level(&self, state: &mut State, level: u8) {
         let before = self.overload.level.swap(level, Ordering::Relaxed);
         if level > before {
             self.overload.degradations.fetch_add(1, Ordering::Relaxed);
@@ -158,40 +148,43 @@ impl Inner {
             }
         }
         if level >= FEWER_TALKERS {
-            self.lower_talkers(state, watch);
-        } else {
-            for conference in std::mem::take(&mut watch.lowered) {
-                self.set_talkers(state, &conference, None);
+            self.lower_talkers(state);
+        } else if before >= FEWER_TALKERS {
+            let rooms = state.rooms.iter_mut();
+            let lowered: Vec<ConferenceId> = rooms
+                .filter_map(|(conference, room)| {
+                    std::mem::take(&mut room.is_lowered).then(|| conference.clone())
+                })
+                .collect();
+            for conference in lowered {
+                self.set_talkers(state, &conference);
             }
         }
     }
 
-    /// The largest rooms hear fewer at once; of those that do already, each is told again, for it may have been set anew.
-    fn lower_talkers(&self, state: &mut State, watch: &mut Watch) {
-        watch
-            .lowered
-            .retain(|conference| state.rooms.contains_key(conference));
+    /// The largest rooms that do not yet hear fewer at once.
+    fn lower_talkers(&self, state: &mut State) {
         let mut large: Vec<(usize, ConferenceId)> = state
             .rooms
             .iter()
-            .filter(|(conference, room)| room.members.len() >= LARGE && !watch.lowered.contains(*conference))
+            .filter(|(_, room)| room.members.len() >= LARGE && !room.is_lowered)
             .map(|(conference, room)| (room.members.len(), conference.clone()))
             .collect();
         large.sort_unstable_by(|one, other| other.cmp(one));
-        let chosen = large.into_iter().take(LOWERED_PER_LOOK);
-        watch.lowered.extend(chosen.map(|(_, conference)| conference));
-        for conference in &watch.lowered {
-            self.set_talkers(state, conference, Some(TALKERS_LOW));
+        for (_, conference) in large.into_iter().take(LOWERED_PER_LOOK) {
+            if let Some(room) = state.rooms.get_mut(&conference) {
+                room.is_lowered = true;
+            }
+            self.set_talkers(state, &conference);
         }
     }
 
-    /// As many talkers as the room was set to, and no more than `most`.
-    fn set_talkers(&self, state: &mut State, conference: &ConferenceId, most: Option<u16>) {
+    /// As many talkers as the room may hear.
+    fn set_talkers(&self, state: &mut State, conference: &ConferenceId) {
         let Some(room) = state.rooms.get(conference) else {
             return;
         };
-        let set = room.talkers_max;
-        let max = set.into_iter().chain(most).min();
+        let max = talkers_heard(room.talkers_max, room.is_lowered);
         let (engine, slot) = (room.engine, room.slot);
         let change = engine::Command::ChangeRoom {
             room: slot,
@@ -215,7 +208,13 @@ impl Inner {
     }
 }
 
-fn strain(before: &Beat, now: &Beat, elapsed: Duration) -> Strain {
+/// As many talkers as the room was set to, and few where it was lowered.
+pub(super) fn talkers_heard(set: Option<u16>, is_lowered: bool) -> Option<u16> {
+    let lowered = is_lowered.then_some(TALKERS_LOW);
+    set.into_iter().chain(lowered).min()
+}
+
+pub(super) fn strain(before: &Beat, now: &Beat, elapsed: Duration) -> Strain {
     let percent = |part: f64, whole: f64| if whole > 0.0 { 100.0 * part / whole } else { 0.0 };
     let share = |time: Duration| percent(time.as_secs_f64(), elapsed.as_secs_f64());
     let phases = now.phases.saturating_sub(before.phases) as f64;

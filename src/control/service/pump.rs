@@ -322,7 +322,11 @@ impl Inner {
         }
         if let Some(room) = state.exit(&from.conference, &call) {
             self.end_room(state, &from.conference, room);
-        } else if ends_room && let Some(room) = state.rooms.get(&from.conference) {
+        } else if ends_room
+            && let Some(room) = state.rooms.get(&from.conference)
+            && !room.is_ending
+        {
+            // Once: a room of which every leg ends it would else be gone through for each.
             let members = room.members.clone();
             self.let_all_go(state, &from.conference, &members, "room_ended");
         }
@@ -481,12 +485,15 @@ impl Inner {
             }
             (engine, record_leg(slot, None))
         } else {
-            let room = ConferenceId::parse(&status.conference_id).ok();
-            let room = room.and_then(|conference| state.rooms.get_mut(&conference));
-            let Some(room) = room else { return false };
-            if room.recording.take_if(|recording| is_it(recording)).is_none() {
+            let Ok(conference) = ConferenceId::parse(&status.conference_id) else {
+                return false;
+            };
+            if !state.unrecord_room(&conference, is_it) {
                 return false;
             }
+            let Some(room) = state.rooms.get(&conference) else {
+                return false;
+            };
             let change = RoomChange::Record(None);
             let room_change = engine::Command::ChangeRoom {
                 room: room.slot,
@@ -510,9 +517,8 @@ impl State {
                 }
             }
             Recorded::Room(room) => {
-                let conference = self.engines[engine].rooms.occupant(room.0);
-                if let Some(room) = conference.and_then(|conference| self.rooms.get_mut(conference)) {
-                    room.recording.take_if(|recording| is_it(recording));
+                if let Some(conference) = self.engines[engine].rooms.occupant(room.0).cloned() {
+                    self.unrecord_room(&conference, is_it);
                 }
             }
         }

@@ -58,12 +58,14 @@ impl Service {
             return Ok(running.found(options.notes));
         }
         let (rate, legs) = (options.rate, options.legs);
+        // Before anything is made for it.
+        inner.has_room_for_recording(&inner.state(), conference, legs)?;
         let (begun, notes) = inner.begin(conference, None, options, actor).await?;
 
-        if !inner.record_room(conference, &begun, rate, legs) {
-            // The last leg left meanwhile.
+        if let Err(refusal) = inner.record_room(conference, &begun, rate, legs) {
+            // The last leg left meanwhile, or others came.
             inner.cancel(begun.slot).await;
-            return Err(no_such_conference());
+            return Err(refusal);
         }
         Ok(Started {
             status: begun.status,
@@ -194,6 +196,7 @@ impl Service {
             let room = state.rooms.get_mut(conference).ok_or_else(no_such_conference)?;
             let running = room.recording.take().ok_or_else(no_recording)?;
             let (engine, slot) = (room.engine, room.slot);
+            state.account_for_room(conference);
             let (waiting, off) = oneshot::channel();
             locked(&inner.answers.recordings_off).insert(running.slot.0, waiting);
             let change = RoomChange::Record(None);
@@ -245,14 +248,34 @@ impl Inner {
         Ok(recording.and_then(|recording| self.still(recording)))
     }
 
-    /// Taps the room; false where there is none any more.
-    fn record_room(&self, conference: &ConferenceId, begun: &Begun, rate: Rate, legs: bool) -> bool {
+    /// Whether the room's engine has time for a recording of it.
+    fn has_room_for_recording(
+        &self,
+        state: &State,
+        conference: &ConferenceId,
+        legs: bool,
+    ) -> Result<(), Refusal> {
+        let room = state.rooms.get(conference).ok_or_else(no_such_conference)?;
+        let mut terms = room.terms();
+        (terms.recorded, terms.tracks) = (true, legs);
+        let fits = state.account.fits_terms(conference, terms);
+        fits.map_err(|full| self.turn_down(full))
+    }
+
+    /// Taps the room.
+    fn record_room(
+        &self,
+        conference: &ConferenceId,
+        begun: &Begun,
+        rate: Rate,
+        legs: bool,
+    ) -> Result<(), Refusal> {
         let mut state = self.state();
-        let Some(room) = state.rooms.get_mut(conference) else {
-            return false;
-        };
+        self.has_room_for_recording(&state, conference, legs)?;
+        let room = state.rooms.get_mut(conference).ok_or_else(no_such_conference)?;
         room.recording = Some(RunningRecording::new(begun, legs));
         let (engine, slot) = (room.engine, room.slot);
+        state.account_for_room(conference);
         if legs {
             for call in &state.rooms[conference].members {
                 if let Some(leg) = state.legs.get(call) {
@@ -274,7 +297,7 @@ impl Inner {
         );
         self.tell_recording(&state, "recording.started", &begun.status);
         tracing::info!(conference = %conference, recording = begun.status.recording_id, "recording started");
-        true
+        Ok(())
     }
 
     /// Taps what the leg is sent; false where it has left or is about to.

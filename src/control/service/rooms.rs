@@ -3,6 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::legs::{change, millis};
+use super::overload::talkers_heard;
 use super::{Inner, Service};
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::refusal::Refusal;
@@ -147,10 +148,18 @@ impl Inner {
     ) -> Result<(), Refusal> {
         let room = state.rooms.get(id).ok_or_else(no_such_conference)?;
         let (engine, slot) = (room.engine, room.slot);
+        let mut terms = room.terms();
+        terms.talkers_max = asked.talkers_max.unwrap_or(terms.talkers_max);
+        terms.activity_detection = asked.activity_detection.unwrap_or(terms.activity_detection);
+        state
+            .account
+            .fits_terms(id, terms)
+            .map_err(|full| self.turn_down(full))?;
+        let talkers_max = asked.talkers_max.map(|max| talkers_heard(max, room.is_lowered));
         let mut commands: Vec<Command> = [
             asked.sample_rate.map(RoomChange::SampleRate),
             asked.activity_detection.map(RoomChange::ActivityDetection),
-            asked.talkers_max.map(RoomChange::TalkersMax),
+            talkers_max.map(RoomChange::TalkersMax),
             asked.music.map(RoomChange::MusicWhileAlone),
         ]
         .into_iter()

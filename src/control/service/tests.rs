@@ -1,5 +1,6 @@
 //! Decisions that meet each other halfway: nothing is heard of the engines until a test lets it be.
 
+mod admission;
 mod histories;
 mod overload;
 mod recordings;
