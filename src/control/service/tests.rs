@@ -41,10 +41,14 @@ impl Drop for Scratch {
 
 impl Unheard {
     fn start(name: &str) -> Unheard {
+        Unheard::on_ports(name, "44500-44699")
+    }
+
+    fn on_ports(name: &str, ports: &str) -> Unheard {
         let dir =
             Scratch(std::env::temp_dir().join(format!("mixminus-service-{}-{name}", std::process::id())));
         let sets = [
-            "rtp.ports=44500-44699".to_owned(),
+            format!("rtp.ports={ports}"),
             "engine.threads=2".to_owned(),
             "engine.legs=8".to_owned(),
             "engine.rooms=8".to_owned(),

@@ -115,7 +115,7 @@ async fn a_leg_comes_into_a_room_of_its_own_where_its_engine_has_no_other_slot()
 
 #[tokio::test]
 async fn a_leg_that_there_is_no_time_for_is_refused_before_a_port_is_looked_for() {
-    let unheard = Unheard::start("before-ports");
+    let unheard = Unheard::on_ports("before-ports", "44700-44707");
     unheard.leg("r", "a").await.unwrap();
     unheard.costs_times(1_000);
     let inner = &unheard.service.inner;
