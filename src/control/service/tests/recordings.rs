@@ -59,36 +59,50 @@ impl Unheard {
     }
 }
 
-/// Lets a request run until it waits, then something else happens, then it goes on.
+/// Lets a request run until it waits for the disk, then something else happens, then it goes on. On a runtime as
+/// [`with_one_disk`] has it.
 async fn meanwhile<T>(request: impl Future<Output = T>, happens: impl FnOnce()) -> T {
+    let (free, busy) = std::sync::mpsc::channel::<()>();
+    let occupied = tokio::task::spawn_blocking(move || drop(busy.recv()));
     let mut request = pin!(request);
     tokio::select! {
         biased;
         _ = &mut request => panic!("it waits for the disk"),
         () = std::future::ready(()) => happens(),
     }
+    drop(free);
+    occupied.await.unwrap();
     request.await
 }
 
-#[tokio::test]
-async fn what_was_begun_for_a_room_or_a_leg_that_left_meanwhile_leaves_nothing_behind() {
-    let unheard = Unheard::start("undone");
-    unheard.leg("r", "a").await.unwrap();
-    let (service, inner) = (&unheard.service, &unheard.service.inner);
-    let (conference, leg, actor) = (room("r"), call("a"), tester());
-    let start = service.start_leg_recording(&leg, options(json!({})), &actor);
-    let refused = meanwhile(start, || inner.let_go(&mut inner.state(), &leg, "hangup")).await;
-    assert_eq!(refused.err().map(|refusal| refusal.code), Some(40400));
-    let start = service.start_recording(&conference, options(json!({})), &actor);
-    let refused = meanwhile(start, || drop(inner.state().rooms.remove(&conference))).await;
-    assert_eq!(refused.err().map(|refusal| refusal.code), Some(40400));
-    assert_eq!(service.recordings(WHOLE).total, 0);
-    assert_eq!(unheard.told().await, [""; 0]);
-    tokio::select! {
-        biased;
-        news = unheard.recording_news.next() => panic!("{news:?}"),
-        () = std::future::ready(()) => {}
-    }
+/// Runs a test where one thread does all that blocks: whoever comes while it is occupied waits.
+fn with_one_disk(test: impl Future<Output = ()>) {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.max_blocking_threads(1).enable_all().build().unwrap();
+    runtime.block_on(test);
+}
+
+#[test]
+fn what_was_begun_for_a_room_or_a_leg_that_left_meanwhile_leaves_nothing_behind() {
+    with_one_disk(async {
+        let unheard = Unheard::start("undone");
+        unheard.leg("r", "a").await.unwrap();
+        let (service, inner) = (&unheard.service, &unheard.service.inner);
+        let (conference, leg, actor) = (room("r"), call("a"), tester());
+        let start = service.start_leg_recording(&leg, options(json!({})), &actor);
+        let refused = meanwhile(start, || inner.let_go(&mut inner.state(), &leg, "hangup")).await;
+        assert_eq!(refused.err().map(|refusal| refusal.code), Some(40400));
+        let start = service.start_recording(&conference, options(json!({})), &actor);
+        let refused = meanwhile(start, || drop(inner.state().rooms.remove(&conference))).await;
+        assert_eq!(refused.err().map(|refusal| refusal.code), Some(40400));
+        assert_eq!(service.recordings(WHOLE).total, 0);
+        assert_eq!(unheard.told().await, [""; 0]);
+        tokio::select! {
+            biased;
+            news = unheard.recording_news.next() => panic!("{news:?}"),
+            () = std::future::ready(()) => {}
+        }
+    });
 }
 
 #[tokio::test]
