@@ -1,4 +1,4 @@
-//! TLS in front of both faces: 1.3 and 1.2 by rustls, and certificates of clients where they are asked for.
+//! TLS in front of both faces: 1.3 by rustls, and certificates of clients where they are asked for.
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -98,7 +98,7 @@ fn server_config(tls: &config::Tls) -> Result<Option<ServerConfig>, TlsError> {
     };
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Pair)?;
     let builder = match &tls.client_ca_file {
         None => builder.with_no_client_auth(),

@@ -179,9 +179,12 @@ pub fn secret_text(path: &Path) -> Result<Zeroizing<String>, String> {
         ));
     }
     let mut text = Zeroizing::new(String::new());
-    file.take(FILE_BYTES_MAX)
+    file.take(FILE_BYTES_MAX + 1)
         .read_to_string(&mut text)
         .map_err(cannot)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!("{} is larger than 1 MiB", path.display()));
+    }
     Ok(text)
 }
 

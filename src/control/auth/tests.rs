@@ -448,6 +448,10 @@ fn a_file_that_is_wrong_or_open_to_others_is_refused_with_its_line_but_not_its_c
         };
         Auth::new(&auth, &config::Tls::default())
     };
+    std::fs::write(&path, format!("{FILE}#{}", "x".repeat(1 << 20))).unwrap();
+    let large = read(0o600).unwrap_err().to_string();
+    assert!(large.contains("larger than 1 MiB"), "{large}");
+    std::fs::write(&path, FILE).unwrap();
     let open = read(0o640).unwrap_err().to_string();
     let closed = read(0o600).unwrap();
     std::fs::remove_file(&path).unwrap();
@@ -519,6 +523,38 @@ fn a_key_has_its_requests_a_second_whatever_strangers_do_and_over_a_reload() {
         Some((RequestRefusal::KeyRate, Some(1)))
     );
     std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn a_signed_request_that_came_too_often_may_come_again_as_it_is() {
+    let limits = config::Auth {
+        requests_per_s: 1,
+        ..limits()
+    };
+    let auth = auth(FILE, limits);
+    let header = |timestamp| {
+        let asked = Shown {
+            timestamp: Some(timestamp),
+            ..shown(None)
+        };
+        format!("application switch:{}", signature("czNjcjN0", &asked, b""))
+    };
+    let now = moment("2026-01-02T03:04:05Z");
+    let ask = |timestamp, at| {
+        let header = header(timestamp);
+        let asked = Shown {
+            timestamp: Some(timestamp),
+            ..shown(Some(&header))
+        };
+        auth.identify(&asked, b"", at).err().map(|denied| denied.reason)
+    };
+    let later = Moment {
+        monotonic: now.monotonic + Duration::from_secs(1),
+        ..now
+    };
+    assert_eq!(ask("2026-01-02T03:04:05Z", now), None);
+    assert_eq!(ask("2026-01-02T03:04:06Z", now), Some(RequestRefusal::KeyRate));
+    assert_eq!(ask("2026-01-02T03:04:06Z", later), None);
 }
 
 #[test]
