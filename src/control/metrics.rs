@@ -450,6 +450,18 @@ mod tests {
             tally: std::sync::Arc::default(),
         };
         let page = render(&figures);
+        // The names that the contract fixes, with their labels.
+        for (name, kind, label) in [
+            ("mixminus_tick_lateness_seconds", "histogram", "_bucket{engine="),
+            ("mixminus_tick_duration_seconds", "histogram", "_bucket{engine="),
+            ("mixminus_packets_total", "counter", "{direction="),
+            ("mixminus_dropped_total", "counter", "{reason="),
+            ("mixminus_rooms", "gauge", " "),
+            ("mixminus_legs", "gauge", "{codec="),
+        ] {
+            assert!(page.contains(&format!("# TYPE {name} {kind}\n")), "{name}");
+            assert!(page.contains(&format!("\n{name}{label}")), "{name}");
+        }
         for line in [
             "mixminus_tick_lateness_seconds_bucket{engine=\"0\",le=\"0.00005\"} 2",
             "mixminus_tick_lateness_seconds_bucket{engine=\"0\",le=\"0.0005\"} 2",

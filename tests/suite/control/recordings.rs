@@ -60,6 +60,10 @@ fn a_recording_is_started_once_paused_stopped_and_fetched() {
     eventually("sound goes on", || shown() > before + 1_000);
     assert_eq!(served.delete(ROUTE).json(200)["recordingId"], id.as_str());
     served.delete(ROUTE).refused(40400);
+    // What was paused already is not told again.
+    for kind in ["recording.started", "recording.paused", "recording.resumed"] {
+        assert_eq!(events.until_of("recording.")["type"], kind);
+    }
     let available = events.until("recording.available");
     assert_eq!(available["recordingId"], id.as_str());
     assert_eq!(available["destination"], "file://folder/talk.wav");

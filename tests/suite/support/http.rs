@@ -281,8 +281,21 @@ impl Events {
     /// Reads on until an event of this type.
     pub fn until(&mut self, kind: &str) -> Value {
         loop {
-            let (_, event) = self.next();
+            let event = self.until_of(kind);
             if event["type"] == kind {
+                return event;
+            }
+        }
+    }
+
+    /// Reads on until an event whose type begins so.
+    pub fn until_of(&mut self, beginning: &str) -> Value {
+        loop {
+            let (_, event) = self.next();
+            if event["type"]
+                .as_str()
+                .is_some_and(|kind| kind.starts_with(beginning))
+            {
                 return event;
             }
         }
