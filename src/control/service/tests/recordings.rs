@@ -63,7 +63,9 @@ impl Unheard {
 /// [`with_one_disk`] has it.
 async fn meanwhile<T>(request: impl Future<Output = T>, happens: impl FnOnce()) -> T {
     let (free, busy) = std::sync::mpsc::channel::<()>();
-    let occupied = tokio::task::spawn_blocking(move || drop(busy.recv()));
+    let occupied = tokio::task::spawn_blocking(move || {
+        let _ = busy.recv();
+    });
     let mut request = pin!(request);
     tokio::select! {
         biased;
