@@ -1,5 +1,6 @@
 //! The program: arguments → configuration → run → exit status, nothing else.
 
+use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use mixminus::config::{self, Config, ConfigError};
 use mixminus::control::daemon::{READY, ServeError, serve};
 use mixminus::control::log::Limit;
 use mixminus::control::store::object_store;
-use mixminus::record::{Recorder, RecordingState, RecordingStatus, list_spool};
+use mixminus::record::{Recorder, RecordingState, RecordingStatus, SpoolEntry, list_spool};
 use mixminus::{demo, load};
 use tracing::Level;
 use tracing_subscriber::filter::{FilterExt, Targets};
@@ -177,7 +178,20 @@ fn recover_recordings(config: &Config) -> Result<(), Failed> {
         status: MISUSE,
         sentence: error.to_string(),
     })?;
-    let tell = |status: &RecordingStatus| println!("{status}");
+    // What was delivered before is told to those who listen to a daemon, not here again.
+    let delivered: HashSet<String> = list_spool(&config.recording.dir)
+        .map_err(|error| unusable(config, &error))?
+        .into_iter()
+        .filter_map(|entry| match entry {
+            SpoolEntry::Delivered(receipt) => Some(receipt.recording_id),
+            SpoolEntry::Waiting(..) | SpoolEntry::Damaged(..) => None,
+        })
+        .collect();
+    let tell = move |status: &RecordingStatus| {
+        if !delivered.contains(&status.recording_id) {
+            println!("{status}");
+        }
+    };
     let recorder = Recorder::start(&config.recording.dir, Vec::new(), store, Box::new(tell))
         .map_err(|error| unusable(config, &error))?;
     let mut waits = Vec::new();
