@@ -77,11 +77,11 @@ impl Signable<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Verb, path, content type, timestamp, body, signature.
-    type Vector = (
+    pub type Vector = (
         &'static str,
         &'static str,
         &'static str,
@@ -91,7 +91,7 @@ mod tests {
     );
 
     /// The vectors of the platform contract, section 12.
-    const VECTORS: [Vector; 4] = [
+    pub const VECTORS: [Vector; 4] = [
         (
             "PATCH",
             "/calling/v1/conferences/id/room-1/leg-7",
@@ -126,12 +126,11 @@ mod tests {
         ),
     ];
 
+    /// Theirs, as it is written.
+    pub const SECRET: &str = "Y29uZmVyZW5jZS1taXhlci10ZXN0LXNlY3JldC0wMDE=";
+
     fn key() -> SigningKey {
-        SigningKey::new(
-            &STANDARD
-                .decode("Y29uZmVyZW5jZS1taXhlci10ZXN0LXNlY3JldC0wMDE=")
-                .unwrap(),
-        )
+        SigningKey::new(&STANDARD.decode(SECRET).unwrap())
     }
 
     fn signable(vector: &Vector) -> Signable<'static> {

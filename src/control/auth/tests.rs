@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::ToSpan;
 
 use super::*;
-use crate::control::signature::Signable;
+use crate::control::signature::{Signable, tests as vectors};
 
 const FILE: &str = "# who\nviewer:c2VjcmV0:read\nswitch:czNjcjN0\n\nroot:cm9vdA==:admin\n";
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -158,41 +158,8 @@ fn the_published_example_and_the_platforms_vectors_are_let_in() {
             .is_ok()
     );
 
-    let ours = auth("app:Y29uZmVyZW5jZS1taXhlci10ZXN0LXNlY3JldC0wMDE=", limits());
-    for (verb, target, content_type, timestamp, body, signature) in [
-        (
-            "PATCH",
-            PATH,
-            "application/json",
-            "2026-01-02T03:04:05.6789Z",
-            r#"{"command":"mute"}"#,
-            "w+esR7Gp3dpdVjZDm4yBVFK5RPaOTaFPZPW1R6G+cnU=",
-        ),
-        (
-            "GET",
-            "/calling/v1/conferences/id/room-1",
-            "",
-            "2026-01-02T03:04:05Z",
-            "",
-            "5omzkIbGP58WVO09MWnINyewgMIIlfiAa3HnKburARM=",
-        ),
-        (
-            "GET",
-            "/calling/v1/conferences/id/room-1",
-            "application/json",
-            "2026-01-02T03:04:05Z",
-            "",
-            "K784ITZWO0GmmFFd+kbtzZjnMfbVWwBA6GoWR1RHStE=",
-        ),
-        (
-            "POST",
-            "/hooks/voice",
-            "application/json",
-            "2026-01-02T03:04:05Z",
-            r#"{"event":"notify","conferenceId":"room-1","version":1,"type":"recording_finished"}"#,
-            "GRMKzFsinLI6fwxdB/SHL8ZRBYvyK73Vl9YM45JPdQU=",
-        ),
-    ] {
+    let ours = auth(&format!("app:{}", vectors::SECRET), limits());
+    for (verb, target, content_type, timestamp, body, signature) in vectors::VECTORS {
         let header = format!("Application app:{signature}");
         let vector = Shown {
             verb,
