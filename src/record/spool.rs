@@ -242,9 +242,14 @@ fn opening_of(disk: &dyn Disk, folder: &Path) -> io::Result<Opening> {
     }
 }
 
+/// In the order of their starts. Where nothing was ever delivered there may be no folder of them.
 fn receipts(root: &Path) -> io::Result<Vec<Receipt>> {
     let mut receipts = Vec::new();
-    for item in fs::read_dir(root.join("receipts"))? {
+    let items = match fs::read_dir(root.join("receipts")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(receipts),
+        items => items?,
+    };
+    for item in items {
         receipts.extend(receipt::read(&item?.path()));
     }
     receipts.sort_by(|a, b| {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::callers::{Callers, unix_ms};
 use super::delivered::{Delivered, delivered};
-use super::site::{BUCKET, Daemon, Site, recording_of};
+use super::site::{BUCKET, Daemon, Site, recording_of, until};
 use super::{chance, setting};
 
 const ROOMS: usize = 20;
@@ -143,12 +143,17 @@ fn judge(begun: &Begun, delivered: &Delivered, killed_ms: u64, held_up_ms: u64) 
     lacks_ms
 }
 
-/// Files that are there and nothing else: objects, receipts, an empty spool.
+/// Files that are there and nothing else: objects, receipts, an empty spool. That somebody has yet to be told is marked
+/// there until just after it has been.
 fn no_more_than(site: &Site, ids: &BTreeSet<String>, local: &BTreeSet<String>, remote: &BTreeSet<String>) {
     let mut expected = local.clone();
     expected.extend([".spool/ballast".to_owned(), ".spool/lock".to_owned()]);
     expected.extend(ids.iter().map(|id| format!(".spool/receipts/{id}.json")));
-    let found: BTreeSet<_> = site.files().into_iter().collect();
+    let found: BTreeSet<_> = until("all who listen have been told", || {
+        let files = site.files();
+        let all_told = !files.iter().any(|file| file.ends_with(".untold"));
+        all_told.then(|| files.into_iter().collect())
+    });
     let list =
         |of: &BTreeSet<String>, less: &BTreeSet<String>| of.difference(less).cloned().collect::<Vec<_>>();
     assert_eq!(
