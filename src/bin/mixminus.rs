@@ -11,6 +11,7 @@ use mixminus::config::{self, Config, ConfigError};
 use mixminus::control::daemon::{READY, ServeError, serve};
 use mixminus::control::log::Limit;
 use mixminus::control::store::object_store;
+use mixminus::control::threads;
 use mixminus::record::{Recorder, RecordingState, RecordingStatus, SpoolEntry, list_spool};
 use mixminus::{demo, load};
 use tracing::Level;
@@ -126,13 +127,10 @@ fn main() -> ExitCode {
 fn run_daemon(configuration: Configuration, ready_file: Option<PathBuf>) -> Result<(), Failed> {
     let config = configuration.load()?;
     log_to_stderr(&config, config.log.level);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failed {
-            status: 1,
-            sentence: format!("The runtime cannot be started: {error}."),
-        })?;
+    let runtime = threads::start().map_err(|error| Failed {
+        status: 1,
+        sentence: format!("The runtime cannot be started: {error}."),
+    })?;
     let served = runtime.block_on(serve(config, || configuration.read(), ready_file));
     // Whoever told it twice to stop does not wait for a disk or an object store: the journals are safe without that.
     runtime.shutdown_background();

@@ -280,6 +280,12 @@ pub fn render(figures: &Figures) -> String {
         "1 where touched memory is never paged out.",
         u8::from(figures.memory_locked),
     );
+    page.one(
+        "mixminus_control_nice",
+        "gauge",
+        "Nice value of the threads that answer: below 0 they come before ordinary programs, after media.",
+        figures.control_nice,
+    );
     recordings::render(&mut page, &figures.recordings);
     events::render(&mut page, &figures.events, figures.reports_passed_over);
     webhooks::render(&mut page, &figures.webhooks);
@@ -434,6 +440,7 @@ mod tests {
             engines: vec![engine.clone(), engine],
             realtime: vec![true, false],
             memory_locked: false,
+            control_nice: -5,
             rooms: 3,
             legs_by_codec: BTreeMap::from([("PCMU", 2)]),
             recordings: RecorderFigures::default(),
@@ -482,6 +489,7 @@ mod tests {
             "mixminus_one_way_total{direction=\"out\"} 0",
             "mixminus_media_timeouts_total 2",
             "mixminus_realtime{engine=\"1\"} 0",
+            "mixminus_control_nice -5",
             "mixminus_recordings{state=\"uploading\"} 0",
             "mixminus_recording_sync_failures_total 0",
             "mixminus_webhook_delivered_total{form=\"platform\"} 0",

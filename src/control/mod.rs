@@ -32,6 +32,7 @@ mod state;
 pub mod store;
 mod systemd;
 pub mod tally;
+pub mod threads;
 pub mod tls;
 mod turns;
 mod views;

@@ -1,9 +1,13 @@
 //! Media threads that are none: whoever holds them runs one step after the other, in the order that he chooses, on a
 //! clock that he turns. What a step does is what a media thread does in it.
 
+use std::time::Duration;
+
 use super::worker::Worker;
 use super::{Driver, DriverConfig, DriverError};
 use crate::driver::clock::{Clock, Hand};
+use crate::engine::Engine;
+use crate::id::LegId;
 use crate::time::{PHASES, Tick};
 
 /// Phases by which an engine may be ahead of another: a thread that was held up longer leaves ticks out.
@@ -14,6 +18,9 @@ pub(crate) struct Stepped {
     workers: Vec<Worker>,
     /// The phase that each runs next, counted since the start.
     next: Vec<u64>,
+    /// What is noted of each of its phases: how late it began, and how long it took; and the sum of the latter.
+    strains: Vec<(Duration, Duration)>,
+    cpu: Vec<Duration>,
     hand: Hand,
 }
 
@@ -33,6 +40,8 @@ impl Driver {
         }
         let stepped = Stepped {
             next: vec![PHASES as u64; workers.len()],
+            strains: vec![Default::default(); workers.len()],
+            cpu: vec![Duration::ZERO; workers.len()],
             workers,
             hand,
         };
@@ -61,7 +70,32 @@ impl Stepped {
         // As a media thread sleeps through it.
         if phase == 0 || !worker.engine.rooms_in_phase(phase).is_empty() {
             worker.run_phase(tick, phase);
+            let (late, took) = self.strains[engine];
+            self.cpu[engine] += took;
+            worker.pulse.note(late, took);
+            worker.pulse.set_cpu(self.cpu[engine]);
         }
+    }
+
+    /// From here on each phase of an engine is noted to have begun so late and to have taken so long. What it does is done
+    /// in time all the same.
+    pub fn strain(&mut self, engine: usize, (late, took): (Duration, Duration)) {
+        self.strains[engine] = (late, took);
+    }
+
+    pub fn engine(&self, engine: usize) -> &Engine {
+        &self.workers[engine].engine
+    }
+
+    /// Whether the engine has taken in the leg, with its sockets.
+    pub fn has_leg(&self, engine: usize, leg: LegId) -> bool {
+        self.workers[engine].sockets[leg.0 as usize].is_some()
+    }
+
+    /// Whether something waits on the leg's socket for RTP.
+    pub fn has_mail(&self, engine: usize, leg: LegId) -> bool {
+        let sockets = self.workers[engine].sockets[leg.0 as usize].as_ref();
+        sockets.is_some_and(|sockets| sockets.rtp.peek(&mut [0; 1]).is_ok())
     }
 
     /// Panics in engines so far: each is a defect.

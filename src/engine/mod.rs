@@ -97,6 +97,12 @@ impl Engine {
         Some(self.room(room)?.rate.current())
     }
 
+    /// The effort that the encoders of Opus may make at most.
+    #[cfg(test)]
+    pub fn complexity_max(&self) -> u8 {
+        self.complexity_max
+    }
+
     pub fn stats(&self) -> &EngineStats {
         &self.stats
     }

@@ -12,6 +12,7 @@ use crate::control::tally::Tally;
 use crate::control::webhooks;
 use crate::driver::Command;
 use crate::driver::ports::Unused;
+use crate::driver::realtime;
 use crate::engine::{self, EngineStats};
 use crate::record::RecorderFigures;
 
@@ -23,6 +24,8 @@ pub struct Figures {
     /// Whether each engine's thread has real-time priority.
     pub realtime: Vec<bool>,
     pub memory_locked: bool,
+    /// Of the thread that answers: below 0 it comes before ordinary ones.
+    pub control_nice: i32,
     pub rooms: usize,
     /// By the codec we send; `none` where nothing is agreed.
     pub legs_by_codec: BTreeMap<&'static str, usize>,
@@ -81,6 +84,7 @@ impl Service {
             engines: locked(&inner.last_figures).clone(),
             realtime: (0..engines).map(|engine| inner.driver.realtime(engine)).collect(),
             memory_locked: inner.driver.memory_locked(),
+            control_nice: realtime::nice(),
             rooms: state.rooms.len(),
             legs_by_codec,
             recordings,

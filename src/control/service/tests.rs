@@ -2,6 +2,7 @@
 
 mod admission;
 mod histories;
+mod ladder;
 mod overload;
 mod recordings;
 

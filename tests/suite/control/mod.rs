@@ -14,6 +14,7 @@ mod interleaving;
 mod keys;
 mod legs;
 mod limits;
+mod overload;
 pub(crate) mod program;
 mod recordings;
 mod rooms;

@@ -46,13 +46,14 @@ const PACKET: Duration = Duration::from_millis(20);
 const LAST_ROOM: &str = "last";
 
 /// A socket on a thread that says the same to all its legs.
-struct Callers {
-    port: u16,
-    legs: Arc<Mutex<Vec<(String, SocketAddr)>>>,
+pub(super) struct Callers {
+    pub(super) port: u16,
+    /// By name, where each hears.
+    pub(super) legs: Arc<Mutex<Vec<(String, SocketAddr)>>>,
 }
 
 impl Callers {
-    fn start(hz: f32, stop: &Arc<AtomicBool>) -> (Callers, JoinHandle<()>) {
+    pub(super) fn start(hz: f32, stop: &Arc<AtomicBool>) -> (Callers, JoinHandle<()>) {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket.set_nonblocking(true).unwrap();
         let legs = Arc::<Mutex<Vec<(String, SocketAddr)>>>::default();

@@ -62,6 +62,7 @@ fn systemd_gives_the_daemon_the_time_that_its_drain_takes() {
     for line in [
         "Type=notify-reload",
         "LimitRTPRIO=20",
+        "LimitNICE=-5",
         "LimitMEMLOCK=infinity",
         "NoNewPrivileges=yes",
     ] {
