@@ -6,6 +6,7 @@
 mod admission;
 mod allowance;
 pub mod auth;
+mod blocking;
 pub mod daemon;
 mod deeds;
 mod digits;

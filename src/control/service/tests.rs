@@ -4,6 +4,7 @@ mod admission;
 mod histories;
 mod overload;
 mod recordings;
+mod scarce;
 
 use std::time::Duration;
 
