@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use mixminus::config::{self, Config, ConfigError};
-use mixminus::control::daemon::{READY, ServeError, serve};
+use mixminus::control::daemon::{self, READY, ServeError, serve};
 use mixminus::control::log::Limit;
 use mixminus::control::store::object_store;
-use mixminus::control::threads;
 use mixminus::record::{Recorder, RecordingState, RecordingStatus, SpoolEntry, list_spool};
 use mixminus::{demo, load};
 use tracing::Level;
@@ -127,21 +126,19 @@ fn main() -> ExitCode {
 fn run_daemon(configuration: Configuration, ready_file: Option<PathBuf>) -> Result<(), Failed> {
     let config = configuration.load()?;
     log_to_stderr(&config, config.log.level);
-    let runtime = threads::start().map_err(|error| Failed {
-        status: 1,
-        sentence: format!("The runtime cannot be started: {error}."),
-    })?;
+    let runtime = daemon::runtime(&config).map_err(not_served)?;
     let served = runtime.block_on(serve(config, || configuration.read(), ready_file));
     // Whoever told it twice to stop does not wait for a disk or an object store: the journals are safe without that.
     runtime.shutdown_background();
-    served.map_err(|error| Failed {
-        status: if matches!(error, ServeError::Configuration(_)) {
-            MISUSE
-        } else {
-            1
-        },
+    served.map_err(not_served)
+}
+
+fn not_served(error: ServeError) -> Failed {
+    let is_misuse = matches!(error, ServeError::Configuration(_));
+    Failed {
+        status: if is_misuse { MISUSE } else { 1 },
         sentence: error.to_string(),
-    })
+    }
 }
 
 fn log_to_stderr(config: &Config, level: Level) {

@@ -4,12 +4,16 @@ use std::path::PathBuf;
 
 use super::{ConfigError, Settings};
 
+const MIB: u64 = 1024 * 1024;
+
 #[derive(Debug, Clone)]
 pub struct Admission {
     /// Of a core, for each media thread; and of each core, for all of them.
     pub cpu_percent: u8,
     pub calibrate: Calibrate,
     pub calibration_file: Option<PathBuf>,
+    /// What legs and recordings leave to everything else.
+    pub memory_reserve_bytes: u64,
 }
 
 /// Where costs come from.
@@ -30,6 +34,7 @@ impl Admission {
                 _ => Calibrate::Assumed,
             },
             calibration_file: settings.text("admission.calibration_file")?.map(PathBuf::from),
+            memory_reserve_bytes: settings.number("admission.memory_reserve_mib", 0..=65_536)? as u64 * MIB,
         })
     }
 }

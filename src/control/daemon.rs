@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, ConfigError};
 use crate::control::auth::{Auth, KeysError};
+use crate::control::blocking::{self, Failed};
 use crate::control::grpc;
 use crate::control::http::connections::{self, Connections};
 use crate::control::http::{self, App};
@@ -25,6 +27,7 @@ use crate::control::service::{Service, StartError, pump};
 use crate::control::store::{self, StoreError};
 use crate::control::systemd;
 use crate::control::tally::Face;
+use crate::control::threads;
 use crate::control::tls::{self, Tls, TlsError};
 use crate::control::wall_clock;
 use crate::control::webhooks::{self, WebhookError, Webhooks};
@@ -40,6 +43,10 @@ const PATIENCE_WITH_RECEIVERS: Duration = Duration::from_secs(5);
 
 /// The same where the stop is to be at once: what the engines have said already gets into the journals.
 const NO_PATIENCE: Duration = Duration::from_millis(300);
+
+/// Threads of a daemon at work beside those of the runtime and of media: of recordings, of events, and some that wait for
+/// the disk.
+const OTHER_THREADS: usize = 16;
 
 /// How long the journal of events may take to be closed.
 const PATIENCE_WITH_EVENTS: Duration = Duration::from_secs(2);
@@ -59,6 +66,10 @@ pub enum ServeError {
     ReadyFile(io::Error),
     #[error("Signals cannot be received: {0}.")]
     Signals(io::Error),
+    #[error("Threads cannot be started: {0}.")]
+    Threads(io::Error),
+    #[error("The runtime cannot be started: {0}.")]
+    Runtime(io::Error),
     #[error("The daemon could not be started: it panicked.")]
     Panicked,
     /// Recordings are closed; whoever started the daemon should start it again.
@@ -223,7 +234,7 @@ impl Daemon {
         }
         let service = self.app.service.clone();
         let for_recordings = without_the_rest(deadline.saturating_duration_since(Instant::now()));
-        if tokio::task::spawn_blocking(move || service.stop_recordings(for_recordings))
+        if blocking::whatever_it_takes(move || service.stop_recordings(for_recordings))
             .await
             .is_err()
         {
@@ -235,7 +246,7 @@ impl Daemon {
             tracing::error!("not all that the recorder said last has been told: the next start tells it");
         }
         let service = self.app.service.clone();
-        let closed = tokio::task::spawn_blocking(move || service.close_events());
+        let closed = blocking::whatever_it_takes(move || service.close_events());
         if !matches!(
             tokio::time::timeout(PATIENCE_WITH_EVENTS, closed).await,
             Ok(Ok(()))
@@ -287,6 +298,16 @@ fn check_reach(bound: &Config, config: &Config) -> Result<(), ServeError> {
     }
 }
 
+/// The runtime that [`serve`] runs on: to be made before there are other threads.
+pub fn runtime(config: &Config) -> Result<Runtime, ServeError> {
+    process::memory::spare_address_space();
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    // The runtime panics where it gets none; what is started later says so itself.
+    process::can_start_threads(workers + config.engine.threads + OTHER_THREADS)
+        .map_err(ServeError::Threads)?;
+    threads::start().map_err(ServeError::Runtime)
+}
+
 /// Runs the daemon until a signal ends it: SIGTERM (or SIGINT) drains, a second one stops at once (threads may still be
 /// closing recordings then: end the process without waiting for them), SIGHUP takes keys and limits (`auth.*`),
 /// certificates (`tls.*`) and the credentials of the object store from the configuration that `reload` reads then. A start
@@ -312,10 +333,13 @@ pub async fn serve(
     }
     // Not on a thread of the runtime: what a crash left may take its time, and signals are heard meanwhile.
     let runtime = tokio::runtime::Handle::current();
-    let start = tokio::task::spawn_blocking(move || runtime.block_on(Daemon::start(config)));
+    let start = blocking::wait_for(move || runtime.block_on(Daemon::start(config)));
     let extending = tokio::spawn(systemd::extend(systemd::START_MAX));
     let started = tokio::select! {
-        started = start => Some(started.map_err(|_| ServeError::Panicked)??),
+        started = start => Some(started.map_err(|error| match error {
+            Failed::NoThread => ServeError::Threads(io::ErrorKind::WouldBlock.into()),
+            Failed::Lost => ServeError::Panicked,
+        })??),
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
     };

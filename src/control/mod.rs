@@ -6,6 +6,7 @@
 mod admission;
 mod allowance;
 pub mod auth;
+mod blocking;
 pub mod daemon;
 mod deeds;
 mod digits;
@@ -32,7 +33,7 @@ mod state;
 pub mod store;
 mod systemd;
 pub mod tally;
-pub mod threads;
+mod threads;
 pub mod tls;
 mod turns;
 mod views;

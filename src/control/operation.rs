@@ -88,7 +88,7 @@ operations! {
 
     ListRecordings "GET /v1/recordings" READ [200] [400]
     GetRecording "GET /v1/recordings/{recordingId}" READ [200] [404]
-    DownloadRecording "GET /v1/recordings/{recordingId}/audio" READ [200, 206] [404, 416]
+    DownloadRecording "GET /v1/recordings/{recordingId}/audio" READ [200, 206] [404, 416, 503]
 
     StreamEvents "GET /v1/events" READ [200] [400]
     Explain "GET /v1/explain" READ [200] [400, 404, 503]

@@ -1,7 +1,12 @@
 //! What the kernel says of this process, and what we ask of it at the start.
 
+pub mod memory;
+
 use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::sync::Mutex;
+use std::thread;
 
 /// User and system time since the start.
 pub fn cpu_seconds() -> f64 {
@@ -30,6 +35,21 @@ pub fn resident_bytes() -> u64 {
 pub fn open_fds() -> usize {
     // The directory being read is one of them.
     fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1))
+}
+
+/// Whether so many threads can be had at once, with the stacks that they have by default.
+pub fn can_start_threads(count: usize) -> io::Result<()> {
+    let gate = Mutex::new(());
+    let held = gate.lock();
+    thread::scope(|scope| {
+        let start = |_| {
+            let waits = || drop(gate.lock());
+            thread::Builder::new().spawn_scoped(scope, waits).map(drop)
+        };
+        let started = (0..count).try_for_each(start);
+        drop(held);
+        started
+    })
 }
 
 /// Raises the soft limit of file descriptors to the hard one, where that is allowed: a leg takes two.
@@ -97,6 +117,11 @@ mod tests {
         assert_eq!(allowed_mode(10_001, 10_001), 0o600);
         assert_eq!(allowed_mode(10_002, 10_001), 0o600);
         assert_eq!(allowed_mode(0, 0), 0o600);
+    }
+
+    #[test]
+    fn some_threads_can_be_had() {
+        can_start_threads(20).unwrap();
     }
 
     #[test]

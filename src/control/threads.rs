@@ -6,6 +6,7 @@ use std::thread;
 
 use tokio::runtime::{Builder, Runtime};
 
+use crate::control::blocking;
 use crate::driver::realtime::{self, NICE_OF_CONTROL};
 
 /// Names of those that answer, and of those that wait for disks.
@@ -20,6 +21,8 @@ pub fn start() -> io::Result<Runtime> {
     let named = AtomicUsize::new(0);
     Builder::new_multi_thread()
         .worker_threads(workers)
+        .max_blocking_threads(blocking::THREADS_MAX)
+        .thread_keep_alive(blocking::IDLE_MAX)
         .enable_all()
         .thread_name_fn(move || {
             let is_worker = named.fetch_add(1, Ordering::Relaxed) < workers;

@@ -66,7 +66,18 @@ fn may_lock_all() -> bool {
     // SAFETY: `limit` is a valid place to write to.
     let known = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) } == 0;
     let unlimited = known && limit.rlim_cur == libc::RLIM_INFINITY;
-    unlimited || has_capability(CAP_IPC_LOCK)
+    unlimited || (has_capability(CAP_IPC_LOCK) && is_root_of_all())
+}
+
+/// Whether the capabilities of this process are the machine's: those of a user namespace lift no limit.
+fn is_root_of_all() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    maps_all_users(&map)
+}
+
+/// Every user is itself: so it is outside of user namespaces only.
+fn maps_all_users(uid_map: &str) -> bool {
+    uid_map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 fn has_capability(capability: u32) -> bool {
@@ -90,5 +101,13 @@ mod tests {
         });
         let heard = other.join().expect("it says what it has");
         assert_eq!((heard, nice()), (((own + 2).min(19), (own + 2).min(19)), own));
+    }
+
+    #[test]
+    fn a_capability_counts_where_every_user_is_itself() {
+        assert!(maps_all_users("         0          0 4294967295\n"));
+        for map in ["", "0 100000 65536\n", "0 1000 1\n1 100000 65536\n", "0 0 1000\n"] {
+            assert!(!maps_all_users(map), "{map}");
+        }
     }
 }

@@ -132,6 +132,7 @@ mod tests {
         let config = Admission {
             cpu_percent: 70,
             calibrate: Calibrate::Start,
+            memory_reserve_bytes: 0,
             calibration_file: Some(file.clone()),
         };
         let costs = Costs::ASSUMED.scaled(3, 2);

@@ -4,6 +4,8 @@
 //! ```text
 //! calibration ─▶ costs ─▶ account ─▶ in, or 503 and what binds        measured load ─┬─▶ account
 //!                                                                   late ticks ──────┴─▶ ladder ─▶ what is switched off
+//!
+//! what the kernel leaves ─▶ memory ─▶ in, or 503
 //! ```
 //!
 //! All of it is pure but for `calibration`, which measures.
@@ -12,8 +14,10 @@ pub mod account;
 pub mod calibration;
 pub mod cost;
 pub mod ladder;
+pub mod memory;
 
 pub use account::{Account, Full, Limits, Used};
 pub use calibration::Calibration;
 pub use cost::{Costs, Kind, LegLoad, RoomTerms};
 pub use ladder::{Ladder, Strain};
+pub use memory::{Asker, Bound, MemoryAccount, Need, Reading};

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::journal::{Archive, Spot};
 use super::log::{Entry, Log};
 use super::{EventLog, timestamp};
+use crate::control::blocking;
 use crate::control::ids::{CallId, ConferenceId};
 
 /// What a reader is told instead of events that are not there.
@@ -123,7 +124,7 @@ impl Reader {
         // The disk is asked by few at a time, and nobody else waits for it.
         let _permit = archive.permits.acquire().await;
         let (read_by, mut spot) = (archive.clone(), self.spot);
-        let read = tokio::task::spawn_blocking(move || {
+        let read = blocking::in_the_end(move || {
             let entries = read_by.read(after, below, BATCH, &mut spot);
             (entries, spot)
         });

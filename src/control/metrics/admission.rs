@@ -45,6 +45,20 @@ pub fn render(page: &mut Page, figures: &AdmissionFigures) {
         figures.limit_percent as f64 / 100.0,
     );
     page.one(
+        "mixminus_memory_free_bytes",
+        "gauge",
+        "What legs and recordings may still take of memory; +Inf where nothing is known to bound them.",
+        figures
+            .memory_free
+            .map_or("+Inf".to_owned(), |bytes| bytes.to_string()),
+    );
+    page.one(
+        "mixminus_memory_reserve_bytes",
+        "gauge",
+        "Memory that legs and recordings leave to everything else.",
+        figures.memory_reserve,
+    );
+    page.one(
         "mixminus_degradation_level",
         "gauge",
         "How many things have given way because engines could not keep their time: 0 to 4.",

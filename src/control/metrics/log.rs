@@ -1,6 +1,7 @@
 //! Figures of the log, of the clock that its times are of, and of parts that have panicked.
 
 use super::Page;
+use crate::control::blocking;
 use crate::control::parts::{self, Part};
 use crate::control::{log, wall_clock};
 
@@ -29,4 +30,10 @@ pub(super) fn render(page: &mut Page) {
             parts::panics(part),
         );
     }
+    page.one(
+        "mixminus_threads_refused_total",
+        "counter",
+        "How often there was no thread for work that may wait: a request is refused then, other work tried again.",
+        blocking::refused(),
+    );
 }

@@ -6,10 +6,13 @@ use std::io::{Read, Seek, SeekFrom};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::control::blocking::{self, Failed};
 use crate::control::refusal::Refusal;
 use crate::record::Audio;
 
 const CHUNK_BYTES: usize = 64 * 1024;
+/// When it is worth asking again, in seconds.
+const RETRY_S: u32 = 5;
 /// Chunks read ahead of a slow client.
 const CHUNKS_AHEAD: usize = 4;
 
@@ -20,13 +23,17 @@ pub async fn chunks(
     length: u64,
 ) -> Result<mpsc::Receiver<std::io::Result<Bytes>>, Refusal> {
     let path = audio.path.clone();
-    let opened = tokio::task::spawn_blocking(move || -> std::io::Result<File> {
+    let opened = blocking::wait_for(move || -> std::io::Result<File> {
         let mut file = File::open(&path)?;
         file.seek(SeekFrom::Start(first))?;
         Ok(file)
     });
-    let Ok(Ok(file)) = opened.await else {
-        return Err(Refusal::not_found("The recording's file is gone."));
+    let file = match opened.await {
+        Ok(Ok(file)) => file,
+        Err(Failed::NoThread) => {
+            return Err(Refusal::unavailable("No thread can be had to read it.", RETRY_S));
+        }
+        Ok(Err(_)) | Err(Failed::Lost) => return Err(Refusal::not_found("The recording's file is gone.")),
     };
     let (chunks, taken) = mpsc::channel(CHUNKS_AHEAD);
     tokio::spawn(async move {
@@ -35,7 +42,7 @@ pub async fn chunks(
         while left > 0 {
             let Some(mut reading) = file.take() else { break };
             let wanted = left.min(CHUNK_BYTES as u64) as usize;
-            let read = tokio::task::spawn_blocking(move || {
+            let read = blocking::in_the_end(move || {
                 let mut chunk = vec![0; wanted];
                 reading.read_exact(&mut chunk).map(|()| (reading, chunk))
             });

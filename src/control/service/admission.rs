@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Inner;
-use crate::control::admission::{Full, Used};
+use crate::control::admission::{Asker, Full, Need, Used};
 use crate::control::negotiation::Negotiation;
 use crate::control::refusal::Refusal;
 use crate::control::requests::CreateLeg;
@@ -18,10 +18,12 @@ const NO_PORT_YET: u16 = 9;
 const RETRY_S: u32 = 5;
 const RETRY_ELSEWHERE_S: u32 = 30;
 
-/// Why a leg is not let in.
+/// Why a leg is not let in, or a recording not begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
     Full(Full),
+    Memory,
+    Threads,
     Ports,
     FileDescriptors,
     Sockets,
@@ -30,11 +32,13 @@ pub(super) enum Why {
 }
 
 impl Why {
-    const ALL: [Why; 9] = [
+    const ALL: [Why; 11] = [
         Why::Full(Full::Engine),
         Why::Full(Full::Phase),
         Why::Full(Full::Machine),
         Why::Full(Full::Slots),
+        Why::Memory,
+        Why::Threads,
         Why::Ports,
         Why::FileDescriptors,
         Why::Sockets,
@@ -49,6 +53,8 @@ impl Why {
             Why::Full(Full::Phase) => "cpu_of_phase",
             Why::Full(Full::Machine) => "cpu_of_machine",
             Why::Full(Full::Slots) => "slots",
+            Why::Memory => "memory",
+            Why::Threads => "threads",
             Why::Ports => "ports",
             Why::FileDescriptors => "file_descriptors",
             Why::Sockets => "sockets",
@@ -64,6 +70,8 @@ impl Why {
             Why::Full(Full::Phase) => "CPU of the media engines, within a conference's part of the tick",
             Why::Full(Full::Machine) => "CPU of the machine",
             Why::Full(Full::Slots) => "slots",
+            Why::Memory => "memory",
+            Why::Threads => "threads",
             Why::Ports => "ports",
             Why::FileDescriptors => "file descriptors",
             Why::Sockets => "sockets",
@@ -79,6 +87,8 @@ impl Why {
                 "No room for another leg: {}. One more would make those there are miss their time.",
                 self.what()
             ),
+            Why::Memory => "No memory for it: what is left is kept for those who are there.".to_owned(),
+            Why::Threads => "No thread can be had to do it.".to_owned(),
             Why::Ports => format!("No port for another leg: {}.", PortsError::NoFreePort),
             Why::FileDescriptors => format!("No port for another leg: {}.", PortsError::NoFileDescriptor),
             Why::Sockets => "A media socket could not be made.".to_owned(),
@@ -112,6 +122,9 @@ pub struct AdmissionFigures {
     pub degradations: u64,
     /// Changes of who talks that were not told.
     pub untold: u64,
+    /// Bytes that legs and recordings may still take; `None`: nothing is known to bound them.
+    pub memory_free: Option<u64>,
+    pub memory_reserve: u64,
 }
 
 impl Inner {
@@ -157,20 +170,31 @@ impl Inner {
         let (_, address) = Negotiation::family(request, &self.config)?;
         let (negotiation, _) = Negotiation::begin(request, &self.config, address, NO_PORT_YET)?;
         let load = negotiation.load(&self.calibration.costs);
-        let state = self.state();
-        let found = match state.rooms.get(&request.conference) {
-            Some(room) if !state.engines[room.engine].legs.has_free() => Err(Full::Slots),
-            Some(room) => {
-                let at = (room.engine, room.phase);
-                state.account.fits(&request.conference, at, load, None)
-            }
-            None => state.place_for_room(load, None).map(drop),
+        let (found, legs) = {
+            let state = self.state();
+            let found = match state.rooms.get(&request.conference) {
+                Some(room) if !state.engines[room.engine].legs.has_free() => Err(Full::Slots),
+                Some(room) => {
+                    let at = (room.engine, room.phase);
+                    state.account.fits(&request.conference, at, load, None)
+                }
+                None => state.place_for_room(load, None).map(drop),
+            };
+            (found, state.legs.len())
         };
-        found.map_err(|full| self.turn_away(Why::Full(full)))
+        found.map_err(|full| self.turn_away(Why::Full(full)))?;
+        self.has_memory_for(Need::of_leg(load.kind()), Asker::Newcomer, legs)
+    }
+
+    /// Promises memory, or refuses what needs it.
+    pub(super) fn has_memory_for(&self, need: Need, asker: Asker, legs: usize) -> Result<(), Refusal> {
+        let taken = self.memory.take(need, asker, legs);
+        taken.map_err(|_| self.turn_away(Why::Memory))
     }
 
     pub(super) fn admission_figures(&self, state: &State) -> AdmissionFigures {
         let limits = state.account.limits();
+        let memory = self.memory.figures();
         let refused = Why::ALL.iter().zip(&self.turned_away.counts);
         AdmissionFigures {
             refused: refused
@@ -183,6 +207,8 @@ impl Inner {
             level: self.overload.level(),
             degradations: self.overload.degradations(),
             untold: self.overload.untold(),
+            memory_free: memory.free.map(|(bytes, _)| bytes),
+            memory_reserve: memory.reserve,
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::admission::Why;
 use super::{Service, locked};
-use crate::control::admission::{Full, Kind, LegLoad};
+use crate::control::admission::{Full, Kind, LegLoad, Need};
 use crate::control::process;
 
 /// How many legs sit in a room, for what is said to be left: in larger rooms it is more, in smaller ones less.
@@ -27,6 +27,7 @@ pub struct CapacityView {
     pub machine: MachineView,
     pub ports: PortsView,
     pub file_descriptors: FileDescriptorsView,
+    pub memory: MemoryView,
     pub slots: SlotsView,
     pub calibration: CalibrationView,
     pub degradation: DegradationView,
@@ -77,6 +78,19 @@ pub struct FileDescriptorsView {
     /// Beyond these a leg is refused.
     pub for_legs: u64,
     pub limit: u64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemoryView {
+    /// What legs and recordings may still take; none where nothing is known to bound them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free_mib: Option<f64>,
+    /// What bounds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bound: Option<&'static str>,
+    /// What is kept for everything else.
+    pub reserve_mib: f64,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -131,6 +145,7 @@ impl Service {
     pub fn capacity(&self) -> CapacityView {
         let inner = &self.inner;
         let ports = inner.ports.unused();
+        let memory = inner.memory.figures();
         let open = inner.open_fds.count(Instant::now(), process::open_fds);
         let (account, mut view) = {
             let state = inner.state();
@@ -169,6 +184,11 @@ impl Service {
                     for_legs: inner.fds_for_legs,
                     limit: process::fd_limit(),
                 },
+                memory: MemoryView {
+                    free_mib: memory.free.map(|(bytes, _)| mib(bytes)),
+                    bound: memory.free.map(|(_, bound)| bound.name()),
+                    reserve_mib: mib(memory.reserve),
+                },
                 slots: SlotsView {
                     legs: state.engines.iter().map(|engine| engine.legs.free()).sum(),
                     rooms: state.engines.iter().map(|engine| engine.rooms.free()).sum(),
@@ -197,6 +217,11 @@ impl Service {
                     encoding: kind.encoding(inner.config.opus.complexity),
                     encrypted: false,
                 };
+                let by_memory = inner.memory.times(Need::of_leg(kind));
+                let by_memory = by_memory.map(|legs| (legs as usize, Why::Memory.what()));
+                let (most, binds) = by_memory
+                    .filter(|(legs, _)| *legs < most)
+                    .unwrap_or((most, binds));
                 let (legs, full) = account.left(leg, ROOM_SIZE, most);
                 LeftView {
                     codec: kind.name(),
@@ -223,6 +248,10 @@ impl Service {
             srtp_micros: micros(calibration.costs.srtp),
         }
     }
+}
+
+fn mib(bytes: u64) -> f64 {
+    tenths(bytes as f64 / f64::from(1 << 20))
 }
 
 fn tenths(number: f64) -> f64 {

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::admission::Why;
 use super::settings::{differences, factor, settings_after};
 use super::{Inner, Service, locked};
-use crate::control::admission::{Full, LegLoad};
+use crate::control::admission::{Asker, Full, LegLoad, Need};
 use crate::control::deeds::{Actor, Deeds};
 use crate::control::digits::PendingDigits;
 use crate::control::ids::{CallId, ConferenceId};
@@ -241,8 +241,14 @@ impl Inner {
         let negotiated = match &change.sdp {
             None => None,
             Some(remote) => {
-                let negotiation = self.leg_within(&self.state(), call, within)?.negotiation.clone();
+                let (negotiation, legs) = {
+                    let state = self.state();
+                    let leg = self.leg_within(&state, call, within)?;
+                    (leg.negotiation.clone(), state.legs.len())
+                };
                 let (next, terms) = negotiation.go_on(remote)?;
+                let kind = next.load(&self.calibration.costs).kind();
+                self.has_memory_for(Need::of_leg(kind), Asker::Resident, legs)?;
                 Some((next, LegMedia::new(terms).map_err(no_codec)?))
             }
         };

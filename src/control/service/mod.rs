@@ -15,6 +15,7 @@ mod digits;
 mod explain;
 mod figures;
 mod legs;
+mod memory;
 mod overload;
 mod pump;
 mod recordings;
@@ -43,6 +44,7 @@ pub use subscriptions::Beginning;
 
 use admission::TurnedAway;
 use capacity::OpenFds;
+use memory::Memory;
 use overload::Overload;
 
 use crate::config::Config;
@@ -86,6 +88,7 @@ struct Inner {
     state: Mutex<State>,
     calibration: Calibration,
     turned_away: TurnedAway,
+    memory: Memory,
     overload: Overload,
     legs_in_turn: Turns<CallId>,
     recordings_in_turn: Turns<ConferenceId>,
@@ -195,6 +198,7 @@ impl Service {
             state: Mutex::new(State::new(account, config.engine.legs, config.engine.rooms)),
             calibration,
             turned_away: TurnedAway::default(),
+            memory: Memory::new(config.admission.memory_reserve_bytes),
             overload: Overload::new(engines),
             legs_in_turn: Turns::new(),
             recordings_in_turn: Turns::new(),

@@ -12,6 +12,7 @@ use super::overload::LOOKED_AT_EVERY;
 use super::recordings::{record_leg, recording_fields, subject};
 use super::reports::FOR_ALL;
 use super::{Inner, Service, locked};
+use crate::control::blocking;
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::negotiation::registered_name;
 use crate::control::news::RecordingNews;
@@ -100,6 +101,7 @@ pub async fn pump(service: Service, recording_news: Arc<RecordingNews>) {
         inner.pulse.beat(Instant::now());
         if looked_at.elapsed() >= LOOKED_AT_EVERY {
             inner.look_at_load(looked_at.elapsed());
+            inner.have_memory_looked_at();
             looked_at = Instant::now();
         }
     }
@@ -423,7 +425,10 @@ impl Inner {
         let told = self.told_available();
         if !told.is_empty() {
             let inner = Arc::clone(self);
-            tokio::task::spawn_blocking(move || told.iter().for_each(|id| inner.recorder.is_told(id)));
+            let forget = move || told.iter().for_each(|id| inner.recorder.is_told(id));
+            if let Err(Some(forget)) = blocking::begin(forget) {
+                tokio::spawn(blocking::in_the_end(forget));
+            }
         }
     }
 

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
+use super::admission::Why;
 use super::legs::no_such_leg;
 use super::rooms::no_such_conference;
 use super::{Inner, Service, locked};
+use crate::control::admission::{Asker, Need};
+use crate::control::blocking::{self, Failed};
 use crate::control::deeds::Actor;
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::refusal::{INTERNAL, NO_STORAGE, Refusal};
@@ -224,8 +227,9 @@ impl Service {
 
     pub async fn recording_audio(&self, id: String) -> Result<Audio, Refusal> {
         let inner = Arc::clone(&self.inner);
-        let audio = tokio::task::spawn_blocking(move || inner.recorder.audio(&id));
-        audio.await.ok().flatten().ok_or_else(no_such_recording)
+        let audio = blocking::wait_for(move || inner.recorder.audio(&id)).await;
+        let audio = audio.map_err(|failed| self.inner.not_begun(&failed))?;
+        audio.ok_or_else(no_such_recording)
     }
 }
 
@@ -338,7 +342,7 @@ impl Inner {
     /// Undoes what was begun and has no room or leg any more.
     async fn cancel(self: &Arc<Inner>, slot: RecordingSlot) {
         let inner = Arc::clone(self);
-        if tokio::task::spawn_blocking(move || inner.recorder.cancel(slot))
+        if blocking::in_the_end(move || inner.recorder.cancel(slot))
             .await
             .is_err()
         {
@@ -367,7 +371,7 @@ impl Inner {
         options: RecordingOptions,
         actor: &Actor,
     ) -> Result<(Begun, Vec<String>), Refusal> {
-        {
+        let (tracks, legs) = {
             let state = self.state();
             let room = state.rooms.get(conference);
             let members = room.map_or(0, |room| room.members.len());
@@ -377,7 +381,9 @@ impl Inner {
                     5,
                 ));
             }
-        }
+            (if options.legs { members } else { 0 }, state.legs.len())
+        };
+        self.has_memory_for(Need::of_recording(tracks as u64), Asker::Newcomer, legs)?;
         let request = BeginRecording {
             recording_id: uuid::Uuid::new_v4().to_string(),
             conference_id: conference.to_string(),
@@ -393,11 +399,19 @@ impl Inner {
             },
         };
         let inner = Arc::clone(self);
-        let begun = tokio::task::spawn_blocking(move || inner.recorder.begin(request))
+        let begun = blocking::wait_for(move || inner.recorder.begin(request))
             .await
-            .map_err(|_| Refusal::new(INTERNAL, "The recorder failed."))?
+            .map_err(|failed| self.not_begun(&failed))?
             .map_err(refused)?;
         Ok((begun, options.notes))
+    }
+
+    /// What the recorder was not asked for, or has not answered.
+    fn not_begun(&self, failed: &Failed) -> Refusal {
+        match failed {
+            Failed::NoThread => self.turn_away(Why::Threads),
+            Failed::Lost => Refusal::new(INTERNAL, "The recorder failed."),
+        }
     }
 
     /// Tells the engine to send no more sound of the room, or to send it again; returns when that is so.

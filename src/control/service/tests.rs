@@ -5,6 +5,7 @@ mod histories;
 mod ladder;
 mod overload;
 mod recordings;
+mod scarce;
 
 use std::time::Duration;
 

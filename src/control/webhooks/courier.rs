@@ -17,6 +17,7 @@ use super::folder::{DeadLetters, Folder};
 use super::forms::{Form, platform};
 use super::plan::{Dead, Letter, Plan, Post, Side, Verdict};
 use super::poster::{Posted, Poster, Signer};
+use crate::control::blocking;
 use crate::control::events::{EventLog, Message, timestamp};
 
 /// How long after something was settled that is written down: so much may be sent twice after a crash.
@@ -345,7 +346,7 @@ impl Courier {
             "body": serde_json::from_str::<Value>(&dead.letter.body).unwrap_or_default(),
         });
         let letters = Arc::clone(&self.parts.dead);
-        let kept = tokio::task::spawn_blocking(move || locked(&letters).add(&line)).await;
+        let kept = blocking::in_the_end(move || locked(&letters).add(&line)).await;
         if let Some(error) = failure(kept) {
             count(&self.parts.counters.unkept);
             tracing::error!(%error, "a dead letter cannot be written");
@@ -357,7 +358,7 @@ impl Courier {
         self.unsaved_since = None;
         let (letters, folder) = (Arc::clone(&self.parts.dead), Arc::clone(&self.parts.folder));
         let (form, progress) = (self.form(), self.parts.plan.progress());
-        let saved = tokio::task::spawn_blocking(move || {
+        let saved = blocking::in_the_end(move || {
             locked(&letters).sync()?;
             folder.save(form, &progress)
         });
@@ -374,7 +375,7 @@ fn locked(letters: &Mutex<DeadLetters>) -> MutexGuard<'_, DeadLetters> {
     letters.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn failure(done: Result<io::Result<()>, JoinError>) -> Option<io::Error> {
+fn failure(done: Result<io::Result<()>, blocking::Failed>) -> Option<io::Error> {
     done.unwrap_or_else(|error| Err(io::Error::other(error))).err()
 }
 

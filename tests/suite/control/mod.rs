@@ -19,6 +19,7 @@ pub(crate) mod program;
 mod recordings;
 mod rooms;
 mod said;
+mod scarce;
 mod service_manager;
 mod soak;
 mod standstill;

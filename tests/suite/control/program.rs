@@ -36,16 +36,16 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(sets: &[&str]) -> Process {
-        Process::start_with(None, &[], sets)
+        Process::start_with("", &[], sets)
     }
 
-    fn start_with(fds: Option<u32>, arguments: &[&str], sets: &[&str]) -> Process {
-        Process::start_under(fds, &[], arguments, sets)
+    fn start_with(limit: &str, arguments: &[&str], sets: &[&str]) -> Process {
+        Process::start_under(limit, &[], arguments, sets)
     }
 
-    /// With variables in its environment.
+    /// With variables in its environment, and a limit as `ulimit` of the shell takes it.
     pub(crate) fn start_under(
-        fds: Option<u32>,
+        limit: &str,
         environment: &[(&str, &str)],
         arguments: &[&str],
         sets: &[&str],
@@ -55,7 +55,10 @@ impl Process {
         let ready = dir.join("ready.json");
         std::fs::write(&ready, "left behind").unwrap();
         let program = env!("CARGO_BIN_EXE_mixminus");
-        let limit = fds.map_or(String::new(), |fds| format!("ulimit -n {fds}; "));
+        let limit = match limit {
+            "" => String::new(),
+            limit => format!("ulimit {limit} && "),
+        };
         let mut command = Command::new("sh");
         command.args([
             "-c",
@@ -383,7 +386,7 @@ fn sighup_reads_the_keys_again_and_keeps_the_old_ones_when_they_are_wrong() {
     let config = dir.join("config.toml");
     std::fs::write(&config, "[log]\nlevel = \"warn\"\n").unwrap();
     let process = Process::start_with(
-        None,
+        "",
         &["--config", config.to_str().unwrap()],
         &[&format!("auth.keys_file={}", file.display())],
     );
@@ -419,7 +422,7 @@ fn sighup_reads_the_keys_again_and_keeps_the_old_ones_when_they_are_wrong() {
 /// Fault row S3.
 #[test]
 fn without_file_descriptors_a_leg_is_refused_and_those_that_are_go_on() {
-    let process = Process::start_with(Some(44), &[], &["engine.legs=16", "rtp.port_rest_s=1"]);
+    let process = Process::start_with("-n 44", &[], &["engine.legs=16", "rtp.port_rest_s=1"]);
     let refused = (0..16).find_map(|index| {
         let body = leg("r", &format!("call-{index}"));
         let reply = send(process.http, "POST", "/v1/legs", &[], body.to_string().as_bytes());

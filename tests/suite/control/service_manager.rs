@@ -31,7 +31,7 @@ impl Manager {
     fn start(&self, watchdog_usec: Option<&str>, sets: &[&str]) -> Process {
         let mut environment = vec![("NOTIFY_SOCKET", self.path.as_str())];
         environment.extend(watchdog_usec.map(|usec| ("WATCHDOG_USEC", usec)));
-        Process::start_under(None, &environment, &[], sets)
+        Process::start_under("", &environment, &[], sets)
     }
 
     fn next(&self) -> String {

@@ -36,7 +36,7 @@ const MEDIA_TIMEOUT_S: u64 = 3;
 const CAUGHT_UP_MAX: u64 = 5;
 
 /// One socket on a thread that says the same to all its legs, in packets of PCMU, and keeps what comes back.
-struct Party {
+pub(super) struct Party {
     port: u16,
     legs: Arc<Mutex<Vec<SocketAddr>>>,
     hz: Arc<AtomicU32>,
@@ -50,7 +50,7 @@ struct Party {
 }
 
 impl Party {
-    fn new(hz: u32) -> Party {
+    pub(super) fn new(hz: u32) -> Party {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket.set_nonblocking(true).unwrap();
         let mut party = Party {
@@ -78,7 +78,7 @@ impl Party {
         party
     }
 
-    fn seat(&self, process: &Process, room: &str, call: &str) {
+    pub(super) fn seat(&self, process: &Process, room: &str, call: &str) {
         let body = json!({ "conferenceId": room, "callId": call, "sdp": offer(self.port) });
         let body = body.to_string();
         let leg: Value = send(process.http, "POST", "/v1/legs", &[], body.as_bytes()).json(201);
@@ -102,7 +102,7 @@ impl Party {
         });
     }
 
-    fn heard(&self) -> usize {
+    pub(super) fn heard(&self) -> usize {
         self.heard.lock().unwrap().len()
     }
 
@@ -171,7 +171,7 @@ fn talk(
     }
 }
 
-fn metric(process: &Process, series: &str) -> f64 {
+pub(super) fn metric(process: &Process, series: &str) -> f64 {
     let page = send(process.http, "GET", "/metrics", &[], b"").text();
     let value = page
         .lines()
