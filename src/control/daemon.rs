@@ -48,6 +48,9 @@ const NO_PATIENCE: Duration = Duration::from_millis(300);
 /// the disk.
 const OTHER_THREADS: usize = 16;
 
+/// On top of its patience, what a part may take to give up: then the daemon ends without it.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// How long the journal of events may take to be closed.
 const PATIENCE_WITH_EVENTS: Duration = Duration::from_secs(2);
 
@@ -234,11 +237,14 @@ impl Daemon {
         }
         let service = self.app.service.clone();
         let for_recordings = without_the_rest(deadline.saturating_duration_since(Instant::now()));
-        if blocking::whatever_it_takes(move || service.stop_recordings(for_recordings))
-            .await
-            .is_err()
-        {
-            tracing::error!("the recorder could not be stopped");
+        let stopped = blocking::whatever_it_takes(move || service.stop_recordings(for_recordings));
+        match tokio::time::timeout(for_recordings + GRACE, stopped).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => tracing::error!("the recorder could not be stopped"),
+            // At a disk that hangs, or at the last of a long file: nothing can call a thread back from there.
+            Err(_) => tracing::error!(
+                "the recorder does not stop in time: the next start goes on with what it is at"
+            ),
         }
         // What the recorder said last is an event before there are no more of them.
         let heard = self.recording_news.all_handed_on();

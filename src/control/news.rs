@@ -113,6 +113,7 @@ mod tests {
             bytes: 0,
             error: None,
             notifies: true,
+            was_told: false,
             receipt: None,
         }
     }

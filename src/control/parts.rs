@@ -2,6 +2,7 @@
 //! otherwise, as all others go on.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -78,17 +79,26 @@ impl Drop for Guard {
     }
 }
 
-/// Begins the part anew whenever it has panicked, after a rest that grows, until it ends by itself.
-pub async fn renewed<Work>(part: Part, mut rest: Duration, mut begin: impl FnMut() -> Option<Work>)
-where
+/// Begins the part anew whenever it has panicked, after a rest that grows, until it ends by itself, or all is over while
+/// it rests.
+pub async fn renewed<Work>(
+    part: Part,
+    mut rest: Duration,
+    over: impl Future<Output = ()>,
+    mut begin: impl FnMut() -> Option<Work>,
+) where
     Work: Future<Output = ()> + Send + 'static,
 {
+    let mut over = pin!(over);
     while let Some(work) = begin() {
         match tokio::spawn(work).await {
             Err(error) if error.is_panic() => count(part),
             _ => return,
         }
-        tokio::time::sleep(rest).await;
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            () = &mut over => return,
+        }
         rest = (rest * 2).min(REST_MAX);
     }
 }
@@ -124,12 +134,27 @@ mod tests {
     async fn a_part_that_can_is_begun_anew_until_it_ends() {
         let begun = Arc::new(AtomicU64::new(0));
         let times = Arc::clone(&begun);
-        renewed(Part::Courier, Duration::from_nanos(1), move || {
-            let time = times.fetch_add(1, Ordering::Relaxed);
-            Some(async move { assert!(time >= 12, "on purpose") })
-        })
+        renewed(
+            Part::Courier,
+            Duration::from_nanos(1),
+            std::future::pending(),
+            move || {
+                let time = times.fetch_add(1, Ordering::Relaxed);
+                Some(async move { assert!(time >= 12, "on purpose") })
+            },
+        )
         .await;
         assert_eq!(begun.load(Ordering::Relaxed), 13);
         assert!(panics(Part::Courier) >= 12);
+    }
+
+    #[tokio::test]
+    async fn a_part_that_rests_after_a_panic_does_not_when_all_is_over() {
+        let is_over = tokio::sync::Notify::new();
+        is_over.notify_one();
+        let panics = || Some(async { panic!("on purpose") });
+        let rests = renewed(Part::Courier, REST_MAX, is_over.notified(), panics);
+        let patience = Duration::from_secs(60);
+        assert!(tokio::time::timeout(patience, rests).await.is_ok());
     }
 }

@@ -164,7 +164,7 @@ impl Recorder {
     ///
     /// `tell` hears each change of state from `finishing` on, in order and on whatever thread it happens. It must only
     /// hand on (`try_send`): it must not wait, nor call the recorder. Until [`Recorder::is_told`] was called of one that
-    /// is available, the next start tells it again.
+    /// is finishing, available or has failed, the next start tells it again, what is available after that it is over.
     pub fn start(
         dir: &Path,
         rings: Vec<TapReceiver>,
@@ -191,8 +191,13 @@ impl Recorder {
                 .then(|| dir.join(&receipt.key));
             let mut status = RecordingStatus::new(&receipt, RecordingState::Available);
             let untold = spool.untold(&receipt.recording_id);
-            status.notifies = untold.unwrap_or(true);
-            if untold.is_some() {
+            if let Some(untold) = untold {
+                status.notifies = untold.notifies;
+                if untold.finished {
+                    let mut finished = RecordingStatus::new(&receipt, RecordingState::Finishing);
+                    finished.notifies = untold.notifies;
+                    shelf.tell(&finished);
+                }
                 shelf.tell(&status);
             }
             shelf.add(shelf.new_slot(), status, None, path);
@@ -370,10 +375,10 @@ impl Recorder {
         Ok((journal, rendering, consignment))
     }
 
-    /// All who were to be told that a recording is available have been, and none will forget it. Touches the disk.
-    pub fn is_told(&self, recording_id: &str) {
-        if let Err(error) = self.spool.is_told(recording_id) {
-            tracing::warn!(recording = recording_id, %error, "the next start tells again of a recording that is available");
+    /// All who were to be told that a recording is in this state have been, and none will forget it. Touches the disk.
+    pub fn is_told(&self, recording_id: &str, state: RecordingState) {
+        if let Err(error) = self.spool.is_told(recording_id, state) {
+            tracing::warn!(recording = recording_id, state = state.name(), %error, "the next start tells again of a recording");
         }
     }
 

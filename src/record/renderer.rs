@@ -178,6 +178,7 @@ impl Workshop {
         let slot = self.shelf.new_slot();
         let status = RecordingStatus::of(opening, RecordingState::Recording);
         self.shelf.add(slot, status, None, Some(path));
+        self.shelf.was_told(slot, self.spool.told(folder));
         let _ = self.shelf.finishing(slot);
         self.put_back(slot, leftover, 0, Instant::now());
     }
@@ -205,6 +206,7 @@ impl Workshop {
         let slot = self.shelf.new_slot();
         let status = RecordingStatus::of(&Opening::unknown(id), RecordingState::Recording);
         self.shelf.add(slot, status, None, None);
+        self.shelf.was_told(slot, self.spool.told(folder));
         self.shelf
             .given_up(slot, format!("its folder in the spool cannot be read: {error}"));
     }

@@ -12,7 +12,7 @@ use super::note::Opening;
 use super::orders::Orders;
 use super::receipt::{Receipt, rfc3339};
 use super::recorder::RecordError;
-use super::spool::{Length, destination};
+use super::spool::{Length, Told, destination};
 use super::tap::RecordingSlot;
 
 /// Recordings that run or are being finished at one time. Those on their way to a store do not count: an outage must not
@@ -99,6 +99,9 @@ pub struct RecordingStatus {
     /// Whether who started it wants to hear of its end.
     #[serde(skip)]
     pub notifies: bool,
+    /// All have been told that it is in this state, by an earlier life.
+    #[serde(skip)]
+    pub was_told: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
 }
@@ -142,6 +145,7 @@ impl RecordingStatus {
             bytes: 0,
             error: None,
             notifies: opening.notifies,
+            was_told: false,
             receipt: None,
         }
     }
@@ -163,6 +167,7 @@ impl RecordingStatus {
             bytes: receipt.bytes,
             error: None,
             notifies: true,
+            was_told: false,
             receipt: (state == RecordingState::Available).then(|| receipt.clone()),
         }
     }
@@ -194,6 +199,8 @@ struct Entry {
     path: Option<PathBuf>,
     /// What is in its way, by [`Hindrance`].
     hindrances: [Option<String>; 2],
+    /// By earlier lives.
+    told: Told,
 }
 
 /// Where something is in a recording's way: each clears only its own.
@@ -259,9 +266,17 @@ impl Shelf {
             orders,
             path,
             hindrances: [None, None],
+            told: Told::default(),
         };
         entries.by_slot.insert(slot, entry);
         entries.drop_oldest();
+    }
+
+    /// What earlier lives have told of its end is told as such.
+    pub fn was_told(&self, slot: RecordingSlot, told: Told) {
+        if let Some(entry) = self.lock().by_slot.get_mut(&slot) {
+            entry.told = told;
+        }
     }
 
     /// Marks a running recording as finishing and tells it; `Err` when it is not running.
@@ -498,6 +513,11 @@ impl Entries {
 impl Entry {
     fn seen(&self) -> RecordingStatus {
         let mut status = self.status.clone();
+        status.was_told = match status.state {
+            RecordingState::Finishing => self.told.finished,
+            RecordingState::Failed => self.told.failed,
+            RecordingState::Recording | RecordingState::Uploading | RecordingState::Available => false,
+        };
         if !status.state.is_settled() {
             status.error = self.hindrances.iter().flatten().next().cloned();
         }

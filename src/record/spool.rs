@@ -4,11 +4,13 @@
 //! recording.dir/.spool/lock                      held by the daemon that works here
 //!                     /ballast                   room to end recordings with when the disk is full
 //!                     /receipts/<id>.json        what was delivered, the newest 10,000
-//!                              /<id>.untold      that nobody has been told of that yet
+//!                              /<id>.untold      that nobody has been told of that yet, or of the end either
 //!                     /<id>/journal-0001 …       what was heard, and what is to become of it
 //!                          /credentials          of the request, where it gave some
 //!                          /mix.wav, 7.wav …     files on their way, made from the journal
 //!                          /mix.delivery …       what the object store has answered
+//!                          /finished.told        that all have been told that it is over
+//!                          /failed.told          or that it has failed
 //! ```
 
 use std::fmt;
@@ -16,14 +18,14 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::credentials::Credentials;
 use super::disk::{Disk, LocalDisk};
 use super::journal::Reader;
 use super::note::Opening;
 use super::receipt::{self, Receipt};
-use super::shelf::SETTLED_MAX;
+use super::shelf::{RecordingState, SETTLED_MAX};
 
 /// The folder below `recording.dir` that no recording is called by.
 pub const SPOOL: &str = ".spool";
@@ -31,11 +33,16 @@ pub const SPOOL: &str = ".spool";
 /// The file of a recording's folder that says again what the journal begins with.
 const SIDECAR: &str = "opening.json";
 
+/// Second in `.untold`: that the recording is over is to be told too.
+const OWES_FINISHED: u8 = b'f';
+
 /// The spool below `recording.dir`, held for this process alone.
 pub struct Spool {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     root: PathBuf,
+    /// Held while it is written down what was told and what was not.
+    telling: Mutex<()>,
     /// Released when it is closed.
     _lock: File,
 }
@@ -45,6 +52,22 @@ pub struct Spool {
 pub struct Leftover {
     pub folder: PathBuf,
     pub opening: Opening,
+}
+
+/// What of the end of a recording that is not delivered all have been told, in this life or an earlier one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Told {
+    pub finished: bool,
+    pub failed: bool,
+}
+
+/// What is to be told of a delivered recording, beside that it is available.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Untold {
+    /// Whether who ordered it wants to be told.
+    pub notifies: bool,
+    /// Before it, that it is over.
+    pub finished: bool,
 }
 
 /// What a crash or a shutdown has left behind.
@@ -79,6 +102,7 @@ impl Spool {
                 disk,
                 dir: dir.to_owned(),
                 root,
+                telling: Mutex::default(),
                 _lock: lock,
             }),
         }
@@ -99,9 +123,13 @@ impl Spool {
 
     /// Remembers what was delivered, and that nobody has been told yet. `notifies`: whether who ordered it wants to be.
     pub fn keep_receipt(&self, receipt: &Receipt, notifies: bool) -> io::Result<()> {
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mark = vec![if notifies { b'1' } else { b'0' }];
+        if !self.told(&self.folder(&receipt.recording_id)).finished {
+            mark.push(OWES_FINISHED);
+        }
         // First, so that no receipt is without it; the folder is synced with the receipt.
-        let untold = self.untold_path(&receipt.recording_id);
-        fs::write(untold, if notifies { "1" } else { "0" })?;
+        fs::write(self.untold_path(&receipt.recording_id), mark)?;
         let path = self.receipt_path(&receipt.recording_id);
         match receipt::write_new(&path, receipt) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -109,18 +137,46 @@ impl Spool {
         }
     }
 
-    /// Of a delivered recording that nobody has been told of: whether who ordered it wants to be.
-    pub fn untold(&self, recording_id: &str) -> Option<bool> {
+    /// What is to be told of a delivered recording; `None` where all have been.
+    pub fn untold(&self, recording_id: &str) -> Option<Untold> {
         let mark = fs::read(self.untold_path(recording_id)).ok()?;
-        Some(mark != b"0")
+        Some(Untold {
+            notifies: mark.first() != Some(&b'0'),
+            finished: mark.get(1) == Some(&OWES_FINISHED),
+        })
     }
 
-    /// All who were to be told of it have been.
-    pub fn is_told(&self, recording_id: &str) -> io::Result<()> {
-        match fs::remove_file(self.untold_path(recording_id)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
+    /// What all have been told of the end of a recording that is not delivered.
+    pub fn told(&self, folder: &Path) -> Told {
+        let is_told = |state| told_mark(state).is_some_and(|mark| folder.join(mark).exists());
+        Told {
+            finished: is_told(RecordingState::Finishing),
+            failed: is_told(RecordingState::Failed),
         }
+    }
+
+    /// All who were to be told that the recording is in this state have been: no start tells it again.
+    pub fn is_told(&self, recording_id: &str, state: RecordingState) -> io::Result<()> {
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let untold = self.untold_path(recording_id);
+        if state == RecordingState::Available {
+            return unless_gone(fs::remove_file(untold));
+        }
+        let Some(mark) = told_mark(state) else {
+            return Ok(());
+        };
+        if self.receipt_path(recording_id).exists() {
+            // It was delivered meanwhile, and its folder goes. What is left of the mark stays valid throughout.
+            let untold = OpenOptions::new().write(true).open(untold);
+            return unless_gone(untold.and_then(|untold| untold.set_len(1)));
+        }
+        let made = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(self.folder(recording_id).join(mark));
+        unless_gone(made.map(drop))
     }
 
     fn untold_path(&self, recording_id: &str) -> PathBuf {
@@ -143,7 +199,7 @@ impl Spool {
         let beyond = receipts.len().saturating_sub(SETTLED_MAX);
         for old in receipts.drain(..beyond) {
             let _ = fs::remove_file(self.receipt_path(&old.recording_id));
-            let _ = self.is_told(&old.recording_id);
+            let _ = self.is_told(&old.recording_id, RecordingState::Available);
         }
         Ok(receipts)
     }
@@ -183,6 +239,23 @@ impl Spool {
             }
         }
         self.forget(folder).is_ok()
+    }
+}
+
+/// The file of a recording's folder that says that all have been told of this state.
+fn told_mark(state: RecordingState) -> Option<&'static str> {
+    match state {
+        RecordingState::Finishing => Some("finished.told"),
+        RecordingState::Failed => Some("failed.told"),
+        RecordingState::Recording | RecordingState::Uploading | RecordingState::Available => None,
+    }
+}
+
+/// What is gone needs no more care.
+fn unless_gone(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 

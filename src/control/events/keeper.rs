@@ -13,7 +13,7 @@ use super::Core;
 use super::journal::{Archive, Mark, SYNC_INTERVAL, Syncing, Writer};
 use super::ledger::Ledger;
 use super::log::Entry;
-use super::queue::{Queue, Unwritten, Work};
+use super::queue::{Unwritten, Work};
 use crate::record::disk::{Disk, LocalDisk};
 
 /// From one write to the next, so that many events make one.
@@ -133,9 +133,9 @@ fn sync_until(is_over: &AtomicBool, syncing: &Syncing) {
 
 fn mark_until(is_over: &AtomicBool, core: &Core, mut mark: Mark) {
     let mut alarm = Alarm::default();
-    while let Some(is_ahead) = core.next_marking(is_over) {
-        let marked = mark.set(is_ahead);
-        core.is_marked(is_ahead, marked.is_ok());
+    while let Some(up_to) = core.next_marking(is_over) {
+        let marked = mark.set(up_to);
+        core.is_marked(up_to, marked.is_ok());
         if let Err(error) = marked {
             alarm.ring(
                 &error,
@@ -265,19 +265,21 @@ impl Core {
         self.tell_ahead(state);
     }
 
-    fn is_marked(&self, is_ahead: bool, is_done: bool) {
+    fn is_marked(&self, up_to: u64, is_done: bool) {
         let mut state = self.lock();
         if let Some(queue) = &mut state.queue {
-            queue.is_marked(is_ahead, is_done);
+            queue.is_marked(up_to, is_done);
         }
         self.tell_ahead(state);
     }
 
     /// Waits until the mark has to be changed; none once all is over and it is as it should be.
-    fn next_marking(&self, is_over: &AtomicBool) -> Option<bool> {
+    fn next_marking(&self, is_over: &AtomicBool) -> Option<u64> {
         let mut state = self.lock();
         loop {
-            let marking = state.queue.as_mut().and_then(Queue::marking);
+            let super::State { log, queue } = &mut *state;
+            let newest = log.ledger.newest;
+            let marking = queue.as_mut().and_then(|queue| queue.marking(newest));
             if marking.is_some() || is_over.load(Ordering::Acquire) {
                 return marking;
             }

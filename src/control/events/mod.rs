@@ -306,9 +306,7 @@ impl Core {
     /// Tells what is not written, where it is time for that, and wakes readers.
     fn tell_ahead(&self, mut state: MutexGuard<'_, State>) {
         let State { log, queue } = &mut *state;
-        if queue.as_ref().is_some_and(Queue::tells_ahead) {
-            log.tell(u64::MAX);
-        }
+        log.tell(queue.as_ref().map_or(0, Queue::tells_ahead_to));
         let told = log.told();
         drop(state);
         self.told.send_replace(told);

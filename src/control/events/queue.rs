@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::journal::SKIP;
 use super::log::Entry;
 
 /// More than this does not wait for the disk.
@@ -66,9 +67,10 @@ enum Mode {
 /// Whether the next start would know that something may be told that is not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {
-    /// Or being changed.
+    /// Or being taken away.
     Off,
-    On,
+    /// It knows that events up to this number may be.
+    UpTo(u64),
     /// It cannot be set: readers do not wait for it.
     Refused,
 }
@@ -116,38 +118,46 @@ impl Queue {
     pub fn push(&mut self, entry: Entry, now: Instant) -> Telling {
         if self.mode == Mode::Cut {
             self.count(Unwritten::Failed, 1);
-            return self.telling();
+            return self.telling(&entry);
         }
         if self.entries.len() >= ENTRIES_MAX || self.bytes + entry.json.len() > BYTES_MAX {
             self.count(Unwritten::Full, self.entries.len() as u64 + 1);
             self.cut();
-            return self.telling();
+            return self.telling(&entry);
         }
+        let telling = self.telling(&entry);
         self.bytes += entry.json.len();
         self.entries.push(entry);
         if self.mode == Mode::Late {
             self.count(Unwritten::Late, 1);
-            return self.telling();
+            return telling;
         }
         self.waiting_since.get_or_insert(now);
         Telling::OnceWritten
     }
 
-    fn telling(&self) -> Telling {
-        match self.may_tell_ahead() {
+    fn telling(&self, entry: &Entry) -> Telling {
+        match entry.global <= self.marked_to() {
             true => Telling::AtOnce,
             false => Telling::OnceWritten,
         }
     }
 
-    /// Whether what is not written may be told.
-    pub fn may_tell_ahead(&self) -> bool {
-        self.mark != Mark::Off
+    /// The highest number that may be told without being written.
+    fn marked_to(&self) -> u64 {
+        match self.mark {
+            Mark::Off => 0,
+            Mark::UpTo(number) => number,
+            Mark::Refused => u64::MAX,
+        }
     }
 
-    /// Whether all that has happened so far is to be told although it is not written.
-    pub fn tells_ahead(&self) -> bool {
-        self.mode != Mode::Writing && self.may_tell_ahead()
+    /// The number up to which all is to be told although it is not written; 0 where nothing is.
+    pub fn tells_ahead_to(&self) -> u64 {
+        match self.mode {
+            Mode::Writing => 0,
+            Mode::Late | Mode::Cut => self.marked_to(),
+        }
     }
 
     /// Something is told, or to be told, that the journal does not have.
@@ -155,24 +165,27 @@ impl Queue {
         self.is_ahead
     }
 
-    /// How the mark has to be changed now, if it has to.
-    pub fn marking(&mut self) -> Option<bool> {
+    /// What the mark has to say from now on, if it has to change: the number up to which events may be told that are not
+    /// written, or 0. `newest` is the highest that was given.
+    pub fn marking(&mut self, newest: u64) -> Option<u64> {
         match (self.is_ahead, self.mark) {
-            (true, Mark::Off | Mark::Refused) => Some(true),
-            (false, Mark::On | Mark::Refused) => {
+            (true, Mark::Off | Mark::Refused) => Some(newest + SKIP),
+            // In good time: what there is holds until the next is there.
+            (true, Mark::UpTo(number)) if newest + SKIP / 2 >= number => Some(newest + SKIP),
+            (false, Mark::UpTo(_) | Mark::Refused) => {
                 // Nobody may rely on it from here on.
                 self.mark = Mark::Off;
-                Some(false)
+                Some(0)
             }
             _ => None,
         }
     }
 
-    /// The mark is changed, or could not be.
-    pub fn is_marked(&mut self, is_ahead: bool, is_done: bool) {
-        self.mark = match (is_ahead, is_done) {
-            (true, true) => Mark::On,
-            (false, true) => Mark::Off,
+    /// The mark says so, or could not be changed.
+    pub fn is_marked(&mut self, up_to: u64, is_done: bool) {
+        self.mark = match (up_to, is_done) {
+            (0, true) => Mark::Off,
+            (number, true) => Mark::UpTo(number),
             (_, false) => Mark::Refused,
         };
     }
@@ -300,22 +313,39 @@ mod tests {
         let later = begun + PATIENCE;
         assert!(queue.gives_up_waiting(later, 1));
         assert!(!queue.gives_up_waiting(later, 1), "once is enough");
-        assert!(!queue.tells_ahead(), "not before it is marked");
+        assert_eq!(queue.tells_ahead_to(), 0, "not before it is marked");
         assert_eq!(queue.push(entry(2), later), Telling::OnceWritten);
-        assert_eq!(queue.marking(), Some(true));
-        assert!(!queue.tells_ahead());
-        queue.is_marked(true, true);
-        assert!(queue.tells_ahead() && queue.marking().is_none());
+        assert_eq!(queue.marking(2), Some(2 + SKIP));
+        assert_eq!(queue.tells_ahead_to(), 0);
+        queue.is_marked(2 + SKIP, true);
+        assert_eq!((queue.tells_ahead_to(), queue.marking(2)), (2 + SKIP, None));
         // The disk is back, with one behind.
         queue.is_written(later);
         assert_eq!(queue.push(entry(3), later), Telling::AtOnce);
         assert_eq!(taken(&mut queue), 2);
-        assert!(queue.marking().is_none(), "what was told is not all written");
+        assert!(queue.marking(3).is_none(), "what was told is not all written");
         queue.is_written(later);
         assert_eq!(queue.push(entry(4), later), Telling::OnceWritten);
         assert_eq!(queue.unwritten(), [0, 0, 3, 0, 0]);
-        assert_eq!(queue.marking(), Some(false));
-        assert!(!queue.may_tell_ahead(), "the mark is going");
+        assert_eq!(queue.marking(4), Some(0));
+        assert_eq!(queue.marked_to(), 0, "the mark is going");
+    }
+
+    #[test]
+    fn in_a_long_outage_the_mark_goes_before_what_is_told_and_never_behind_it() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.cut();
+        assert_eq!(queue.marking(7), Some(7 + SKIP));
+        queue.is_marked(7 + SKIP, true);
+        assert_eq!(queue.marking(6 + SKIP / 2), None);
+        let renewed = 7 + SKIP / 2 + SKIP;
+        assert_eq!(queue.marking(7 + SKIP / 2), Some(renewed));
+        // The disk takes its time with it.
+        assert_eq!(queue.push(entry(7 + SKIP), now), Telling::AtOnce);
+        assert_eq!(queue.push(entry(8 + SKIP), now), Telling::OnceWritten);
+        assert_eq!(queue.tells_ahead_to(), 7 + SKIP);
+        queue.is_marked(renewed, true);
+        assert_eq!(queue.tells_ahead_to(), renewed);
     }
 
     #[test]
@@ -326,8 +356,8 @@ mod tests {
         }
         assert_eq!(queue.push(entry(0), now), Telling::OnceWritten);
         assert_eq!(queue.unwritten(), [0, ENTRIES_MAX as u64 + 1, 0, 0, 0]);
-        assert_eq!(queue.marking(), Some(true));
-        queue.is_marked(true, false);
+        assert_eq!(queue.marking(0), Some(SKIP));
+        queue.is_marked(SKIP, false);
         assert_eq!(
             queue.push(entry(0), now),
             Telling::AtOnce,

@@ -250,6 +250,37 @@ async fn a_disk_that_takes_nothing_at_the_start_keeps_nobody_waiting_either() {
     }
 }
 
+#[tokio::test]
+async fn an_outage_of_the_disk_however_long_has_no_number_given_twice() {
+    let disk = FailingDisk::new(Arc::new(ShadowDisk::default()));
+    disk.create_folder(Path::new("/events")).unwrap();
+    let log = on(&disk);
+    disk.leave_room(0);
+    let numbers = |log: &EventLog| {
+        let ledger = &log.lock().log.ledger;
+        (ledger.newest, ledger.count_of(&room("a").unwrap()))
+    };
+    let mut all = log.reader(None, None);
+    for _ in 0..4 {
+        log.append(happened("a"));
+        heard_until(&mut all, log.newest()).await;
+        // As if so many had happened.
+        log.lock().log.ledger.skip(journal::SKIP * 9 / 10);
+    }
+    log.append(happened("a"));
+    heard_until(&mut all, log.newest()).await;
+    let told = numbers(&log);
+    log.close();
+    drop((log, all));
+    disk.leave_room(u64::MAX);
+    let log = on(&disk);
+    let next = numbers(&log);
+    assert!(
+        log.figures().has_skipped && next.0 >= told.0 && next.1 >= told.1,
+        "{next:?} after {told:?}"
+    );
+}
+
 #[test]
 fn a_reader_of_a_room_that_never_was_takes_its_first_number_as_it_is() {
     let log = EventLog::in_memory(10);
@@ -300,10 +331,8 @@ fn numbers_that_were_skipped_are_known_never_to_have_been() {
     log.close();
     assert_eq!(log.never_were(1, u64::MAX), 0);
     drop(log);
-    disk.open_to_write(Path::new("/events/ahead"))
-        .unwrap()
-        .write_at(b"1", 0)
-        .unwrap();
+    let mut mark = journal::Mark::new(Arc::new(disk.clone()), Path::new("/events"));
+    mark.set(9).unwrap();
     let log = on(&disk);
     assert!(log.figures().has_skipped);
     assert_eq!(log.never_were(1, 1), 0);

@@ -64,7 +64,7 @@ use crate::driver::{self, Driver, DriverConfig, DriverError};
 use crate::engine::EngineStats;
 use crate::id::TrackNumber;
 use crate::leg::LegReport;
-use crate::record::{Credentials, Recorder, RecordingStatus, Rules};
+use crate::record::{Credentials, Recorder, RecordingState, RecordingStatus, Rules};
 
 /// Changes of a leg that wait to be told until it has joined, some milliseconds as a rule; those beyond are told at
 /// once.
@@ -83,8 +83,9 @@ struct Inner {
     recording_rules: Rules,
     events: EventLog,
     webhooks: Arc<webhooks::Counters>,
-    /// Recordings that became available, by the number of the event that says so.
-    available: Mutex<Vec<(u64, String)>>,
+    /// States of recordings that the recorder has to remember until they are told, by the number of the event that
+    /// says so.
+    being_told: Mutex<Vec<(u64, String, RecordingState)>>,
     state: Mutex<State>,
     calibration: Calibration,
     turned_away: TurnedAway,
@@ -194,7 +195,7 @@ impl Service {
             recording_rules: recording_rules(&config),
             events,
             webhooks: Arc::default(),
-            available: Mutex::default(),
+            being_told: Mutex::default(),
             state: Mutex::new(State::new(account, config.engine.legs, config.engine.rooms)),
             calibration,
             turned_away: TurnedAway::default(),
@@ -285,8 +286,7 @@ impl Service {
     pub fn close_events(&self) {
         let inner = &self.inner;
         inner.events.close();
-        let told = inner.told_available();
-        told.iter().for_each(|id| inner.recorder.is_told(id));
+        inner.forget(&inner.told_of_recordings());
     }
 }
 

@@ -409,35 +409,43 @@ impl Inner {
     pub(super) fn tell_of_recording(&self, status: &RecordingStatus) {
         let kind = match status.state {
             RecordingState::Recording | RecordingState::Uploading => return,
+            // An earlier life has.
+            _ if status.was_told => return,
             RecordingState::Finishing => "recording.finished",
             RecordingState::Available => "recording.available",
             RecordingState::Failed => "recording.failed",
         };
         let number = self.tell_how_it_ended(status, kind);
-        if status.state == RecordingState::Available {
-            // Who may not forget it has it in a journal once that number is told.
-            locked(&self.available).push((number, status.recording_id.clone()));
-        }
+        // Who may not forget it has it in a journal once that number is told.
+        let state = (number, status.recording_id.clone(), status.state);
+        locked(&self.being_told).push(state);
     }
 
-    /// Takes from the recorder what it need not remember: of which recordings all have been told.
+    /// Takes from the recorder what it need not remember: what all have been told of its recordings.
     fn forget_what_is_told(self: &Arc<Self>) {
-        let told = self.told_available();
+        let told = self.told_of_recordings();
         if !told.is_empty() {
             let inner = Arc::clone(self);
-            let forget = move || told.iter().for_each(|id| inner.recorder.is_told(id));
+            let forget = move || inner.forget(&told);
             if let Err(Some(forget)) = blocking::begin(forget) {
                 tokio::spawn(blocking::in_the_end(forget));
             }
         }
     }
 
-    /// The recordings of which all have been told that they are available, those told last left out.
-    pub(super) fn told_available(&self) -> Vec<String> {
+    /// Touches the disk.
+    pub(super) fn forget(&self, told: &[(String, RecordingState)]) {
+        for (id, state) in told {
+            self.recorder.is_told(id, *state);
+        }
+    }
+
+    /// What all have been told of recordings by now and nobody has asked for yet.
+    pub(super) fn told_of_recordings(&self) -> Vec<(String, RecordingState)> {
         let told = self.events.told();
-        let mut available = locked(&self.available);
-        let ready = available.extract_if(.., |(number, _)| *number <= told);
-        ready.map(|(_, id)| id).collect()
+        let mut being_told = locked(&self.being_told);
+        let ready = being_told.extract_if(.., |(number, ..)| *number <= told);
+        ready.map(|(_, id, state)| (id, state)).collect()
     }
 
     /// Gives the number of the event, 0 where nobody is to hear of it, and one that is never told where no more are.

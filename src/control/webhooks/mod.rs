@@ -57,6 +57,9 @@ use target::{Allowed, BadTarget, Target};
 /// Events that wait in memory, whatever their size.
 const EVENTS_MAX: usize = 16_384;
 
+/// On top of its patience, what a courier may take to write down how far it has come.
+const GRACE: Duration = Duration::from_secs(1);
+
 const BACK_OFF_MIN: Duration = Duration::from_secs(1);
 const BACK_OFF_MAX: Duration = Duration::from_secs(300);
 
@@ -220,6 +223,11 @@ impl Webhooks {
             let (log, poster, signer) = (log.clone(), poster.clone(), current_signer.clone());
             let (folder, dead) = (Arc::clone(&folder), Arc::clone(&dead));
             let (counters, is_stopping) = (Arc::clone(counters), is_stopping.clone());
+            let mut stops = is_stopping.clone();
+            let over = async move {
+                // Whoever says so is gone where all is.
+                let _ = stops.wait_for(Option::is_some).await;
+            };
             let begin = move || {
                 let progress = match folder.progress(form) {
                     Ok(progress) => progress.unwrap_or_default(),
@@ -244,6 +252,7 @@ impl Webhooks {
             couriers.push(tokio::spawn(parts::renewed(
                 Part::Courier,
                 parts::REST_MIN,
+                over,
                 begin,
             )));
         }
@@ -261,14 +270,20 @@ impl Webhooks {
         }
     }
 
-    /// Delivers what there is as long as that goes well, within this patience. What is left is for the next start.
+    /// Delivers what there is as long as that goes well, within this patience. What is left is for the next start. A
+    /// courier that a disk holds up is left behind.
     pub async fn stop(self, patience: Duration) {
+        let until = Instant::now() + patience;
         if let Some(stopping) = &self.stopping {
-            stopping.send_replace(Some(Instant::now() + patience));
+            stopping.send_replace(Some(until));
         }
         for courier in self.couriers {
-            if courier.await.is_err() {
-                tracing::error!("callbacks have failed");
+            match tokio::time::timeout_at(until + GRACE, courier).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => tracing::error!("callbacks have failed"),
+                Err(_) => {
+                    tracing::error!("callbacks do not stop in time: what they are at may be sent twice")
+                }
             }
         }
     }

@@ -1,10 +1,11 @@
 //! The recorder on real files: what it leaves, and what the next one makes of what a crash has left.
 
 use super::*;
+use crate::record::disk::LocalDisk;
 use crate::record::image::read::read;
 use crate::record::receipt::Receipt;
 use crate::record::scratch::Scratch;
-use crate::record::spool::{SpoolEntry, list_spool};
+use crate::record::spool::{Spool, SpoolEntry, list_spool};
 use crate::record::tap::{RecordedFrame, TapSender, tap_ring};
 use crate::record::{Place, Rules};
 use sha2::{Digest, Sha256};
@@ -35,7 +36,9 @@ impl Studio {
         let (ring, taken) = tap_ring(4 << 20);
         let (tell, told) = mpsc::channel();
         let tell = Box::new(move |status: &RecordingStatus| {
-            let _ = tell.send((status.recording_id.clone(), status.state));
+            if !status.was_told {
+                let _ = tell.send((status.recording_id.clone(), status.state));
+            }
         });
         let recorder = Recorder::start(&dir, vec![taken], None, tell)?;
         Ok(Studio {
@@ -326,7 +329,8 @@ fn what_a_crash_leaves_is_finished_by_the_next_start_and_by_hand() {
     assert_eq!(receipt.attendance[0].call_id, "a");
     use RecordingState::*;
     assert_eq!(next.states_told_of("id-1"), [Finishing, Available]);
-    next.recorder.is_told("id-1");
+    next.recorder.is_told("id-1", Finishing);
+    next.recorder.is_told("id-1", Available);
     drop(next);
 
     let third = Studio::in_dir(crashed.path("recordings")).unwrap();
@@ -369,14 +373,72 @@ fn what_nobody_was_told_of_is_told_by_the_next_start() {
     let crashed = Scratch::new();
     let dir = crashed.path("recordings");
     copied(&studio.dir, &dir);
+    use RecordingState::*;
+    let start = || Studio::in_dir(dir.clone()).unwrap();
     for _ in 0..2 {
-        let next = Studio::in_dir(dir.clone()).unwrap();
-        assert_eq!(next.states_told_of("id-1"), [RecordingState::Available]);
+        assert_eq!(start().states_told_of("id-1"), [Finishing, Available]);
     }
-    Studio::in_dir(dir.clone()).unwrap().recorder.is_told("id-1");
-    let next = Studio::in_dir(dir).unwrap();
+    start().recorder.is_told("id-1", Finishing);
+    for _ in 0..2 {
+        assert_eq!(start().states_told_of("id-1"), [Available]);
+    }
+    start().recorder.is_told("id-1", Available);
+    let next = start();
     assert_eq!(next.states_told_of("id-1"), []);
     assert_eq!(next.recorder.list().len(), 1);
+}
+
+#[test]
+fn that_a_recording_is_over_is_told_once_however_often_it_is_taken_up_and_before_it_is_available() {
+    use RecordingState::*;
+    let mut studio = Studio::new();
+    let begun = studio.begin("id-1", "file://talk").unwrap();
+    studio.push(begun.slot, 0, 0..100);
+    studio.grown("talk.wav", 100);
+    let crashed = |told: &[RecordingState]| {
+        let scratch = Scratch::new();
+        let dir = scratch.path("recordings");
+        copied(&studio.dir, &dir);
+        let spool = Spool::open(Arc::new(LocalDisk), &dir).unwrap();
+        for state in told {
+            spool.is_told("id-1", *state).unwrap();
+        }
+        (scratch, dir)
+    };
+    let (_scratch, dir) = crashed(&[Finishing]);
+    let next = Studio::in_dir(dir.clone()).unwrap();
+    assert_eq!(next.settled("id-1").state, Available);
+    assert_eq!(next.states_told_of("id-1"), [Available]);
+    drop(next);
+    let next = Studio::in_dir(dir).unwrap();
+    assert_eq!(
+        next.states_told_of("id-1"),
+        [Available],
+        "the receipt knows as well"
+    );
+
+    // Recovered by hand, where nobody listens.
+    let (_scratch, dir) = crashed(&[]);
+    drop(Studio::in_dir(dir.clone()).unwrap());
+    let next = Studio::in_dir(dir).unwrap();
+    assert_eq!(next.states_told_of("id-1"), [Finishing, Available]);
+}
+
+#[test]
+fn that_a_recording_has_failed_is_told_once_and_seen_at_every_start() {
+    let scratch = Scratch::new();
+    let dir = scratch.path("recordings");
+    drop(Studio::in_dir(dir.clone()).unwrap());
+    let folder = dir.join(".spool/id-8");
+    make_folder(&folder).unwrap();
+    fs::write(folder.join("journal-0001"), [7; 1_000]).unwrap();
+    let next = Studio::in_dir(dir.clone()).unwrap();
+    assert_eq!(next.states_told_of("id-8"), [RecordingState::Failed]);
+    next.recorder.is_told("id-8", RecordingState::Failed);
+    drop(next);
+    let next = Studio::in_dir(dir).unwrap();
+    assert_eq!(next.states_told_of("id-8"), []);
+    assert_eq!(next.settled("id-8").state, RecordingState::Failed);
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Those who listen to events while daemons are killed: numbers go on, nothing is told twice, and whoever joined leaves.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::callers::Callers;
 use super::chance;
-use super::site::{Daemon, Site};
+use super::site::{BUCKET, Daemon, Site, recording_of, until};
 use crate::support::http::{Events, send};
 
 /// Who reads all events over all lives.
@@ -16,6 +17,8 @@ struct Listener {
     last: u64,
     present: BTreeSet<(String, String)>,
     rooms: BTreeSet<String>,
+    /// What was told of each recording.
+    recordings: BTreeMap<String, Vec<String>>,
 }
 
 impl Listener {
@@ -52,8 +55,17 @@ impl Listener {
                     .all(|call| self.present.contains(&(room.clone(), call.clone())));
                 assert!(all && self.rooms.contains(&room), "{event}");
             }
-            _ => {}
+            kind => {
+                if let Some(of_recording) = kind.strip_prefix("recording.") {
+                    let told = self.recordings.entry(text("recordingId")).or_default();
+                    told.push(of_recording.to_owned());
+                }
+            }
         }
+    }
+
+    fn last_of(&self, recording: &str) -> Option<&str> {
+        self.recordings.get(recording)?.last().map(String::as_str)
     }
 }
 
@@ -174,4 +186,67 @@ fn who_listens_over_kills_at_any_moment_hears_each_event_once_and_every_join_has
     let daemon = site.start();
     listener.listen(daemon.http, |listener, _| listener.rooms.is_empty());
     assert!(listener.present.is_empty());
+}
+
+#[test]
+fn that_a_recording_is_over_is_told_once_over_ends_in_order_kills_and_recovery_by_hand() {
+    let (site, callers) = (Site::new(), Callers::new());
+    let mut listener = Listener::default();
+    site.proxy.close(true);
+    let daemon = site.start();
+    let begin = |room: &str| {
+        callers.seat(&daemon, room, room);
+        let url = format!("s3://{BUCKET}/{room}.wav");
+        let id = daemon.record(room, &json!({ "destinationUrl": url }));
+        until("it has sound", || {
+            (daemon.recording(&id)["bytes"].as_u64() > Some(16_000)).then_some(())
+        });
+        id
+    };
+    let (over, killed) = (begin("over"), begin("killed"));
+    daemon.delete(&recording_of("over")).json(200);
+    daemon.wait_for_state(&over, "uploading");
+    listener.listen(daemon.http, |listener, _| {
+        listener.last_of(&over) == Some("finished")
+    });
+    let mark = site.recordings().join(".spool").join(&over).join("finished.told");
+    until("it is noted that it was told", || mark.exists().then_some(()));
+    daemon.kill();
+
+    // Told by the next life, which ends in order, that of the one that was killed; nothing by the one after that.
+    for room in ["first", "second"] {
+        let daemon = site.start();
+        seat(&daemon, room, room);
+        daemon.delete(&format!("/v1/conferences/id/{room}")).empty(204);
+        listener.listen(daemon.http, |listener, _| {
+            listener.rooms.is_empty() && listener.last_of(&killed) == Some("finished")
+        });
+        daemon.stop();
+    }
+    let told = |listener: &Listener, id: &str| listener.recordings[id].join(", ");
+    assert_eq!(told(&listener, &over), "started, finished");
+    assert_eq!(told(&listener, &killed), "started, finished");
+
+    // Begun and killed, then delivered where nobody listens.
+    let daemon = site.start();
+    callers.seat(&daemon, "again", "again");
+    let url = format!("s3://{BUCKET}/again.wav");
+    let by_hand = daemon.record("again", &json!({ "destinationUrl": url }));
+    until("it has sound", || {
+        (daemon.recording(&by_hand)["bytes"].as_u64() > Some(16_000)).then_some(())
+    });
+    listener.listen(daemon.http, |listener, _| {
+        listener.last_of(&by_hand) == Some("started")
+    });
+    daemon.kill();
+    site.proxy.close(false);
+    assert!(site.by_hand("recover").status.success());
+    let daemon = site.start();
+    let all = [&over, &killed, &by_hand];
+    listener.listen(daemon.http, |listener, _| {
+        all.iter().all(|id| listener.last_of(id) == Some("available"))
+    });
+    for id in all {
+        assert_eq!(told(&listener, id), "started, finished, available");
+    }
 }

@@ -5,6 +5,7 @@ mod by_hand;
 mod callers;
 mod delivered;
 mod full;
+mod held_up;
 mod listeners;
 mod outage;
 mod rounds;

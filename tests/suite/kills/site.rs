@@ -194,12 +194,22 @@ impl Daemon {
         at
     }
 
-    /// SIGTERM, with no room left to wait for; returns when it has ended.
-    pub fn stop(mut self) {
+    /// SIGTERM.
+    pub fn terminate(&self) {
         let told = Command::new("kill")
             .args(["-TERM", &self.pid().to_string()])
             .status();
         assert!(told.unwrap().success());
+    }
+
+    /// SIGTERM, with no room left to wait for; returns when it has ended.
+    pub fn stop(self) {
+        self.terminate();
+        self.has_ended();
+    }
+
+    /// Returns when it has ended.
+    pub fn has_ended(mut self) {
         until("the daemon ends", || self.child.try_wait().unwrap());
     }
 

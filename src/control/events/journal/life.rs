@@ -1,6 +1,6 @@
 //! Two files that say how the daemon that wrote the journal last has ended. `life` says that it runs, or has stopped;
-//! `ahead` has a one as long as something may be told that is not in the journal. Both have their bytes from the start, so
-//! that they can be changed on a full disk.
+//! `ahead` holds, as long as something may be told that is not in the journal, the number up to which that may be. Both
+//! have their bytes from the start, so that they can be changed on a full disk.
 //!
 //! The mark is set before such a thing is told, and is not synced: the memory of the machine keeps it where the daemon is
 //! killed, also while the disk hangs, and after a loss of power the boot id says as much.
@@ -49,14 +49,17 @@ impl Mark {
         }
     }
 
-    /// Returns when the next start would see it so, unless power is lost.
-    pub fn set(&mut self, is_ahead: bool) -> io::Result<()> {
+    /// Up to this number events may be told that are not in the journal; 0: none is. Returns when the next start would
+    /// see it so, unless power is lost.
+    pub fn set(&mut self, up_to: u64) -> io::Result<()> {
         let file = match self.file.take() {
             Some(file) => file,
             None => open_or_make(&*self.disk, &self.path)?,
         };
         let file = self.file.insert(file);
-        file.write_at(if is_ahead { b"1" } else { b"0" }, 0)
+        let mut bytes = Vec::with_capacity(frame::HEAD_BYTES);
+        frame::put(&mut bytes, up_to, 0, &[]);
+        file.write_at(&bytes, 0)
     }
 }
 
@@ -101,32 +104,40 @@ pub enum Last {
     None,
     /// All that it told is in the journal.
     Sure,
-    Unsure,
+    /// It may have told more, as far as it has said up to this number.
+    Unsure(u64),
 }
 
 pub fn last(disk: &dyn Disk, dir: &Path, boot: &str) -> Last {
     let mut bytes = [0; frame::HEAD_BYTES + BOOT_BYTES];
     let read = match disk.open(&dir.join(NAME)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Last::None,
-        Err(_) => return Last::Unsure,
+        Err(_) => return Last::Unsure(0),
         Ok(file) => file.read_at(&mut bytes, 0).unwrap_or(0),
     };
+    let told_to = match disk.open(&dir.join(MARK)) {
+        Ok(file) => marked(&*file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(0),
+        Err(_) => None,
+    };
     let Some(frame) = frame::take(&bytes[..read]) else {
-        return Last::Unsure;
+        return Last::Unsure(told_to.unwrap_or(0));
     };
-    let mut mark = [0];
-    let is_ahead = match disk.open(&dir.join(MARK)) {
-        Ok(file) => file.read_at(&mut mark, 0).is_err() || mark == *b"1",
-        Err(error) => error.kind() != io::ErrorKind::NotFound,
-    };
-    if is_ahead {
-        return Last::Unsure;
+    if told_to != Some(0) {
+        return Last::Unsure(told_to.unwrap_or(0));
     }
     let is_same_boot = !boot.is_empty() && frame.payload.trim_ascii_end() == boot.as_bytes();
     match frame.kind {
         1 => Last::Sure,
         // What was written is in the memory of the machine as long as that runs.
         0 if is_same_boot => Last::Sure,
-        _ => Last::Unsure,
+        _ => Last::Unsure(0),
     }
+}
+
+/// What the mark says; `None` where it cannot be read.
+fn marked(file: &dyn DiskFile) -> Option<u64> {
+    let mut bytes = [0; frame::HEAD_BYTES];
+    let read = file.read_at(&mut bytes, 0).ok()?;
+    Some(frame::take(&bytes[..read])?.number)
 }

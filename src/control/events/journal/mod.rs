@@ -11,9 +11,9 @@
 //! can have been given.
 //!
 //! Nobody waits for the disk: where it takes nothing, events are told all the same and counted as unwritten, and the
-//! journal goes on in a new segment as soon as there is a disk again. Before the first of them is told, `ahead` is marked,
-//! by a thread of its own and without a sync: that is a byte in the memory of the machine, which a disk that hangs takes as
-//! a rule. Where even that hangs, readers wait for it; where it is refused, as on a file system that nobody may write, they
+//! journal goes on in a new segment as soon as there is a disk again. Before any of them is told, `ahead` is marked with a
+//! number beyond it, by a thread of its own and without a sync: those are some bytes in the memory of the machine, which a
+//! disk that hangs takes as a rule. Where even that hangs, readers wait for it; where it is refused, as on a file system that nobody may write, they
 //! are told without it.
 
 mod archive;

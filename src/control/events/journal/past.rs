@@ -9,7 +9,8 @@ use crate::control::events::ledger::Ledger;
 use crate::control::events::log::Entry;
 use crate::record::disk::Disk;
 
-/// So far ahead numbers go where it is not sure which were given: more than can have been told without being safe.
+/// So far ahead numbers go where it is not sure which were given: more than can have been told without being safe, and
+/// without the mark that something is. Where that is, they go as far as it says.
 pub const SKIP: u64 = 1_000_000;
 
 /// A file that is being made.
@@ -61,14 +62,19 @@ pub fn read_past(disk: &dyn Disk, dir: &Path, boot: &str, keep: usize) -> io::Re
     let last = life::last(disk, dir, boot);
     let is_first = last == Last::None && firsts.is_empty();
     let has_skipped = !(is_first || is_sure && last == Last::Sure);
-    let skipped = has_skipped.then_some((ledger.newest + 1, ledger.newest + SKIP));
+    let told_to = match last {
+        Last::Unsure(told_to) => told_to,
+        Last::None | Last::Sure => 0,
+    };
+    let skip = SKIP.max(told_to.saturating_sub(ledger.newest));
+    let skipped = has_skipped.then_some((ledger.newest + 1, ledger.newest + skip));
     if has_skipped {
         tracing::warn!(
             newest = ledger.newest,
-            skipped = SKIP,
+            skipped = skip,
             "which events were told last is not sure: their numbers skip ahead"
         );
-        ledger.skip(SKIP);
+        ledger.skip(skip);
     }
     let mut recent: Vec<Entry> = Vec::new();
     for entry in contents.into_iter().flat_map(|content| content.entries) {

@@ -441,16 +441,23 @@ fn what_was_told_and_is_not_written_makes_the_next_start_skip_ahead_unless_it_ca
         life.tell(room(1), None, "room.started");
         life.write();
         let mut mark = life.writer.mark();
-        mark.set(true).unwrap();
+        mark.set(3_000_000).unwrap();
         if has_caught_up {
             life.writer.begin_anew(life.log.ledger.clone()).unwrap();
-            mark.set(false).unwrap();
+            mark.set(0).unwrap();
         }
         if !is_killed {
             life.writer.end(!has_caught_up).unwrap();
         }
         let life = Life::begin(&disk, "boot", 10, 1 << 20);
         assert_eq!(life.has_skipped, !has_caught_up);
+        if !has_caught_up {
+            assert!(life.log.ledger.newest >= 3_000_000, "as far as was told");
+            assert!(
+                life.log.ledger.count_of(&room(1)) >= 3_000_000,
+                "a room may have had them all"
+            );
+        }
         drop(life);
         let life = Life::begin(&disk, "boot", 10, 1 << 20);
         assert!(!life.has_skipped, "once is enough");

@@ -79,7 +79,7 @@ impl Writer {
             }
         };
         // Nothing is told yet, and what an earlier life told is skipped.
-        if let Err(error) = begun.and_then(|()| writer.mark().set(false)) {
+        if let Err(error) = begun.and_then(|()| writer.mark().set(0)) {
             tracing::error!(%error, "the journal of events cannot be begun: events are told all the same");
             writer.segment = None;
         }
