@@ -140,11 +140,16 @@ fn is_zero(count: &u64) -> bool {
 pub(super) fn write_new(path: &Path, receipt: &Receipt) -> io::Result<()> {
     let mut json = serde_json::to_vec_pretty(receipt)?;
     json.push(b'\n');
-    let part = path.with_added_extension("part");
+    // By the recording's id: another recording may write a receipt of the same name now.
+    let part = path.with_file_name(format!(".{}.json.part", receipt.recording_id));
+    // Made anew: what a crash has left may be the same file as a receipt that is in its place.
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut file = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o640)
         .open(&part)?;
     file.write_all(&json)?;
@@ -167,28 +172,13 @@ pub(super) fn read(path: &Path) -> Option<Receipt> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::scratch::Scratch;
+    use std::sync::Barrier;
+    use std::thread;
 
-    #[test]
-    fn ticks_are_told_by_the_wall_clock_of_the_beginning() {
-        let anchor = Anchor {
-            tick: Tick(1_000),
-            at: "2026-01-02T03:04:05.678Z".parse().expect("a valid time"),
-        };
-        let told = |tick| rfc3339(anchor.wall_clock(Tick(tick)));
-        assert_eq!(told(1_000), "2026-01-02T03:04:05.678Z");
-        assert_eq!(told(1_001), "2026-01-02T03:04:05.698Z");
-        assert_eq!(told(500), "2026-01-02T03:03:55.678Z");
-        assert_eq!(
-            told(u64::MAX),
-            "2026-01-02T03:04:05.678Z",
-            "beyond all calendars: no panic"
-        );
-    }
-
-    #[test]
-    fn the_receipt_has_the_names_of_the_contract() {
-        let receipt = Receipt {
-            recording_id: "r".to_owned(),
+    fn receipt(recording_id: &str) -> Receipt {
+        Receipt {
+            recording_id: recording_id.to_owned(),
             conference_id: "c".to_owned(),
             call_id: None,
             destination: "file://a~r.wav".to_owned(),
@@ -231,7 +221,80 @@ mod tests {
                 gaps: vec![],
             }],
             tracks_refused: vec![],
+        }
+    }
+
+    #[test]
+    fn ticks_are_told_by_the_wall_clock_of_the_beginning() {
+        let anchor = Anchor {
+            tick: Tick(1_000),
+            at: "2026-01-02T03:04:05.678Z".parse().expect("a valid time"),
         };
+        let told = |tick| rfc3339(anchor.wall_clock(Tick(tick)));
+        assert_eq!(told(1_000), "2026-01-02T03:04:05.678Z");
+        assert_eq!(told(1_001), "2026-01-02T03:04:05.698Z");
+        assert_eq!(told(500), "2026-01-02T03:03:55.678Z");
+        assert_eq!(
+            told(u64::MAX),
+            "2026-01-02T03:04:05.678Z",
+            "beyond all calendars: no panic"
+        );
+    }
+
+    #[test]
+    fn of_receipts_of_one_name_that_are_written_at_once_one_is_there_and_the_others_are_refused() {
+        const WRITERS: usize = 4;
+        for round in 0..50 {
+            let scratch = Scratch::new();
+            let path = scratch.path("n.json");
+            let start = Barrier::new(WRITERS);
+            let written: Vec<_> = thread::scope(|scope| {
+                let writers: Vec<_> = (0..WRITERS)
+                    .map(|writer| {
+                        let (path, start) = (&path, &start);
+                        scope.spawn(move || {
+                            let receipt = receipt(&format!("id-{writer}"));
+                            start.wait();
+                            (write_new(path, &receipt).map_err(|error| error.kind()), receipt)
+                        })
+                    })
+                    .collect();
+                writers
+                    .into_iter()
+                    .map(|writer| writer.join().expect("no panic"))
+                    .collect()
+            });
+            let (there, refused): (Vec<_>, Vec<_>) =
+                written.into_iter().partition(|(ended, _)| ended.is_ok());
+            assert_eq!(there.len(), 1, "round {round}");
+            assert_eq!(read(&path).as_ref(), Some(&there[0].1), "round {round}");
+            for (ended, _) in refused {
+                assert_eq!(ended, Err(io::ErrorKind::AlreadyExists), "round {round}");
+            }
+            let names = fs::read_dir(scratch.dir()).expect("it is there").count();
+            assert_eq!(names, 1, "nothing else stays");
+        }
+    }
+
+    #[test]
+    fn a_receipt_that_a_crash_left_with_two_names_is_not_written_over() {
+        let scratch = Scratch::new();
+        let path = scratch.path("n.json");
+        write_new(&path, &receipt("id-1")).expect("nothing is there");
+        fs::hard_link(&path, scratch.path(".id-1.json.part")).expect("the crash came before it was removed");
+        let again = Receipt {
+            bytes: 1,
+            ..receipt("id-1")
+        };
+        let refused = write_new(&path, &again).expect_err("it is there");
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(read(&path), Some(receipt("id-1")));
+        assert!(!scratch.path(".id-1.json.part").exists());
+    }
+
+    #[test]
+    fn the_receipt_has_the_names_of_the_contract() {
+        let receipt = receipt("r");
         let json = serde_json::to_value(&receipt).expect("plain data");
         let expected = serde_json::json!({
             "recordingId": "r", "conferenceId": "c", "destination": "file://a~r.wav", "key": "a~r.wav", "requestedKey": "a.wav", "bytes": 46,

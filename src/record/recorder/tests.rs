@@ -557,3 +557,5 @@ fn what_is_taken_back_before_it_recorded_anything_was_never_there() {
     }
     assert!(studio.told.try_recv().is_err(), "and nobody hears of it");
 }
+
+mod names;
