@@ -68,8 +68,12 @@ impl Thieves {
     /// Whether all of them went before the engines.
     fn end(mut self) -> bool {
         self.stop.store(true, Ordering::Relaxed);
-        let ended = self.threads.drain(..).map(|thread| thread.join().unwrap());
-        ended.fold(true, |all, is_first| all && is_first)
+        let ended: Vec<bool> = self
+            .threads
+            .drain(..)
+            .map(|thread| thread.join().unwrap())
+            .collect();
+        !ended.contains(&false)
     }
 }
 
