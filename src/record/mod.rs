@@ -63,4 +63,4 @@ pub use store::{
     Counts, Delivered, Delivery, DeliveryStatus, Encryption, Endpoint, Finished, Object, PART_BYTES,
     Progress, Reason, Store, StoreSettings, Tempo,
 };
-pub use tap::{RecordedFrame, RecordingSlot, TAP_RING_BYTES, TapReceiver, TapSender, tap_ring};
+pub use tap::{Passed, RecordedFrame, RecordingSlot, TAP_RING_BYTES, TapReceiver, TapSender, tap_ring};

@@ -8,6 +8,9 @@
 //! Nothing here blocks or allocates. A message that does not fit is left out whole; the pusher counts it, and the
 //! reader sees by the ticks that it is missing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::frame::{FRAME_SAMPLES_MAX, Rate};
@@ -29,7 +32,11 @@ const PAUSED: u8 = 2;
 /// The ring of one engine.
 pub fn tap_ring(bytes: usize) -> (TapSender, TapReceiver) {
     let (producer, consumer) = RingBuffer::new(bytes);
-    (TapSender(producer), TapReceiver(consumer))
+    let receiver = TapReceiver {
+        ring: consumer,
+        passed: Arc::default(),
+    };
+    (TapSender(producer), receiver)
 }
 
 /// There was no room for a frame.
@@ -66,13 +73,27 @@ impl TapSender {
 }
 
 /// The recorder's end.
-pub struct TapReceiver(Consumer<u8>);
+pub struct TapReceiver {
+    ring: Consumer<u8>,
+    passed: Arc<AtomicU64>,
+}
+
+/// How many bytes were popped from a ring, whoever has it.
+#[derive(Debug, Clone)]
+pub struct Passed(Arc<AtomicU64>);
+
+impl Passed {
+    /// Bytes of the ring that take no memory yet: nothing was ever written there.
+    pub fn untouched_bytes(&self) -> u64 {
+        (TAP_RING_BYTES as u64).saturating_sub(self.0.load(Ordering::Relaxed))
+    }
+}
 
 impl TapReceiver {
     /// The oldest frame that waits, if any.
     pub fn pop(&mut self) -> Option<RecordedFrame> {
         let mut header = [0; HEADER_BYTES];
-        self.0.pop_entire_slice(&mut header).ok()?;
+        self.ring.pop_entire_slice(&mut header).ok()?;
         let (slot, rest) = header.split_first_chunk()?;
         let (track, rest) = rest.split_first_chunk()?;
         let (tick, rest) = rest.split_first_chunk()?;
@@ -88,27 +109,32 @@ impl TapReceiver {
             let mut bytes = [0; 2 * FRAME_SAMPLES_MAX];
             let bytes = &mut bytes[..2 * frame.rate.samples_per_tick()];
             // A message is put in whole.
-            self.0.pop_entire_slice(bytes).ok()?;
+            self.ring.pop_entire_slice(bytes).ok()?;
             for (sample, bytes) in frame.samples.iter_mut().zip(bytes.as_chunks::<2>().0) {
                 *sample = i16::from_le_bytes(*bytes);
             }
         }
+        self.passed.fetch_add(frame.bytes() as u64, Ordering::Relaxed);
         Some(frame)
+    }
+
+    pub fn passed(&self) -> Passed {
+        Passed(Arc::clone(&self.passed))
     }
 
     /// How many bytes wait to be popped.
     pub fn bytes(&self) -> usize {
-        self.0.slots()
+        self.ring.slots()
     }
 
     /// How many bytes can wait.
     pub fn capacity(&self) -> usize {
-        self.0.buffer().capacity()
+        self.ring.buffer().capacity()
     }
 
     /// Whether nobody can push any more.
     pub fn is_abandoned(&self) -> bool {
-        self.0.is_abandoned()
+        self.ring.is_abandoned()
     }
 }
 

@@ -90,7 +90,7 @@ pub struct Need {
 const KIB: u64 = 1024;
 
 /// What a leg has mapped when it is made, and touches only once it is talked to: of an Opus leg.
-const TOUCHED_LATER: u64 = 32 * KIB;
+pub const TOUCHED_LATER_BY_LEG: u64 = 32 * KIB;
 
 /// The journal's and the file's buffers and the encoder of a recording; and the same of each track beside the mix.
 const RECORDING: Need = Need::kib(256, 320);
@@ -151,7 +151,7 @@ pub struct MemoryAccount {
     read_at: Option<Instant>,
     /// Since then.
     promised: Need,
-    /// Real memory that the legs which were there then may come to touch.
+    /// Real memory that is mapped and may come to be touched.
     touched_later: u64,
 }
 
@@ -186,12 +186,12 @@ impl MemoryAccount {
             .is_none_or(|at| now.saturating_duration_since(at) >= age)
     }
 
-    /// Takes what was found while there were so many legs.
-    pub fn read(&mut self, reading: Reading, legs: usize, now: Instant) {
+    /// Takes what was found, while so many bytes were mapped that whoever is there may come to touch.
+    pub fn read(&mut self, reading: Reading, touched_later: u64, now: Instant) {
         self.reading = reading;
         self.read_at = Some(now);
         self.promised = Need::kib(0, 0);
-        self.touched_later = legs as u64 * TOUCHED_LATER;
+        self.touched_later = touched_later;
     }
 
     /// Promises what is needed, where that leaves enough; else says what does not.
@@ -350,13 +350,13 @@ mod tests {
     }
 
     #[test]
-    fn what_the_legs_that_are_there_have_not_touched_yet_is_kept_for_them() {
+    fn what_those_who_are_there_have_not_touched_yet_is_kept_for_them() {
         let mut account = MemoryAccount::new(64 * MIB);
         let reading = Reading {
             left: [Some(74 * MIB), None, Some(80 * MIB), None, None],
             unused: 0,
         };
-        account.read(reading, 128, Instant::now());
+        account.read(reading, 4 * MIB, Instant::now());
         assert_eq!(account.free(), Some((6 * MIB, Bound::Group)));
         account.read(reading, 0, Instant::now());
         assert_eq!(account.free(), Some((10 * MIB, Bound::Group)));

@@ -20,4 +20,4 @@ pub use account::{Account, Full, Limits, Used};
 pub use calibration::Calibration;
 pub use cost::{Costs, Kind, LegLoad, RoomTerms};
 pub use ladder::{Ladder, Strain};
-pub use memory::{Asker, Bound, MemoryAccount, Need, Reading};
+pub use memory::{Asker, Bound, MemoryAccount, Need, Reading, TOUCHED_LATER_BY_LEG};

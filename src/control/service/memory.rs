@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::{Inner, locked};
-use crate::control::admission::{Asker, Bound, MemoryAccount, Need, Reading};
+use crate::control::admission::{Asker, Bound, MemoryAccount, Need, Reading, TOUCHED_LATER_BY_LEG};
 use crate::control::blocking;
 use crate::control::process;
+use crate::record::Passed;
 
 pub(super) struct Memory {
     watched: Mutex<Watched>,
+    /// The rings that engines and recorder have between them.
+    rings: Vec<Passed>,
     /// Somebody is reading on a thread where that may wait.
     is_being_read: AtomicBool,
 }
@@ -29,17 +32,14 @@ pub(super) struct MemoryFigures {
 }
 
 impl Memory {
-    pub fn new(reserve_bytes: u64) -> Memory {
+    pub fn new(reserve_bytes: u64, rings: Vec<Passed>) -> Memory {
         let memory = process::memory::Memory::find();
-        Memory::read_by(reserve_bytes, Box::new(move || memory.read()))
-    }
-
-    fn read_by(reserve_bytes: u64, read: Box<dyn Fn() -> Reading + Send>) -> Memory {
         Memory {
             watched: Mutex::new(Watched {
                 account: MemoryAccount::new(reserve_bytes),
-                read,
+                read: Box::new(move || memory.read()),
             }),
+            rings,
             is_being_read: AtomicBool::new(false),
         }
     }
@@ -48,16 +48,28 @@ impl Memory {
     pub fn take(&self, need: Need, asker: Asker, legs: usize) -> Result<(), Bound> {
         let mut watched = locked(&self.watched);
         let now = Instant::now();
+        let later = self.touched_later(legs);
         if watched.account.is_due(now) {
-            watched.look(legs, now);
+            watched.look(later, now);
         }
         watched.account.take(need, asker).or_else(|bound| {
             if !watched.account.is_stale(now) {
                 return Err(bound);
             }
-            watched.look(legs, now);
+            watched.look(later, now);
             watched.account.take(need, asker)
         })
+    }
+
+    fn look(&self, legs: usize) {
+        let later = self.touched_later(legs);
+        locked(&self.watched).look(later, Instant::now());
+    }
+
+    /// Bytes that are mapped, and touched once so many legs are talked to and somebody is recorded.
+    fn touched_later(&self, legs: usize) -> u64 {
+        let rings: u64 = self.rings.iter().map(Passed::untouched_bytes).sum();
+        rings + legs as u64 * TOUCHED_LATER_BY_LEG
     }
 
     pub fn figures(&self) -> MemoryFigures {
@@ -82,9 +94,9 @@ impl Memory {
 }
 
 impl Watched {
-    fn look(&mut self, legs: usize, now: Instant) {
+    fn look(&mut self, touched_later: u64, now: Instant) {
         let reading = (self.read)();
-        self.account.read(reading, legs, now);
+        self.account.read(reading, touched_later, now);
     }
 }
 
@@ -98,7 +110,7 @@ impl Inner {
         let inner = Arc::clone(self);
         let look = move || {
             let legs = inner.state().legs.len();
-            locked(&inner.memory.watched).look(legs, Instant::now());
+            inner.memory.look(legs);
             inner.memory.is_being_read.store(false, Ordering::Release);
         };
         if blocking::begin(look).is_err() {

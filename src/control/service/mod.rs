@@ -64,7 +64,7 @@ use crate::driver::{self, Driver, DriverConfig, DriverError};
 use crate::engine::EngineStats;
 use crate::id::TrackNumber;
 use crate::leg::LegReport;
-use crate::record::{Credentials, Recorder, RecordingState, RecordingStatus, Rules};
+use crate::record::{Credentials, Recorder, RecordingState, RecordingStatus, Rules, TapReceiver};
 
 /// Changes of a leg that wait to be told until it has joined, some milliseconds as a rule; those beyond are told at
 /// once.
@@ -157,9 +157,13 @@ impl Service {
             percent: config.admission.cpu_percent.into(),
         };
         let account = Account::new(calibration.costs.clone(), limits);
-        let taps = (0..engines)
+        let taps: Vec<_> = (0..engines)
             .filter_map(|engine| driver.take_tap(engine))
             .collect();
+        let memory = Memory::new(
+            config.admission.memory_reserve_bytes,
+            taps.iter().map(TapReceiver::passed).collect(),
+        );
         let recording_news = Arc::new(RecordingNews::default());
         let news = recording_news.clone();
         let tell = move |status: &RecordingStatus| news.tell(status);
@@ -199,7 +203,7 @@ impl Service {
             state: Mutex::new(State::new(account, config.engine.legs, config.engine.rooms)),
             calibration,
             turned_away: TurnedAway::default(),
-            memory: Memory::new(config.admission.memory_reserve_bytes),
+            memory,
             overload: Overload::new(engines),
             legs_in_turn: Turns::new(),
             recordings_in_turn: Turns::new(),

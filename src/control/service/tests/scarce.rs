@@ -8,12 +8,12 @@ use crate::control::requests::RecordingOptions;
 const MIB: u64 = 1024 * 1024;
 
 impl Unheard {
-    /// From here on the control group leaves so much beside the reserve.
+    /// From here on the limit of data leaves so much beside the reserve.
     fn memory_beside_the_reserve(&self, bytes: u64) {
         let inner = &self.service.inner;
         let reserve = inner.config.admission.memory_reserve_bytes;
         let mut reading = Reading::default();
-        reading.left[Bound::Group as usize] = Some(reserve + bytes);
+        reading.left[Bound::Data as usize] = Some(reserve + bytes);
         inner.memory.pretend(reading);
     }
 
@@ -59,7 +59,7 @@ async fn where_memory_is_for_those_who_are_there_nobody_else_comes_and_nothing_e
     );
     assert_eq!(
         (capacity.memory.free_mib, capacity.memory.bound),
-        (Some(0.0), Some("control_group"))
+        (Some(0.0), Some("data"))
     );
     // Who is there is signalled again, as after a hold.
     unheard.signalled_again("a").await.unwrap();
@@ -69,7 +69,7 @@ async fn where_memory_is_for_those_who_are_there_nobody_else_comes_and_nothing_e
     unheard.leg("r", "b").await.unwrap();
     unheard.recorded().await.unwrap();
     assert_eq!(unheard.refused_for("memory"), 2);
-    assert_eq!(unheard.service.capacity().memory.bound, Some("control_group"));
+    assert_eq!(unheard.service.capacity().memory.bound, Some("data"));
 }
 
 #[tokio::test]
