@@ -164,7 +164,7 @@ impl Inner {
                 state.untapped(engine, of, slot);
                 self.recording_off(slot, tick);
             }
-            engine::Event::RecordingPaused { slot, on, .. } => self.recording_paused(slot, on),
+            engine::Event::RecordingPaused { slot, on, .. } => self.recording_paused(state, slot, on),
             engine::Event::Changed { leg, tick } => self.changed(state, engine, leg, tick),
             engine::Event::LegReported {
                 leg,
