@@ -218,7 +218,7 @@ async fn who_comes_back_over_a_restart_reads_on_also_what_memory_never_had() {
 async fn a_disk_that_takes_nothing_at_the_start_keeps_nobody_waiting_either() {
     for is_full in [true, false] {
         let disk = FailingDisk::new(Arc::new(ShadowDisk::default()));
-        disk.create_folder(Path::new("/events")).unwrap();
+        // Nobody has ever made the folder.
         match is_full {
             true => disk.leave_room(0),
             false => disk.make_read_only(true),
@@ -232,6 +232,7 @@ async fn a_disk_that_takes_nothing_at_the_start_keeps_nobody_waiting_either() {
         disk.leave_room(u64::MAX);
         disk.make_read_only(false);
         let mut number = 1;
+        let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let before = failed(&log);
             log.append(happened("a"));
@@ -240,6 +241,7 @@ async fn a_disk_that_takes_nothing_at_the_start_keeps_nobody_waiting_either() {
             if failed(&log) == before {
                 break;
             }
+            assert!(Instant::now() < deadline, "the journal does not begin");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         log.close();
@@ -339,4 +341,27 @@ fn numbers_that_were_skipped_are_known_never_to_have_been() {
     assert_eq!(log.never_were(1, 2), 1);
     assert_eq!(log.never_were(1, log.newest() + 9), log.newest() - 1);
     assert_eq!(log.never_were(log.newest() + 1, log.newest() + 9), 0);
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_had_at_first_is_locked_once_it_can_and_as_long_as_the_log_is_there() {
+    let dir = std::env::temp_dir().join(format!("mixminus-events-late-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
+    let begin = |lock| EventLog::open_on(disk.clone(), &dir, "boot", 100, 1 << 20, lock).unwrap();
+    // A file is in its place.
+    std::fs::write(&dir, "").unwrap();
+    assert!(Lock::of(&dir).hold().is_err());
+    std::fs::remove_file(&dir).unwrap();
+    let lock = Arc::new(Lock::of(&dir));
+    lock.hold().unwrap();
+    lock.hold().unwrap();
+    let log = begin(Some(Arc::clone(&lock)));
+    assert_eq!(
+        Lock::of(&dir).hold().unwrap_err().kind(),
+        io::ErrorKind::WouldBlock
+    );
+    drop((log, lock));
+    Lock::of(&dir).hold().unwrap();
+    let _ = std::fs::remove_dir_all(dir);
 }
