@@ -28,7 +28,7 @@ use std::time::{Instant, SystemTime};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-pub use kinds::KINDS;
+pub use kinds::{KINDS, SNAPSHOT};
 pub use log::Entry;
 pub use queue::Unwritten;
 pub use reader::{Message, Reader};

@@ -7,15 +7,13 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use super::journal::{Archive, Spot};
+use super::kinds::SNAPSHOT;
 use super::log::{Entry, Log};
 use super::{EventLog, timestamp};
 use crate::control::ids::{CallId, ConferenceId};
 
 /// What a reader is told instead of events that are not there.
 const LOST: &str = "lost";
-
-/// How things stand, for a reader that begins with it.
-const SNAPSHOT: &str = "snapshot";
 
 /// Events that a reader takes out at a time.
 const BATCH: usize = 256;
