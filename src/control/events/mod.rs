@@ -205,6 +205,16 @@ impl EventLog {
         self.lock().log.told()
     }
 
+    /// The number up to which readers have been given all events and the next start will have them; 0 while something is
+    /// told that is not in the journal. As good as [`EventLog::told`] where nothing is kept.
+    pub fn kept(&self) -> u64 {
+        let state = self.lock();
+        match state.queue.as_ref().is_some_and(Queue::is_ahead) {
+            true => 0,
+            false => state.log.told(),
+        }
+    }
+
     /// Tells what has waited for the disk for too long. To be called from time to time.
     pub fn tend(&self) {
         self.inner.core.tend(Instant::now());

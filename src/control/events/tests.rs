@@ -164,12 +164,18 @@ async fn a_disk_that_fails_keeps_nobody_waiting_and_the_journal_goes_on_once_it_
     log.append(happened("a"));
     assert_eq!(heard_until(&mut all, 1).await, [(1, "leg.talking")]);
     assert_eq!(failed(&log), 0);
+    assert_eq!(log.kept(), 1);
     disk.leave_room(0);
     for number in 2..7 {
         log.append(happened("a"));
         assert_eq!(heard_until(&mut all, number).await, [(number, "leg.talking")]);
     }
     assert_eq!(failed(&log), 5);
+    assert_eq!(
+        (log.told(), log.kept()),
+        (6, 0),
+        "who forgets what it told would never tell it"
+    );
     disk.leave_room(u64::MAX);
     let mut number = 6;
     loop {
@@ -182,6 +188,7 @@ async fn a_disk_that_fails_keeps_nobody_waiting_and_the_journal_goes_on_once_it_
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    assert_eq!(log.kept(), number);
     log.close();
     log.append(happened("a"));
     assert_eq!(log.newest(), number, "what is closed tells nothing more");
