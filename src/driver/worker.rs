@@ -241,15 +241,7 @@ impl Worker {
                 event => Event::Engine(event),
             };
             // What only informs gives way to what carries something back: for that there is always a place.
-            let informs = matches!(
-                event,
-                Event::Engine(
-                    engine::Event::Talking { .. }
-                        | engine::Event::Changed { .. }
-                        | engine::Event::OneWay { .. }
-                )
-            );
-            if informs && self.events.len() + self.reserved >= self.events.capacity() {
+            if informs(&event) && self.events.len() + self.reserved >= self.events.capacity() {
                 untold += 1;
                 continue;
             }
@@ -262,6 +254,19 @@ impl Worker {
         stats.recorded_frames_lost += unrecorded;
         stats.events_lost += untold;
     }
+}
+
+/// Whether an event only informs, and nobody waits for it.
+fn informs(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Engine(
+            engine::Event::Talking { .. }
+                | engine::Event::Changed { .. }
+                | engine::Event::OneWay { .. }
+                | engine::Event::Digits { .. }
+        )
+    )
 }
 
 /// The phase step that began last before `time`.
@@ -278,6 +283,23 @@ mod tests {
     use crate::id::RecordingSlot;
     use crate::record::tap_ring;
     use crate::room::{Room, RoomChange, RoomSettings};
+
+    #[test]
+    fn what_is_pressed_leaves_the_places_that_are_kept_for_who_leaves() {
+        let (leg, tick) = (LegId(0), Tick(1));
+        let digits = crate::dtmf::Digits::default();
+        assert!(informs(&Event::Engine(engine::Event::Digits {
+            leg,
+            digits,
+            tick
+        })));
+        let last_arrival = None;
+        assert!(!informs(&Event::Engine(engine::Event::MediaTimeout {
+            leg,
+            last_arrival,
+            tick
+        })));
+    }
 
     #[test]
     fn frames_that_find_the_ring_full_are_counted_and_later_ones_carry_their_own_ticks() {

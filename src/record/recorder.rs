@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, mpsc};
@@ -382,14 +383,13 @@ impl Recorder {
         }
     }
 
-    /// There is silence in the place of the sound now; the time goes on.
-    pub fn pause(&self, slot: RecordingSlot) -> Result<(), RecordError> {
-        self.shelf.with_orders(slot, |orders| orders.paused = true)
-    }
-
-    /// Sound again.
-    pub fn resume(&self, slot: RecordingSlot) -> Result<(), RecordError> {
-        self.shelf.with_orders(slot, |orders| orders.paused = false)
+    /// There is silence in the place of the sound from now on, the time goes on; or sound again. Gives how the recording
+    /// stands, where it runs and that is news.
+    pub fn pause(&self, slot: RecordingSlot, on: bool) -> Option<RecordingStatus> {
+        let order = |orders: &mut Orders| mem::replace(&mut orders.paused, on) != on;
+        let is_news = self.shelf.with_orders(slot, order).ok()?;
+        let status = self.shelf.status_of(slot)?;
+        (is_news && status.state == RecordingState::Recording).then_some(status)
     }
 
     /// Ends the recording with `last_tick`, or without one with what is in the ring. Frames still on their way have

@@ -392,6 +392,10 @@ impl Shelf {
         entries.by_slot.get(slot).map(Entry::seen)
     }
 
+    pub fn status_of(&self, slot: RecordingSlot) -> Option<RecordingStatus> {
+        self.lock().by_slot.get(&slot).map(Entry::seen)
+    }
+
     /// So many of them after so many, in the order they began, and how many there are.
     pub fn page(&self, skip: usize, take: usize) -> (usize, Vec<RecordingStatus>) {
         let entries = self.lock();

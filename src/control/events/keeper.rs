@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -31,12 +31,35 @@ pub struct Keeper {
     pub has_skipped: bool,
     syncing: Arc<Syncing>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Released when it is closed.
-    _lock: Option<File>,
+    _lock: Option<Arc<Lock>>,
 }
 
-/// Makes the folder, and holds it for this process alone. `WouldBlock` where another has it.
-pub fn lock(dir: &Path) -> io::Result<File> {
+/// Holds the folder for this process alone, from when that is possible.
+pub struct Lock {
+    dir: PathBuf,
+    /// Released when it is closed.
+    file: Mutex<Option<File>>,
+}
+
+impl Lock {
+    pub fn of(dir: &Path) -> Lock {
+        Lock {
+            dir: dir.to_owned(),
+            file: Mutex::default(),
+        }
+    }
+
+    /// Makes the folder and takes hold of it, unless that is done. `WouldBlock` where another process has it.
+    pub fn hold(&self) -> io::Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.is_none() {
+            *file = Some(lock(&self.dir)?);
+        }
+        Ok(())
+    }
+}
+
+fn lock(dir: &Path) -> io::Result<File> {
     LocalDisk.create_folder(dir)?;
     if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
         LocalDisk.sync_folder(above)?;
@@ -63,7 +86,7 @@ impl Keeper {
         writer: Writer,
         archive: Arc<Archive>,
         has_skipped: bool,
-        lock: Option<File>,
+        lock: Option<Arc<Lock>>,
     ) -> io::Result<Keeper> {
         let syncing = writer.syncing();
         let is_over = Arc::new(AtomicBool::new(false));
@@ -80,10 +103,11 @@ impl Keeper {
                 .name("events-mark".to_owned())
                 .spawn(move || mark_until(&is_over, &core, mark))?
         };
+        let lock_of_writer = lock.clone();
         let write = thread::Builder::new()
             .name("events-write".to_owned())
             .spawn(move || {
-                write_until_closed(&core, writer);
+                write_until_closed(&core, writer, lock_of_writer.as_deref());
                 is_over.store(true, Ordering::Release);
                 waker.unpark();
                 // Under the lock, so that who looks before it waits has seen it, or hears.
@@ -149,7 +173,7 @@ fn mark_until(is_over: &AtomicBool, core: &Core, mut mark: Mark) {
     }
 }
 
-fn write_until_closed(core: &Core, mut writer: Writer) {
+fn write_until_closed(core: &Core, mut writer: Writer, lock: Option<&Lock>) {
     let mut alarm = Alarm::default();
     let mut failed_at: Option<Instant> = None;
     loop {
@@ -170,7 +194,9 @@ fn write_until_closed(core: &Core, mut writer: Writer) {
             }
             Step::BeginAnew(ledger) => {
                 let newest = ledger.newest;
-                let begun = writer.begin_anew(ledger);
+                // What could not be had at the start may be had by now.
+                let held = lock.map_or(Ok(()), Lock::hold);
+                let begun = held.and_then(|()| writer.begin_anew(ledger));
                 failed_at = begun.is_err().then(Instant::now);
                 match begun {
                     Ok(()) => {

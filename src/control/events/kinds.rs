@@ -25,6 +25,9 @@ pub const KINDS: [&str; 21] = [
     "snapshot",
 ];
 
+/// How things stand, for one reader that asked: it has no number, and nobody else hears of it.
+pub const SNAPSHOT: &str = "snapshot";
+
 /// An event of a type that this program does not know, written by another version of it; its JSON names it.
 pub const OTHER: &str = "other";
 

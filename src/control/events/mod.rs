@@ -20,7 +20,6 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -29,7 +28,7 @@ use std::time::{Instant, SystemTime};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-pub use kinds::KINDS;
+pub use kinds::{KINDS, SNAPSHOT};
 pub use log::Entry;
 pub use queue::Unwritten;
 pub use reader::{Message, Reader};
@@ -37,7 +36,7 @@ pub use reader::{Message, Reader};
 use crate::control::ids::{CallId, ConferenceId};
 use crate::record::disk::{Disk, LocalDisk, says_full};
 use journal::Archive;
-use keeper::Keeper;
+use keeper::{Keeper, Lock};
 use ledger::Ledger;
 use log::Log;
 use queue::{Queue, Telling};
@@ -122,21 +121,21 @@ impl EventLog {
     /// has told by then what has become of the rooms and legs of a daemon that was killed. `WouldBlock` where another
     /// process writes there.
     pub fn open(dir: &Path, capacity: usize, disk_bytes: u64) -> io::Result<EventLog> {
-        let lock = match keeper::lock(dir) {
-            // Calls go before events: they are told, if not kept.
+        let lock = Arc::new(Lock::of(dir));
+        match lock.hold() {
+            // Calls go before events: they are told, and kept from when there is a disk.
             Err(error) if takes_nothing(&error) => {
                 tracing::error!(%error, "the folder of the journal of events cannot be locked");
-                None
             }
-            lock => Some(lock?),
-        };
+            held => held?,
+        }
         EventLog::open_on(
             Arc::new(LocalDisk),
             dir,
             &journal::boot_id(),
             capacity,
             disk_bytes,
-            lock,
+            Some(lock),
         )
     }
 
@@ -146,7 +145,7 @@ impl EventLog {
         boot: &str,
         capacity: usize,
         disk_bytes: u64,
-        lock: Option<File>,
+        lock: Option<Arc<Lock>>,
     ) -> io::Result<EventLog> {
         let past = journal::read_past(&*disk, dir, boot, capacity)?;
         let writer = journal::Writer::begin(disk.clone(), dir, boot, disk_bytes, &past);
@@ -204,6 +203,16 @@ impl EventLog {
     /// The number, of all, of the newest event that readers have been given.
     pub fn told(&self) -> u64 {
         self.lock().log.told()
+    }
+
+    /// The number up to which readers have been given all events and the next start will have them; 0 while something is
+    /// told that is not in the journal. As good as [`EventLog::told`] where nothing is kept.
+    pub fn kept(&self) -> u64 {
+        let state = self.lock();
+        match state.queue.as_ref().is_some_and(Queue::is_ahead) {
+            true => 0,
+            false => state.log.told(),
+        }
     }
 
     /// Tells what has waited for the disk for too long. To be called from time to time.

@@ -351,20 +351,20 @@ mod tests {
     #[test]
     fn no_more_waits_for_the_disk_than_there_is_room_for() {
         let (mut queue, now) = (Queue::default(), Instant::now());
-        for number in 0..ENTRIES_MAX as u64 {
+        for number in 1..=ENTRIES_MAX as u64 {
             assert_eq!(queue.push(entry(number), now), Telling::OnceWritten);
         }
-        assert_eq!(queue.push(entry(0), now), Telling::OnceWritten);
+        assert_eq!(queue.push(entry(u64::MAX), now), Telling::OnceWritten);
         assert_eq!(queue.unwritten(), [0, ENTRIES_MAX as u64 + 1, 0, 0, 0]);
         assert_eq!(queue.marking(0), Some(SKIP));
         queue.is_marked(SKIP, false);
         assert_eq!(
-            queue.push(entry(0), now),
+            queue.push(entry(u64::MAX), now),
             Telling::AtOnce,
             "until the writer begins anew"
         );
         assert!(matches!(queue.work(), Work::BeginAnew));
         queue.begin_anew(now);
-        assert_eq!(queue.push(entry(0), now), Telling::OnceWritten);
+        assert_eq!(queue.push(entry(u64::MAX), now), Telling::OnceWritten);
     }
 }

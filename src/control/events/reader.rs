@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use super::journal::{Archive, Spot};
+use super::kinds::SNAPSHOT;
 use super::log::{Entry, Log};
 use super::{EventLog, timestamp};
 use crate::control::blocking;
@@ -14,9 +15,6 @@ use crate::control::ids::{CallId, ConferenceId};
 
 /// What a reader is told instead of events that are not there.
 const LOST: &str = "lost";
-
-/// How things stand, for a reader that begins with it.
-const SNAPSHOT: &str = "snapshot";
 
 /// Events that a reader takes out at a time.
 const BATCH: usize = 256;
@@ -41,6 +39,13 @@ pub struct Reader {
     spot: Option<Spot>,
     /// What it hands on before all else.
     first: Option<Message>,
+}
+
+enum Step {
+    /// The disk may have something that memory no longer has: the numbers between these two.
+    Behind(Arc<Archive>, (u64, u64)),
+    /// What memory has.
+    Told(Vec<Message>),
 }
 
 /// How far a reader has come.
@@ -92,11 +97,9 @@ impl Reader {
         }
         loop {
             self.wake.mark_unchanged();
-            let behind = self.log.archive().zip(self.behind());
-            let messages = match behind {
-                Some((archive, between)) => self.catch_up(archive, between).await,
-                None => {
-                    let messages = self.take();
+            let messages = match self.step() {
+                Step::Behind(archive, between) => self.catch_up(archive, between).await,
+                Step::Told(messages) => {
                     if messages.is_empty() && self.wake.changed().await.is_err() {
                         std::future::pending::<()>().await;
                     }
@@ -110,13 +113,19 @@ impl Reader {
     }
 
     /// What is in memory now, oldest first, a bounded number at a time.
+    #[cfg(test)]
     pub(super) fn take(&mut self) -> Vec<Message> {
         self.place.take(&self.log.lock().log)
     }
 
-    /// What of the disk may have something for it that memory no longer has: the numbers between these two.
-    fn behind(&self) -> Option<(u64, u64)> {
-        self.place.behind(&self.log.lock().log)
+    /// Where to read on. Decided and taken under one lock: what left the memory between would count as lost.
+    fn step(&mut self) -> Step {
+        let archive = self.log.archive();
+        let state = self.log.lock();
+        match archive.zip(self.place.behind(&state.log)) {
+            Some((archive, between)) => Step::Behind(archive, between),
+            None => Step::Told(self.place.take(&state.log)),
+        }
     }
 
     /// The next of what is on the disk; none where that had nothing of this stream.

@@ -164,12 +164,18 @@ async fn a_disk_that_fails_keeps_nobody_waiting_and_the_journal_goes_on_once_it_
     log.append(happened("a"));
     assert_eq!(heard_until(&mut all, 1).await, [(1, "leg.talking")]);
     assert_eq!(failed(&log), 0);
+    assert_eq!(log.kept(), 1);
     disk.leave_room(0);
     for number in 2..7 {
         log.append(happened("a"));
         assert_eq!(heard_until(&mut all, number).await, [(number, "leg.talking")]);
     }
     assert_eq!(failed(&log), 5);
+    assert_eq!(
+        (log.told(), log.kept()),
+        (6, 0),
+        "who forgets what it told would never tell it"
+    );
     disk.leave_room(u64::MAX);
     let mut number = 6;
     loop {
@@ -182,6 +188,7 @@ async fn a_disk_that_fails_keeps_nobody_waiting_and_the_journal_goes_on_once_it_
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    assert_eq!(log.kept(), number);
     log.close();
     log.append(happened("a"));
     assert_eq!(log.newest(), number, "what is closed tells nothing more");
@@ -218,7 +225,7 @@ async fn who_comes_back_over_a_restart_reads_on_also_what_memory_never_had() {
 async fn a_disk_that_takes_nothing_at_the_start_keeps_nobody_waiting_either() {
     for is_full in [true, false] {
         let disk = FailingDisk::new(Arc::new(ShadowDisk::default()));
-        disk.create_folder(Path::new("/events")).unwrap();
+        // Nobody has ever made the folder.
         match is_full {
             true => disk.leave_room(0),
             false => disk.make_read_only(true),
@@ -232,6 +239,7 @@ async fn a_disk_that_takes_nothing_at_the_start_keeps_nobody_waiting_either() {
         disk.leave_room(u64::MAX);
         disk.make_read_only(false);
         let mut number = 1;
+        let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let before = failed(&log);
             log.append(happened("a"));
@@ -240,6 +248,7 @@ async fn a_disk_that_takes_nothing_at_the_start_keeps_nobody_waiting_either() {
             if failed(&log) == before {
                 break;
             }
+            assert!(Instant::now() < deadline, "the journal does not begin");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         log.close();
@@ -255,7 +264,9 @@ async fn an_outage_of_the_disk_however_long_has_no_number_given_twice() {
     let disk = FailingDisk::new(Arc::new(ShadowDisk::default()));
     disk.create_folder(Path::new("/events")).unwrap();
     let log = on(&disk);
-    disk.leave_room(0);
+    // The journal cannot go on; the files that are there take what they are given.
+    disk.fail_write(1);
+    disk.fail_creation(u64::MAX);
     let numbers = |log: &EventLog| {
         let ledger = &log.lock().log.ledger;
         (ledger.newest, ledger.count_of(&room("a").unwrap()))
@@ -272,7 +283,7 @@ async fn an_outage_of_the_disk_however_long_has_no_number_given_twice() {
     let told = numbers(&log);
     log.close();
     drop((log, all));
-    disk.leave_room(u64::MAX);
+    disk.fail_creation(0);
     let log = on(&disk);
     let next = numbers(&log);
     assert!(
@@ -339,4 +350,27 @@ fn numbers_that_were_skipped_are_known_never_to_have_been() {
     assert_eq!(log.never_were(1, 2), 1);
     assert_eq!(log.never_were(1, log.newest() + 9), log.newest() - 1);
     assert_eq!(log.never_were(log.newest() + 1, log.newest() + 9), 0);
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_had_at_first_is_locked_once_it_can_and_as_long_as_the_log_is_there() {
+    let dir = std::env::temp_dir().join(format!("mixminus-events-late-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
+    let begin = |lock| EventLog::open_on(disk.clone(), &dir, "boot", 100, 1 << 20, lock).unwrap();
+    // A file is in its place.
+    std::fs::write(&dir, "").unwrap();
+    assert!(Lock::of(&dir).hold().is_err());
+    std::fs::remove_file(&dir).unwrap();
+    let lock = Arc::new(Lock::of(&dir));
+    lock.hold().unwrap();
+    lock.hold().unwrap();
+    let log = begin(Some(Arc::clone(&lock)));
+    assert_eq!(
+        Lock::of(&dir).hold().unwrap_err().kind(),
+        io::ErrorKind::WouldBlock
+    );
+    drop((log, lock));
+    Lock::of(&dir).hold().unwrap();
+    let _ = std::fs::remove_dir_all(dir);
 }

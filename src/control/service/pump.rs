@@ -166,7 +166,7 @@ impl Inner {
                 state.untapped(engine, of, slot);
                 self.recording_off(slot, tick);
             }
-            engine::Event::RecordingPaused { slot, on, .. } => self.recording_paused(slot, on),
+            engine::Event::RecordingPaused { slot, on, .. } => self.recording_paused(state, slot, on),
             engine::Event::Changed { leg, tick } => self.changed(state, engine, leg, tick),
             engine::Event::LegReported {
                 leg,
@@ -442,7 +442,7 @@ impl Inner {
 
     /// What all have been told of recordings by now and nobody has asked for yet.
     pub(super) fn told_of_recordings(&self) -> Vec<(String, RecordingState)> {
-        let told = self.events.told();
+        let told = self.events.kept();
         let mut being_told = locked(&self.being_told);
         let ready = being_told.extract_if(.., |(number, ..)| *number <= told);
         ready.map(|(_, id, state)| (id, state)).collect()

@@ -124,9 +124,8 @@ impl Service {
         let _turn = inner.legs_in_turn.take(call).await?;
         inner.settled(call).await?;
         let Running { recording, status } = inner.running_of_leg(call)?.ok_or_else(no_leg_recording)?;
-        let was_paused = status.paused;
         let is_pause = command == RecordingCommand::Pause;
-        if was_paused != is_pause {
+        if status.paused != is_pause {
             let paused = {
                 let mut state = inner.state();
                 let leg = state.legs.get(call).ok_or_else(no_such_leg)?;
@@ -142,13 +141,9 @@ impl Service {
             };
             inner.paused(recording.slot, paused).await?;
         }
-        let status = inner
+        inner
             .status_while_it_runs(&recording)
-            .ok_or_else(no_leg_recording)?;
-        if was_paused != is_pause {
-            inner.tell_paused(is_pause, &status);
-        }
-        Ok(status)
+            .ok_or_else(no_leg_recording)
     }
 
     /// Ends the recording; returns when no more of what the leg is sent goes into it.
@@ -178,16 +173,11 @@ impl Service {
         let inner = &self.inner;
         let _turn = inner.recordings_in_turn.take(conference).await?;
         let Running { recording, status } = inner.running(conference)?.ok_or_else(no_recording)?;
-        let was_paused = status.paused;
         let is_pause = command == RecordingCommand::Pause;
-        if was_paused != is_pause {
+        if status.paused != is_pause {
             inner.pause_room(conference, recording.slot, is_pause).await?;
         }
-        let status = inner.status_while_it_runs(&recording).ok_or_else(no_recording)?;
-        if was_paused != is_pause {
-            inner.tell_paused(is_pause, &status);
-        }
-        Ok(status)
+        inner.status_while_it_runs(&recording).ok_or_else(no_recording)
     }
 
     /// Ends the recording; returns when no more of the room goes into it.
@@ -450,25 +440,20 @@ impl Inner {
         answer.ok_or_else(no_recording)
     }
 
-    /// The engine sends no sound of the recording now, or does again.
-    pub(super) fn recording_paused(&self, slot: RecordingSlot, on: bool) {
-        // What fails here was said of a recording that has just ended.
-        let _ = match on {
-            true => self.recorder.pause(slot),
-            false => self.recorder.resume(slot),
-        };
+    /// The engine sends no sound of the recording now, or does again. It is told here, whatever has become of who asked
+    /// for it, and under the lock: its end is told after it.
+    pub(super) fn recording_paused(&self, state: &State, slot: RecordingSlot, on: bool) {
+        if let Some(status) = self.recorder.pause(slot, on) {
+            let kind = if on {
+                "recording.paused"
+            } else {
+                "recording.resumed"
+            };
+            self.tell_recording(state, kind, &status);
+        }
         if let Some(waiting) = locked(&self.answers.recordings_paused).remove(&slot.0) {
             let _ = waiting.send(Some(()));
         }
-    }
-
-    fn tell_paused(&self, is_pause: bool, status: &RecordingStatus) {
-        let kind = if is_pause {
-            "recording.paused"
-        } else {
-            "recording.resumed"
-        };
-        self.tell_recording(&self.state(), kind, status);
     }
 
     /// The engine no longer taps the room: `tick` is the first that is not in the recording, 0 if none was.

@@ -8,7 +8,7 @@
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -108,22 +108,46 @@ impl DeadLetters {
     pub fn add(&mut self, letter: &Value) -> io::Result<()> {
         let mut line = letter.to_string();
         line.push('\n');
-        // In one write, so that a line is never torn but by a loss of power.
-        let mut file = private().append(true).create(true).open(&self.path)?;
-        if file.metadata()?.len().saturating_add(line.len() as u64) > self.bytes_max {
+        let open = || private().read(true).append(true).create(true).open(&self.path);
+        let mut file = open()?;
+        let mut before = file.metadata()?.len();
+        if before.saturating_add(line.len() as u64) > self.bytes_max {
             file.sync_data()?;
             fs::rename(&self.path, self.path.with_extension("1.jsonl"))?;
-            file = private().append(true).create(true).open(&self.path)?;
+            file = open()?;
+            before = 0;
         }
-        file.write_all(line.as_bytes())?;
+        if is_torn(&mut file, before)? {
+            line.insert(0, '\n');
+        }
+        // In one write, so that a line is never torn but by a loss of power or a full disk.
+        if let Err(error) = file.write_all(line.as_bytes()) {
+            let _ = file.set_len(before);
+            return Err(error);
+        }
         self.written = Some(file);
         Ok(())
     }
 
-    /// Lines are safe from a loss of power when it returns.
+    /// Lines are safe from a loss of power when it returns; after an error they are tried again.
     pub fn sync(&mut self) -> io::Result<()> {
-        self.written.take().map_or(Ok(()), |file| file.sync_data())
+        if let Some(file) = &self.written {
+            file.sync_data()?;
+        }
+        self.written = None;
+        Ok(())
     }
+}
+
+/// Whether the last line of so many bytes has no end.
+fn is_torn(file: &mut File, bytes: u64) -> io::Result<bool> {
+    if bytes == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::Start(bytes - 1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
 }
 
 fn private() -> OpenOptions {
@@ -172,6 +196,31 @@ mod tests {
         );
         fs::write(path.join("progress-events.json"), "{\"readTo\":9").unwrap();
         assert_eq!(folder.progress(Form::Events).unwrap(), Some(Progress::default()));
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_dead_letter_that_was_torn_spoils_no_other_and_a_failed_sync_is_made_up_for() {
+        let path = place("torn");
+        let folder = Folder::open(&path).unwrap();
+        let file = path.join("dead-letter.jsonl");
+        fs::write(&file, "{\"number\":1}\n{\"numb").unwrap();
+        let mut letters = folder.dead_letters();
+        for number in 2..4 {
+            letters.add(&json!({ "number": number })).unwrap();
+        }
+        letters.sync().unwrap();
+        let read = fs::read_to_string(&file).unwrap();
+        let whole = read
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let numbers: Vec<_> = whole.map(|letter| letter["number"].clone()).collect();
+        assert_eq!(numbers, [1, 2, 3]);
+
+        // A file that cannot be synced.
+        letters.written = Some(File::open("/dev/null").unwrap());
+        assert!(letters.sync().is_err());
+        assert!(letters.sync().is_err(), "it is still to be done");
         fs::remove_dir_all(path).unwrap();
     }
 

@@ -43,7 +43,7 @@ pub use counters::{Counters, Failure, OfForm, read};
 pub use forms::Form;
 
 use crate::config::{Config, Urls};
-use crate::control::events::{EventLog, KINDS};
+use crate::control::events::{EventLog, KINDS, SNAPSHOT};
 use crate::control::parts::{self, Part};
 use crate::control::process;
 use crate::control::signature::SigningKey;
@@ -72,7 +72,7 @@ pub enum WebhookError {
         "webhooks.allow has {0:?}, but each entry must be a host's name, an IP address or a network as 10.0.0.0/8."
     )]
     Allow(String),
-    #[error("webhooks.types has {0:?}, but the types are {types}.", types = KINDS.join(", "))]
+    #[error("webhooks.types has {0:?}, but the types are {types}.", types = types().collect::<Vec<_>>().join(", "))]
     Type(String),
     #[error("webhooks.ca_file {path} cannot be used: {error}.")]
     Authorities { path: String, error: io::Error },
@@ -122,7 +122,8 @@ impl Settings {
         let webhooks = &config.webhooks;
         let allowed =
             Allowed::parse(&webhooks.allow).map_err(|entry| WebhookError::Allow(entry.to_owned()))?;
-        if let Some(unknown) = webhooks.types.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
+        let is_unknown = |kind: &&String| types().all(|known| known != kind.as_str());
+        if let Some(unknown) = webhooks.types.iter().find(is_unknown) {
             return Err(WebhookError::Type(unknown.clone()));
         }
         let target = |key, url: &str| {
@@ -287,6 +288,11 @@ impl Webhooks {
             }
         }
     }
+}
+
+/// The types of events that are posted.
+fn types() -> impl Iterator<Item = &'static str> {
+    KINDS.into_iter().filter(|kind| *kind != SNAPSHOT)
 }
 
 /// Who signs by the configuration; `None` where nobody has to.

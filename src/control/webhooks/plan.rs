@@ -284,10 +284,10 @@ impl Plan {
             return Verdict::Other(post);
         }
         lane.rounds += 1;
+        let (rounds, gives_up_at) = (lane.rounds, *gives_up_at);
         let refused =
             outcome == Outcome::Refused && earlier.is_none_or(|earlier| earlier == Outcome::Refused);
-        if refused || now >= *gives_up_at {
-            let rounds = lane.rounds;
+        if refused || now >= gives_up_at {
             return Verdict::Dead(Dead {
                 letter: self.settle(&room),
                 refused,
@@ -295,14 +295,18 @@ impl Plan {
             });
         }
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-        let asked = outcome.retry_after().max(earlier.and_then(Outcome::retry_after));
-        if let Some(asked) = asked {
+        // All rooms wait for the URL that they begin with, and for no other.
+        let of_first = match self.begins_with(now) == side {
+            true => Some(outcome),
+            false => earlier,
+        };
+        if let Some(asked) = of_first.and_then(Outcome::retry_after) {
             self.quiet_until = self.quiet_until.max(now + asked.min(self.limits.back_off_max));
         }
-        let doubled = 2u32.saturating_pow(lane.rounds - 1);
+        let doubled = 2u32.saturating_pow(rounds - 1);
         let back_off = (self.limits.back_off_min.saturating_mul(doubled)).min(self.limits.back_off_max);
         // The last try is when the time is up.
-        let latest = (*gives_up_at).max(now + self.limits.back_off_min);
+        let latest = gives_up_at.max(now + self.limits.back_off_min);
         let until = (now + back_off.mul_f64(self.rng.f64().mul_add(0.5, 0.5))).min(latest);
         self.waiting.insert((until, room));
         Verdict::Later
@@ -328,16 +332,22 @@ impl Plan {
         self.on_their_way.len()
     }
 
+    /// The side that the next round begins with.
+    fn begins_with(&self, now: Duration) -> Side {
+        let rests = self.primary_failures >= PRIMARY_FAILURES && now < self.primary_rests_until;
+        match self.has_fallback && rests {
+            true => Side::Fallback,
+            false => Side::Primary,
+        }
+    }
+
     fn first_side(&mut self, now: Duration) -> Side {
-        if !self.has_fallback || self.primary_failures < PRIMARY_FAILURES {
-            return Side::Primary;
+        let side = self.begins_with(now);
+        if self.has_fallback && side == Side::Primary && self.primary_failures >= PRIMARY_FAILURES {
+            // One goes to see how it is.
+            self.primary_rests_until = now + PRIMARY_REST;
         }
-        if now < self.primary_rests_until {
-            return Side::Fallback;
-        }
-        // One goes to see how it is.
-        self.primary_rests_until = now + PRIMARY_REST;
-        Side::Primary
+        side
     }
 
     fn note(&mut self, now: Duration, side: Side, outcome: Outcome) {

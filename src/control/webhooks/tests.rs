@@ -57,6 +57,7 @@ fn what_is_configured_wrongly_is_one_sentence_without_the_url() {
             "webhooks.types=[\"leg.token\"]",
             "webhooks.types has \"leg.token\", but the types are room.started, ",
         ),
+        ("webhooks.types=[\"snapshot\"]", "recording.failed, lost."),
     ] {
         let error = settings(&["webhooks.key=app", &secret, set])
             .err()

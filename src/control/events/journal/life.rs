@@ -135,9 +135,12 @@ pub fn last(disk: &dyn Disk, dir: &Path, boot: &str) -> Last {
     }
 }
 
-/// What the mark says; `None` where it cannot be read.
+/// What the mark says; `None` where it cannot be read. One that nothing was ever written to says nothing.
 fn marked(file: &dyn DiskFile) -> Option<u64> {
     let mut bytes = [0; frame::HEAD_BYTES];
     let read = file.read_at(&mut bytes, 0).ok()?;
+    if bytes[..read].iter().all(|byte| *byte == 0) {
+        return Some(0);
+    }
     Some(frame::take(&bytes[..read])?.number)
 }

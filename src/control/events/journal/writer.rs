@@ -98,6 +98,10 @@ impl Writer {
     /// is not said yet.
     pub fn begin_anew(&mut self, ledger: Ledger) -> io::Result<()> {
         self.segment = None;
+        if self.life.is_none() {
+            // At the start there may have been no disk to make it on.
+            self.disk.create_folder(&self.dir)?;
+        }
         self.begin_segment(ledger)?;
         if self.life.is_none() {
             self.syncing.sync()?;

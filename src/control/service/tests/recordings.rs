@@ -5,6 +5,7 @@ use std::pin::pin;
 use super::*;
 use crate::control::requests::{RecordingCommand, RecordingOptions};
 use crate::engine::Recorded;
+use crate::id::RecordingSlot;
 use crate::record::RecordingState;
 
 const WHOLE: Page = Page { page: 1, size: 100 };
@@ -38,11 +39,15 @@ impl Unheard {
         inner.hear(&mut inner.state(), place.engine, event, &mut Vec::new());
     }
 
+    /// Of the recording that was begun last.
+    fn slot(&self) -> RecordingSlot {
+        let running = self.service.inner.state().recordings_in(&room("r"));
+        *running.last().expect("one runs")
+    }
+
     /// As the recorder does when a recording cannot go on.
     fn ends_by_itself(&self, started: &Started) {
-        let running = self.service.inner.state().recordings_in(&room("r"));
-        let slot = *running.last().expect("one runs");
-        self.service.inner.recorder.finish(slot, None).unwrap();
+        self.service.inner.recorder.finish(self.slot(), None).unwrap();
         assert_ne!(self.state(started), RecordingState::Recording);
     }
 
@@ -105,6 +110,42 @@ fn what_was_begun_for_a_room_or_a_leg_that_left_meanwhile_leaves_nothing_behind(
             () = std::future::ready(()) => {}
         }
     });
+}
+
+#[tokio::test]
+async fn a_pause_is_told_when_it_begins_though_nobody_waits_for_it_and_never_after_the_end() {
+    let unheard = Unheard::start("pauses");
+    unheard.leg("r", "a").await.unwrap();
+    let started = unheard.record(json!({})).await;
+    let slot = unheard.slot();
+    let paused = |on| {
+        move |_| engine::Event::RecordingPaused {
+            slot,
+            on,
+            tick: Tick(1),
+        }
+    };
+    {
+        let conference = room("r");
+        let mut asked = pin!(
+            unheard
+                .service
+                .change_recording(&conference, RecordingCommand::Pause)
+        );
+        tokio::select! {
+            biased;
+            answered = &mut asked => panic!("nobody has done it: {:?}", answered.is_ok()),
+            () = std::future::ready(()) => {}
+        }
+        // Who asked is gone.
+    }
+    unheard.hear("a", paused(true));
+    unheard.hear("a", paused(true));
+    let told = ["recording.started", "recording.paused"];
+    assert_eq!(unheard.told().await, told);
+    unheard.ends_by_itself(&started);
+    unheard.hear("a", paused(false));
+    assert_eq!(unheard.told().await, told);
 }
 
 #[tokio::test]

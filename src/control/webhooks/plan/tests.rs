@@ -156,6 +156,57 @@ fn a_receiver_that_asks_for_time_gets_it_from_all_rooms_within_bounds() {
 }
 
 #[test]
+fn what_one_url_asks_for_is_given_to_it_and_not_to_the_other() {
+    let asks = Outcome::Failed {
+        retry_after: Some(seconds(200)),
+    };
+    let round = |plan: &mut Plan, now, number, of_primary, of_fallback| {
+        let post = plan.next(now).unwrap();
+        assert_eq!(post.number, number);
+        let of = |side| match side {
+            Side::Primary => of_primary,
+            Side::Fallback => of_fallback,
+        };
+        let Verdict::Other(other) = plan.came_back(now, number, post.side, of(post.side)) else {
+            panic!("to the other URL");
+        };
+        assert_eq!(
+            plan.came_back(now, number, other.side, of(other.side)),
+            Verdict::Later
+        );
+        post.side
+    };
+    let rooms = ["a", "b", "c", "d", "e"];
+    let mut of_both = plan(true, &rooms);
+    let now = Duration::ZERO;
+    for number in 1..=3 {
+        assert_eq!(round(&mut of_both, now, number, FAILED, asks), Side::Primary);
+    }
+    assert!(
+        of_both.next(now).is_none(),
+        "the fallback goes first by now, and has asked"
+    );
+
+    let mut of_primary = plan(true, &rooms);
+    for number in 1..=2 {
+        round(&mut of_primary, now, number, FAILED, FAILED);
+    }
+    assert_eq!(round(&mut of_primary, now, 3, asks, FAILED), Side::Primary);
+    assert_eq!(
+        round(&mut of_primary, now, 4, asks, FAILED),
+        Side::Fallback,
+        "it has not asked for anything"
+    );
+    let mut first = plan(true, &rooms);
+    round(&mut first, now, 1, asks, FAILED);
+    assert_eq!(
+        first.due(),
+        Some(seconds(200)),
+        "rooms still begin with the primary"
+    );
+}
+
+#[test]
 fn a_primary_that_fails_again_and_again_is_not_waited_for_with_each_event() {
     let mut plan = plan(true, &["a"; 8]);
     let mut now = Duration::ZERO;

@@ -96,6 +96,12 @@ impl Told {
                 let is_new = self.recordings.insert(text("recordingId"), false).is_none();
                 is_new.then_some(()).ok_or("started twice")
             }
+            "recording.paused" | "recording.resumed" => {
+                let on = kind == "recording.paused";
+                let paused = self.recordings.get_mut(&text("recordingId"));
+                let was = std::mem::replace(paused.ok_or("it does not run")?, on);
+                (was != on).then_some(()).ok_or("told twice")
+            }
             "recording.finished" => {
                 let was = self.recordings.remove(&text("recordingId"));
                 was.map(|_| ()).ok_or("it does not run")
