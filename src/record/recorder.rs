@@ -155,6 +155,12 @@ struct Threads {
     workers: Vec<JoinHandle<()>>,
 }
 
+/// Whether a recording can be called so.
+pub(super) fn is_recording_id(id: &str) -> bool {
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    (1..=RECORDING_ID_BYTES_MAX).contains(&id.len()) && id.chars().all(is_safe)
+}
+
 /// Told of each change of state.
 pub type Tell = Box<dyn Fn(&RecordingStatus) + Send + Sync>;
 
@@ -288,8 +294,7 @@ impl Recorder {
     /// Makes the journal and takes the name. The recording begins with the first frame pushed for the slot.
     pub fn begin(&self, request: BeginRecording) -> Result<Begun, RecordError> {
         let id = &request.recording_id;
-        let is_safe = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        if id.is_empty() || id.len() > RECORDING_ID_BYTES_MAX || !id.chars().all(is_safe) {
+        if !is_recording_id(id) {
             return Err(RecordError::BadId);
         }
         // Many may begin at once; who stops waits for them.

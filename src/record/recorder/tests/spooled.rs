@@ -1,0 +1,73 @@
+//! What lies in the spool: what is taken away, and what stays whatever happens.
+
+use super::*;
+
+/// A spool that a daemon has left in good order, with one recording delivered if `recorded`.
+fn left_behind(recorded: bool) -> (Scratch, PathBuf) {
+    let scratch = Scratch::new();
+    let dir = scratch.path("recordings");
+    let mut studio = Studio::in_dir(dir.clone()).unwrap();
+    if recorded {
+        let begun = studio.begin("id-1", "file://talk").unwrap();
+        studio.push(begun.slot, 0, 0..10);
+        studio.finished(&begun, 9);
+        studio.recorder.is_told("id-1");
+    }
+    drop(studio);
+    (scratch, dir)
+}
+
+#[test]
+fn a_folder_with_anything_of_others_in_it_stays_as_it_is() {
+    let (_scratch, dir) = left_behind(false);
+    let spool = dir.join(".spool");
+    let foreign = [
+        "saved/copy/journal-0001",
+        "saved/note",
+        "lost+found/journal",
+        "id-9/credentials",
+        "id-9/note",
+        "id-7/opening.json/note",
+        "id-6.gone.not/note",
+    ];
+    for file in foreign {
+        let file = spool.join(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "mine").unwrap();
+    }
+    // Only this one never got as far as its journal.
+    make_folder(&spool.join("id-8")).unwrap();
+
+    let next = Studio::in_dir(dir).unwrap();
+    for file in foreign {
+        let there = fs::read(spool.join(file));
+        assert_eq!(there.ok().as_deref(), Some(&b"mine"[..]), "{file}");
+    }
+    assert!(!spool.join("id-8").exists());
+    let listed: Vec<_> = next
+        .recorder
+        .list()
+        .into_iter()
+        .map(|of| of.recording_id)
+        .collect();
+    assert!(listed.contains(&"saved".to_owned()), "{listed:?}");
+    assert!(
+        !listed.contains(&"lost+found".to_owned()),
+        "no id of ours: {listed:?}"
+    );
+}
+
+#[test]
+fn a_folder_whose_journal_is_gone_is_not_taken_for_a_recording_of_nothing() {
+    let (_scratch, dir) = left_behind(false);
+    let folder = dir.join(".spool/id-9");
+    make_folder(&folder).unwrap();
+    let opening = naming::opening(&request("id-9", "file://talk", "wav"));
+    write_sidecar(&folder, &serde_json::to_vec(&opening).unwrap()).unwrap();
+    fs::write(folder.join("7.wav"), "all there is").unwrap();
+
+    let next = Studio::in_dir(dir).unwrap();
+    assert_eq!(next.settled("id-9").state, RecordingState::Failed);
+    assert_eq!(fs::read(folder.join("7.wav")).unwrap(), b"all there is");
+    assert_eq!(next.names(), [".spool"]);
+}
