@@ -157,8 +157,16 @@ impl Spool {
         }
     }
 
-    /// The receipts of what was delivered, oldest first; those beyond as many as are listed are removed.
+    /// The receipts of what was delivered, oldest first; those beyond as many as are listed are removed, and so is what
+    /// a crash has left of writing one.
     pub fn take_stock(&self) -> io::Result<Vec<Receipt>> {
+        for item in fs::read_dir(self.root.join(RECEIPTS))? {
+            let path = item?.path();
+            // As `receipt::write_new` calls it.
+            if path.extension().is_some_and(|ending| ending == "part") {
+                let _ = fs::remove_file(path);
+            }
+        }
         let mut receipts = receipts(&self.root)?;
         let beyond = receipts.len().saturating_sub(SETTLED_MAX);
         for old in receipts.drain(..beyond) {
@@ -339,7 +347,13 @@ fn receipts(root: &Path) -> io::Result<Vec<Receipt>> {
         items => items?,
     };
     for item in items {
-        receipts.extend(receipt::read(&item?.path()));
+        let path = item?.path();
+        if path.extension().is_some_and(|ending| ending == "json") {
+            // Another may be on its way to its name, or be a copy that somebody has made.
+            let of_its_name =
+                |receipt: &Receipt| path.file_stem().is_some_and(|id| id == &receipt.recording_id[..]);
+            receipts.extend(receipt::read(&path).filter(of_its_name));
+        }
     }
     receipts.sort_by(|a, b| {
         a.start

@@ -71,3 +71,24 @@ fn a_folder_whose_journal_is_gone_is_not_taken_for_a_recording_of_nothing() {
     assert_eq!(fs::read(folder.join("7.wav")).unwrap(), b"all there is");
     assert_eq!(next.names(), [".spool"]);
 }
+
+#[test]
+fn only_whole_receipts_are_read_each_once_and_what_is_left_of_others_is_taken_away() {
+    let (_scratch, dir) = left_behind(true);
+    let receipts = dir.join(".spool/receipts");
+    for copy in ["id-1.json.part", ".id-1.json.part", "id-2.json", "id-1"] {
+        fs::copy(receipts.join("id-1.json"), receipts.join(copy)).unwrap();
+    }
+    assert_eq!(list_spool(&dir).unwrap().len(), 1);
+    let next = Studio::in_dir(dir).unwrap();
+    assert_eq!(next.recorder.list().len(), 1);
+    for (name, stays) in [
+        ("id-1.json", true),
+        ("id-1.json.part", false),
+        (".id-1.json.part", false),
+        ("id-2.json", true),
+        ("id-1", true),
+    ] {
+        assert_eq!(receipts.join(name).exists(), stays, "{name}");
+    }
+}
