@@ -486,27 +486,45 @@ impl Workshop {
         match guarded(|| consignment.step()) {
             Ok(None) => {}
             Ok(Some(receipt)) => {
-                let (folder, notifies) = (consignment.folder().to_owned(), consignment.notifies());
+                // Before it leaves those that are looked at: what fails here is tried again.
+                if let Err(error) = self.spool.keep_receipt(&receipt, consignment.notifies()) {
+                    return self.keep_waiting(slot, &receipt, &error);
+                }
+                let folder = consignment.folder().to_owned();
                 // Its deliveries hold files of the folder.
                 sent.remove(&slot);
                 drop(sent);
-                let forgotten = self
-                    .spool
-                    .keep_receipt(&receipt, notifies)
-                    .and_then(|()| self.spool.forget(&folder));
-                if let Err(error) = forgotten {
-                    // The next start finds out that it was delivered.
-                    tracing::warn!(
-                        conference = receipt.conference_id, recording = receipt.recording_id, %error,
-                        "a delivered recording stays in the spool"
-                    );
-                }
+                self.forget_delivered(&receipt, &folder);
                 self.shelf.settled(slot, receipt, None, None);
             }
             Err(error) => {
-                let waits = format!("the receipt has to wait: {error}");
-                self.shelf.hindered(slot, Hindrance::File, Some(waits));
+                if let Some(receipt) = consignment.receipt() {
+                    self.keep_waiting(slot, receipt, &error);
+                }
             }
+        }
+    }
+
+    /// The disk does not take the receipt of a recording that is with the store. It is written when it does.
+    fn keep_waiting(&self, slot: RecordingSlot, receipt: &Receipt, error: &io::Error) {
+        tracing::warn!(
+            conference = receipt.conference_id, recording = receipt.recording_id, %error,
+            "a recording's receipt has to wait"
+        );
+        if says_full(error) {
+            self.release_ballast();
+        }
+        let waits = format!("the receipt has to wait: {error}");
+        self.shelf.hindered(slot, Hindrance::File, Some(waits));
+    }
+
+    /// Takes a recording that lies in its place out of the spool. Where that fails the next start does it.
+    fn forget_delivered(&self, receipt: &Receipt, folder: &Path) {
+        if let Err(error) = self.spool.forget(folder) {
+            tracing::warn!(
+                conference = receipt.conference_id, recording = receipt.recording_id, %error,
+                "a delivered recording stays in the spool"
+            );
         }
     }
 

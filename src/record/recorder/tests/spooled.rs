@@ -1,6 +1,19 @@
 //! What lies in the spool: what is taken away, and what stays whatever happens.
 
 use super::*;
+use crate::demo::ObjectStore;
+use crate::record::BucketRules;
+use crate::record::store::{Encryption, Endpoint, StoreSettings, Tempo};
+
+/// Waits until it is so.
+#[track_caller]
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
 
 /// A spool that a daemon has left in good order, with one recording delivered if `recorded`.
 fn left_behind(recorded: bool) -> (Scratch, PathBuf) {
@@ -91,4 +104,93 @@ fn only_whole_receipts_are_read_each_once_and_what_is_left_of_others_is_taken_aw
     ] {
         assert_eq!(receipts.join(name).exists(), stays, "{name}");
     }
+}
+
+/// A bucket, and a recorder that has a way to it.
+struct WithBucket {
+    studio: Studio,
+    store: ObjectStore,
+    scratch: Scratch,
+}
+
+const SECRET: &str = "hush+Secret/of:calls";
+
+impl WithBucket {
+    fn new() -> WithBucket {
+        let scratch = Scratch::new();
+        let store = ObjectStore::start(&scratch.path("s3"), "AKIDEXAMPLE", SECRET).expect("a free port");
+        store.make_bucket("calls").unwrap();
+        let settings = StoreSettings {
+            endpoint: Endpoint::Url(store.url()),
+            region: None,
+            path_style: true,
+            encryption: Encryption::Bucket,
+            credentials: None,
+            tempo: Tempo::default(),
+        };
+        let (ring, taken) = tap_ring(1 << 20);
+        let (tell, told) = mpsc::channel();
+        let tell = Box::new(move |status: &RecordingStatus| {
+            let _ = tell.send((status.recording_id.clone(), status.state));
+        });
+        let dir = scratch.path("recordings");
+        let way = Store::start(settings).expect("threads are to be had");
+        let recorder = Recorder::start(&dir, vec![taken], Some(way), tell).expect("a writable directory");
+        WithBucket {
+            studio: Studio {
+                recorder,
+                ring,
+                told,
+                dir,
+                _scratch: None,
+            },
+            store,
+            scratch,
+        }
+    }
+
+    fn begin(&self, recording_id: &str, key: &str) -> Begun {
+        let rules = Rules {
+            s3: Some(BucketRules::default()),
+            ..Rules::default()
+        };
+        let url = format!("s3://calls/{key}");
+        let credentials = format!("AKIDEXAMPLE:{SECRET}:eu-north-1");
+        let destination = Destination::parse(Some(&url), Some(&credentials), None, &rules);
+        let request = BeginRecording {
+            destination: destination.expect("a good place"),
+            ..request(recording_id, "file://x", "wav")
+        };
+        self.studio.recorder.begin(request).expect("there is room")
+    }
+}
+
+#[test]
+fn a_delivered_recording_is_available_once_its_receipt_is_kept_and_its_secret_is_gone_then() {
+    let mut site = WithBucket::new();
+    let begun = site.begin("id-1", "talk.wav");
+    site.studio.push(begun.slot, 0, 0..50);
+    let spool = site.studio.dir.join(".spool");
+    let (receipts, away) = (spool.join("receipts"), site.scratch.path("away"));
+    fs::rename(&receipts, &away).unwrap();
+    site.studio.recorder.finish(begun.slot, Some(Tick(49))).unwrap();
+    until("nobody says what is in the way", || {
+        let status = site.studio.recorder.status("id-1").unwrap();
+        assert!(!status.state.is_settled(), "{status}");
+        status
+            .error
+            .is_some_and(|error| error.contains("the receipt has to wait"))
+    });
+    assert_eq!(site.store.keys("calls").unwrap(), ["talk.json", "talk.wav"]);
+    assert!(spool.join("id-1/credentials").exists());
+
+    fs::rename(&away, &receipts).unwrap();
+    let status = site.studio.settled("id-1");
+    assert_eq!((status.state, status.error), (RecordingState::Available, None));
+    assert!(!spool.join("id-1").exists());
+    use RecordingState::*;
+    assert_eq!(
+        site.studio.states_told_of("id-1"),
+        [Finishing, Uploading, Available]
+    );
 }
