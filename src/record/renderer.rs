@@ -580,7 +580,7 @@ impl Workshop {
             }
         }
         self.spool.keep_receipt(&receipt, opening.notifies)?;
-        self.spool.forget(&rendering.folder)?;
+        self.forget_delivered(&receipt, &rendering.folder);
         Ok(receipt)
     }
 

@@ -106,6 +106,31 @@ fn only_whole_receipts_are_read_each_once_and_what_is_left_of_others_is_taken_aw
     }
 }
 
+#[test]
+fn what_is_delivered_and_cannot_be_taken_out_of_the_spool_is_available_all_the_same() {
+    let scratch = Scratch::new();
+    let dir = scratch.path("recordings");
+    let mut studio = Studio::in_dir(dir.clone()).unwrap();
+    let begun = studio.begin("id-1", "file://talk").unwrap();
+    studio.push(begun.slot, 0, 0..10);
+    // No file, so nothing can be written over it.
+    let stands_in_the_way = dir.join(".spool/id-1/credentials");
+    fs::create_dir(&stands_in_the_way).unwrap();
+    let receipt = studio.finished(&begun, 9);
+    assert!(stands_in_the_way.exists());
+    studio.recorder.is_told("id-1");
+    drop(studio);
+
+    let next = Studio::in_dir(dir.clone()).unwrap();
+    assert_eq!(next.recorder.list().len(), 1);
+    assert_eq!(next.recorder.status("id-1").unwrap().receipt, Some(receipt));
+    assert!(next.told.try_recv().is_err(), "and nobody hears of it again");
+    drop(next);
+    fs::remove_dir(&stands_in_the_way).unwrap();
+    Studio::in_dir(dir.clone()).unwrap();
+    assert!(!dir.join(".spool/id-1").exists());
+}
+
 /// A bucket, and a recorder that has a way to it.
 struct WithBucket {
     studio: Studio,
