@@ -1,0 +1,141 @@
+use super::*;
+
+fn opening(recording_id: &str) -> Opening {
+    Opening {
+        recording_id: recording_id.to_owned(),
+        conference_id: "room".to_owned(),
+        call_id: None,
+        bucket: None,
+        stem: "a".to_owned(),
+        ending: ".wav".to_owned(),
+        requested_key: None,
+        format: "wav".to_owned(),
+        rate: 8_000,
+        legs: false,
+        has_credentials: false,
+        notifies: true,
+        anchor_tick: 0,
+        anchor_us: 0,
+    }
+}
+
+fn receipt(recording_id: &str) -> Receipt {
+    Receipt {
+        recording_id: recording_id.to_owned(),
+        conference_id: "room".to_owned(),
+        call_id: None,
+        destination: "file://a.wav".to_owned(),
+        key: "a.wav".to_owned(),
+        requested_key: None,
+        bytes: 0,
+        sha256: String::new(),
+        samples: 0,
+        format: "wav".to_owned(),
+        rate: 8_000,
+        start: "1970-01-01T00:00:00.000Z".to_owned(),
+        gaps: Vec::new(),
+        gap_samples: 0,
+        pauses: Vec::new(),
+        truncated: false,
+        truncated_because: None,
+        late_frames: 0,
+        attendance: Vec::new(),
+        attendance_left_out: 0,
+        tracks: Vec::new(),
+        tracks_refused: Vec::new(),
+    }
+}
+
+fn begin(shelf: &Shelf, recording_id: &str) -> RecordingSlot {
+    let slot = shelf.new_slot();
+    let status = RecordingStatus::of(&opening(recording_id), RecordingState::Recording);
+    shelf.add(slot, status, Some(Arc::default()), None);
+    slot
+}
+
+#[test]
+fn no_more_recordings_run_at_once_than_the_limit_and_each_end_makes_room() {
+    let shelf = Shelf::new(Box::new(|_| {}));
+    for n in 0..ACTIVE_MAX {
+        assert!(shelf.admits(&n.to_string()).is_ok());
+        begin(&shelf, &n.to_string());
+    }
+    assert!(matches!(shelf.admits("one more"), Err(RecordError::TooMany)));
+    let slot = shelf.running()[5];
+    shelf.finishing(slot).expect("it runs");
+    assert!(
+        matches!(shelf.admits("one more"), Err(RecordError::TooMany)),
+        "what is being finished counts"
+    );
+    shelf.settled(slot, receipt("5"), None, None);
+    assert!(shelf.admits("one more").is_ok());
+    assert!(matches!(shelf.admits("5"), Err(RecordError::TakenId)));
+}
+
+#[test]
+fn one_that_is_taken_back_while_its_files_are_finished_is_counted_out_once() {
+    let shelf = Shelf::new(Box::new(|_| {}));
+    for n in 0..ACTIVE_MAX {
+        begin(&shelf, &n.to_string());
+    }
+    let slot = shelf.running()[0];
+    shelf.remove(slot);
+    shelf.uploading(slot, &receipt("0"));
+    begin(&shelf, "in its place");
+    assert!(matches!(shelf.admits("one more"), Err(RecordError::TooMany)));
+}
+
+#[test]
+fn the_oldest_that_are_over_are_forgotten_and_none_that_runs() {
+    let shelf = Shelf::new(Box::new(|_| {}));
+    begin(&shelf, "runs");
+    for n in 0..SETTLED_MAX + 3 {
+        let status = RecordingStatus::new(&receipt(&n.to_string()), RecordingState::Available);
+        shelf.add(shelf.new_slot(), status, None, None);
+    }
+    let listed: Vec<_> = shelf
+        .list()
+        .into_iter()
+        .map(|status| status.recording_id)
+        .collect();
+    assert_eq!(listed.len(), SETTLED_MAX + 1);
+    assert_eq!(listed[..2], ["runs", "3"]);
+    assert_eq!(shelf.status("2"), None);
+    assert!(shelf.admits("2").is_ok());
+}
+
+#[test]
+fn a_status_has_the_names_of_the_contract() {
+    let mut status = RecordingStatus::of(&opening("r"), RecordingState::Recording);
+    status.error = Some("why".to_owned());
+    let expected = serde_json::json!({
+        "recordingId": "r", "conferenceId": "room", "state": "recording", "paused": false,
+        "destination": "file://a.wav", "key": "a.wav", "format": "wav", "rate": 8000, "start": "1970-01-01T00:00:00.000Z", "bytes": 0, "error": "why",
+    });
+    assert_eq!(serde_json::to_value(&status).expect("plain data"), expected);
+    let available = RecordingStatus::new(&receipt("r"), RecordingState::Available);
+    let json = serde_json::to_value(&available).expect("plain data");
+    assert_eq!(
+        (&json["state"], &json["receipt"]["recordingId"]),
+        (&"available".into(), &"r".into())
+    );
+}
+
+#[test]
+fn waiting_ends_with_the_receipt_or_with_the_patience() {
+    let shelf = Shelf::new(Box::new(|_| {}));
+    let slot = begin(&shelf, "r");
+    let waited = shelf
+        .wait_until_settled("r", Duration::from_millis(1))
+        .expect("it is known");
+    assert_eq!(waited.state, RecordingState::Recording);
+    shelf.settled(slot, receipt("r"), None, Some("the disk is gone".to_owned()));
+    let waited = shelf
+        .wait_until_settled("r", Duration::from_secs(60))
+        .expect("it is known");
+    assert_eq!(
+        (waited.state, waited.error.as_deref()),
+        (RecordingState::Failed, Some("the disk is gone"))
+    );
+    assert_eq!(shelf.wait_until_settled("unknown", Duration::from_secs(60)), None);
+}
