@@ -205,8 +205,7 @@ impl Workshop {
         let slot = self.shelf.new_slot();
         let status = RecordingStatus::of(&Opening::unknown(id), RecordingState::Recording);
         self.shelf.add(slot, status, None, None);
-        self.shelf
-            .given_up(slot, format!("its folder in the spool cannot be read: {error}"));
+        self.give_up(slot, format!("its folder in the spool cannot be read: {error}"));
     }
 
     /// Where the main track's file lies while it grows.
@@ -299,7 +298,7 @@ impl Workshop {
         }
         let attempts = attempts + u32::from(!says_full(&error));
         if is_lasting || attempts >= ATTEMPTS_MAX {
-            self.shelf.given_up(slot, error.to_string());
+            self.give_up(slot, error.to_string());
         } else {
             self.shelf
                 .hindered(slot, Hindrance::File, Some(format!("it has to wait: {error}")));
@@ -469,7 +468,7 @@ impl Workshop {
         match guarded(|| self.put_in_place(&job.rendering)) {
             Ok(receipt) => {
                 let path = job.rendering.main().path.clone();
-                self.shelf.settled(job.slot, receipt, Some(path), None);
+                self.settled(job.slot, receipt, Some(path), None);
             }
             Err(error) => self.try_again(job, &error, false),
         }
@@ -495,7 +494,7 @@ impl Workshop {
                 sent.remove(&slot);
                 drop(sent);
                 self.forget_delivered(&receipt, &folder);
-                self.shelf.settled(slot, receipt, None, None);
+                self.settled(slot, receipt, None, None);
             }
             Err(error) => {
                 if let Some(receipt) = consignment.receipt() {
@@ -618,8 +617,17 @@ impl Workshop {
             conference = opening.conference_id, recording = opening.recording_id, folder = %job.rendering.folder.display(), %error,
             "recording failed: what there is of it stays in the spool"
         );
-        self.shelf
-            .settled(job.slot, receipt, None, Some(error.to_string()));
+        self.settled(job.slot, receipt, None, Some(error.to_string()));
+    }
+
+    fn settled(&self, slot: RecordingSlot, receipt: Receipt, path: Option<PathBuf>, error: Option<String>) {
+        let forgotten = self.shelf.settled(slot, receipt, path, error);
+        self.spool.forget_receipts(forgotten);
+    }
+
+    fn give_up(&self, slot: RecordingSlot, error: String) {
+        let forgotten = self.shelf.given_up(slot, error);
+        self.spool.forget_receipts(forgotten);
     }
 
     fn note(&self, job: &Job, error: Option<&io::Error>) {

@@ -1,6 +1,6 @@
 //! What is known of every recording, running or over: the one place where states change and are told.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ use super::tap::RecordingSlot;
 /// keep others from being begun.
 pub const ACTIVE_MAX: usize = 1_024;
 
-/// Recordings that are over and still listed; the oldest go first. Their files stay.
+/// Recordings that are over and still listed; those that are so since longest go first. Their files stay.
 pub const SETTLED_MAX: usize = 10_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -183,7 +183,8 @@ struct Entries {
     slots: HashMap<String, RecordingSlot>,
     slots_used: u32,
     active: usize,
-    settled: usize,
+    /// In the order in which they were.
+    settled: VecDeque<RecordingSlot>,
 }
 
 struct Entry {
@@ -251,7 +252,7 @@ impl Shelf {
             entries.active += 1;
         }
         if status.state.is_settled() {
-            entries.settled += 1;
+            entries.settled.push_back(slot);
         }
         entries.slots.insert(status.recording_id.clone(), slot);
         let entry = Entry {
@@ -261,7 +262,6 @@ impl Shelf {
             hindrances: [None, None],
         };
         entries.by_slot.insert(slot, entry);
-        entries.drop_oldest();
     }
 
     /// Marks a running recording as finishing and tells it; `Err` when it is not running.
@@ -304,8 +304,9 @@ impl Shelf {
         self.changed.notify_all();
     }
 
-    /// It cannot even be read: it fails with nothing but the reason.
-    pub fn given_up(&self, slot: RecordingSlot, error: String) {
+    /// It cannot even be read: it fails with nothing but the reason. Gives the ids of those that are forgotten for it.
+    #[must_use]
+    pub fn given_up(&self, slot: RecordingSlot, error: String) -> Vec<String> {
         let mut entries = self.lock();
         if let Some(entry) = entries.by_slot.get_mut(&slot) {
             let was_active = entry.status.state.is_active();
@@ -314,9 +315,10 @@ impl Shelf {
             entry.path = None;
             (self.tell)(&entry.seen());
             entries.active -= usize::from(was_active);
-            entries.settled += 1;
+            entries.settled.push_back(slot);
         }
         self.changed.notify_all();
+        entries.drop_oldest()
     }
 
     /// The size of its file.
@@ -326,14 +328,16 @@ impl Shelf {
         }
     }
 
-    /// It lies where it belongs, or with an error never will. `path`: where its sound is on this machine.
+    /// It lies where it belongs, or with an error never will. `path`: where its sound is on this machine. Gives the ids
+    /// of those that are forgotten for it.
+    #[must_use]
     pub fn settled(
         &self,
         slot: RecordingSlot,
         receipt: Receipt,
         path: Option<PathBuf>,
         error: Option<String>,
-    ) {
+    ) -> Vec<String> {
         let mut entries = self.lock();
         if let Some(entry) = entries.by_slot.get_mut(&slot) {
             let was_active = entry.status.state.is_active();
@@ -353,10 +357,10 @@ impl Shelf {
             entry.path = path;
             (self.tell)(&entry.seen());
             entries.active -= usize::from(was_active);
-            entries.settled += 1;
-            entries.drop_oldest();
+            entries.settled.push_back(slot);
         }
         self.changed.notify_all();
+        entries.drop_oldest()
     }
 
     /// Does something with the orders of a recording that runs.
@@ -432,7 +436,7 @@ impl Shelf {
     /// How many are neither available nor have failed.
     pub fn count_unsettled(&self) -> usize {
         let entries = self.lock();
-        entries.by_slot.len() - entries.settled
+        entries.by_slot.len() - entries.settled.len()
     }
 
     /// Whether it is known.
@@ -479,19 +483,17 @@ impl Shelf {
 }
 
 impl Entries {
-    /// Forgets the oldest that are over, where there are too many of them.
-    fn drop_oldest(&mut self) {
-        while self.settled > SETTLED_MAX {
-            let oldest = self
-                .by_slot
-                .iter()
-                .find(|(_, entry)| entry.status.state.is_settled());
-            let Some((&slot, entry)) = oldest else { break };
-            let recording_id = entry.status.recording_id.clone();
-            self.by_slot.remove(&slot);
-            self.slots.remove(&recording_id);
-            self.settled -= 1;
+    /// Forgets those that are over since longest, where there are too many of them. Gives their ids.
+    fn drop_oldest(&mut self) -> Vec<String> {
+        let beyond = self.settled.len().saturating_sub(SETTLED_MAX);
+        let mut ids = Vec::new();
+        for slot in self.settled.drain(..beyond) {
+            if let Some(entry) = self.by_slot.remove(&slot) {
+                self.slots.remove(&entry.status.recording_id);
+                ids.push(entry.status.recording_id);
+            }
         }
+        ids
     }
 }
 

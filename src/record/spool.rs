@@ -19,6 +19,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::credentials::{self, Credentials};
 use super::disk::{Disk, LocalDisk};
@@ -123,8 +124,7 @@ impl Spool {
 
     /// What was delivered under this id, if that is known here.
     pub fn receipt(&self, recording_id: &str) -> Option<Receipt> {
-        let receipt = receipt::read(&self.receipt_path(recording_id))?;
-        (receipt.recording_id == recording_id).then_some(receipt)
+        receipt_of(&self.root, recording_id)
     }
 
     /// Of a delivered recording that nobody has been told of: whether who ordered it wants to be.
@@ -167,13 +167,26 @@ impl Spool {
                 let _ = fs::remove_file(path);
             }
         }
-        let mut receipts = receipts(&self.root)?;
-        let beyond = receipts.len().saturating_sub(SETTLED_MAX);
-        for old in receipts.drain(..beyond) {
-            let _ = fs::remove_file(self.receipt_path(&old.recording_id));
-            let _ = self.is_told(&old.recording_id);
+        let mut ids = kept(&self.root)?;
+        let beyond = ids.len().saturating_sub(SETTLED_MAX);
+        self.forget_receipts(ids.drain(..beyond));
+        Ok(receipts(&self.root, &ids))
+    }
+
+    /// Removes what is kept of recordings that are listed no more. What lies beside their sound stays.
+    pub fn forget_receipts(&self, recording_ids: impl IntoIterator<Item = String>) {
+        for id in recording_ids {
+            // It tells the next start that what lies in the folder is delivered.
+            if self.folder(&id).exists() {
+                continue;
+            }
+            let removed = self
+                .is_told(&id)
+                .and_then(|()| remove_file(&self.receipt_path(&id)));
+            if let Err(error) = removed {
+                tracing::warn!(recording = id, %error, "an old receipt stays in the spool");
+            }
         }
-        Ok(receipts)
     }
 
     /// What a crash or a shutdown has left behind. What was delivered is taken away, and so is what never got as far as
@@ -339,28 +352,43 @@ fn opening_of(disk: &dyn Disk, folder: &Path) -> io::Result<Opening> {
     }
 }
 
-/// In the order of their starts. Where nothing was ever delivered there may be no folder of them.
-fn receipts(root: &Path) -> io::Result<Vec<Receipt>> {
-    let mut receipts = Vec::new();
+/// The ids whose receipts are kept, by the time they are since. Where nothing was ever delivered there may be no folder
+/// of them.
+fn kept(root: &Path) -> io::Result<Vec<String>> {
+    let mut kept = Vec::new();
     let items = match fs::read_dir(root.join(RECEIPTS)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(receipts),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         items => items?,
     };
     for item in items {
-        let path = item?.path();
-        if path.extension().is_some_and(|ending| ending == "json") {
-            // Another may be on its way to its name, or be a copy that somebody has made.
-            let of_its_name =
-                |receipt: &Receipt| path.file_stem().is_some_and(|id| id == &receipt.recording_id[..]);
-            receipts.extend(receipt::read(&path).filter(of_its_name));
+        let item = item?;
+        let name = item.file_name();
+        let id = name.to_str().and_then(|name| name.strip_suffix(".json"));
+        if let Some(id) = id.filter(|id| is_recording_id(id)) {
+            // Gone meanwhile: then it is the oldest.
+            let since = item.metadata().and_then(|metadata| metadata.modified());
+            kept.push((since.unwrap_or(SystemTime::UNIX_EPOCH), id.to_owned()));
         }
     }
+    kept.sort_unstable();
+    Ok(kept.into_iter().map(|(_, id)| id).collect())
+}
+
+/// What is kept under an id. Another may be a copy that somebody has made.
+fn receipt_of(root: &Path, id: &str) -> Option<Receipt> {
+    let receipt = receipt::read(&root.join(RECEIPTS).join(format!("{id}.json")))?;
+    (receipt.recording_id == id).then_some(receipt)
+}
+
+/// Of these ids, in the order of their starts.
+fn receipts(root: &Path, ids: &[String]) -> Vec<Receipt> {
+    let mut receipts: Vec<_> = ids.iter().filter_map(|id| receipt_of(root, id)).collect();
     receipts.sort_by(|a, b| {
         a.start
             .cmp(&b.start)
             .then_with(|| a.recording_id.cmp(&b.recording_id))
     });
-    Ok(receipts)
+    receipts
 }
 
 /// One recording of the spool, as `mixminus recordings list` shows it.
@@ -434,7 +462,7 @@ pub fn list_spool(dir: &Path) -> io::Result<Vec<SpoolEntry>> {
     if !root.is_dir() {
         return Ok(Vec::new());
     }
-    let mut entries: Vec<_> = receipts(&root)?
+    let mut entries: Vec<_> = receipts(&root, &kept(&root)?)
         .into_iter()
         .map(|receipt| SpoolEntry::Delivered(Box::new(receipt)))
         .collect();

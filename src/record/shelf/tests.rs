@@ -53,6 +53,10 @@ fn begin(shelf: &Shelf, recording_id: &str) -> RecordingSlot {
     slot
 }
 
+fn settle(shelf: &Shelf, slot: RecordingSlot, recording_id: &str) {
+    assert!(shelf.settled(slot, receipt(recording_id), None, None).is_empty());
+}
+
 #[test]
 fn no_more_recordings_run_at_once_than_the_limit_and_each_end_makes_room() {
     let shelf = Shelf::new(Box::new(|_| {}));
@@ -67,7 +71,7 @@ fn no_more_recordings_run_at_once_than_the_limit_and_each_end_makes_room() {
         matches!(shelf.admits("one more"), Err(RecordError::TooMany)),
         "what is being finished counts"
     );
-    shelf.settled(slot, receipt("5"), None, None);
+    settle(&shelf, slot, "5");
     assert!(shelf.admits("one more").is_ok());
     assert!(matches!(shelf.admits("5"), Err(RecordError::TakenId)));
 }
@@ -86,22 +90,29 @@ fn one_that_is_taken_back_while_its_files_are_finished_is_counted_out_once() {
 }
 
 #[test]
-fn the_oldest_that_are_over_are_forgotten_and_none_that_runs() {
+fn those_that_are_over_since_longest_are_forgotten_and_none_that_runs() {
     let shelf = Shelf::new(Box::new(|_| {}));
     begin(&shelf, "runs");
-    for n in 0..SETTLED_MAX + 3 {
-        let status = RecordingStatus::new(&receipt(&n.to_string()), RecordingState::Available);
-        shelf.add(shelf.new_slot(), status, None, None);
+    let long = begin(&shelf, "long");
+    let mut forgotten = Vec::new();
+    for n in 0..SETTLED_MAX + 2 {
+        let slot = begin(&shelf, &n.to_string());
+        forgotten.extend(shelf.settled(slot, receipt(&n.to_string()), None, None));
     }
+    assert_eq!(forgotten, ["0", "1"]);
+    forgotten = shelf.settled(long, receipt("long"), None, None);
+    forgotten.extend(shelf.given_up(begin(&shelf, "lost"), "it cannot be read".to_owned()));
+    assert_eq!(forgotten, ["2", "3"]);
     let listed: Vec<_> = shelf
         .list()
         .into_iter()
         .map(|status| status.recording_id)
         .collect();
     assert_eq!(listed.len(), SETTLED_MAX + 1);
-    assert_eq!(listed[..2], ["runs", "3"]);
-    assert_eq!(shelf.status("2"), None);
-    assert!(shelf.admits("2").is_ok());
+    assert_eq!(listed[..3], ["runs", "long", "4"]);
+    assert_eq!(shelf.status("3"), None);
+    assert!(shelf.admits("3").is_ok());
+    assert_eq!(shelf.count_unsettled(), 1);
 }
 
 #[test]
@@ -129,7 +140,8 @@ fn waiting_ends_with_the_receipt_or_with_the_patience() {
         .wait_until_settled("r", Duration::from_millis(1))
         .expect("it is known");
     assert_eq!(waited.state, RecordingState::Recording);
-    shelf.settled(slot, receipt("r"), None, Some("the disk is gone".to_owned()));
+    let forgotten = shelf.settled(slot, receipt("r"), None, Some("the disk is gone".to_owned()));
+    assert!(forgotten.is_empty());
     let waited = shelf
         .wait_until_settled("r", Duration::from_secs(60))
         .expect("it is known");

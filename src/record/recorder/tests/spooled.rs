@@ -107,6 +107,38 @@ fn only_whole_receipts_are_read_each_once_and_what_is_left_of_others_is_taken_aw
 }
 
 #[test]
+fn as_many_receipts_stay_as_recordings_are_listed_and_the_newest_of_them() {
+    use crate::record::shelf::SETTLED_MAX;
+    let (_scratch, dir) = left_behind(true);
+    let receipts = dir.join(".spool/receipts");
+    let receipt = fs::read_to_string(receipts.join("id-1.json")).unwrap();
+    for n in 0..SETTLED_MAX {
+        let id = format!("old-{n}");
+        let path = receipts.join(format!("{id}.json"));
+        fs::write(&path, receipt.replace("id-1", &id)).unwrap();
+        fs::write(receipts.join(format!("{id}.untold")), "1").unwrap();
+        let age = Duration::from_secs((2 * SETTLED_MAX - n) as u64);
+        let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.set_modified(std::time::SystemTime::now() - age).unwrap();
+    }
+    let is_there = |id: &str| {
+        let [json, untold] =
+            ["json", "untold"].map(|ending| receipts.join(format!("{id}.{ending}")).exists());
+        json || untold
+    };
+    // One more than are listed.
+    let mut next = Studio::in_dir(dir.clone()).unwrap();
+    assert!(!is_there("old-0") && is_there("old-1") && is_there("id-1"));
+    assert_eq!(next.recorder.list().len(), SETTLED_MAX);
+    let begun = next.begin("new", "file://new").unwrap();
+    next.push(begun.slot, 0, 0..10);
+    next.finished(&begun, 9);
+    until("the oldest receipt stays", || !is_there("old-1"));
+    assert!(is_there("old-2") && is_there("new"));
+    assert!(dir.join("talk.json").exists(), "the customer's own stays");
+}
+
+#[test]
 fn what_is_delivered_and_cannot_be_taken_out_of_the_spool_is_available_all_the_same() {
     let scratch = Scratch::new();
     let dir = scratch.path("recordings");
