@@ -1,4 +1,6 @@
 //! What is known of every recording, running or over: the one place where states change and are told.
+//!
+//! The receipts of what is available are told and then let go of: one may list ten thousand stays. They are in the spool.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -22,6 +24,9 @@ pub const ACTIVE_MAX: usize = 1_024;
 /// Recordings that are over and still listed; those that are so since longest go first. Their files stay.
 pub const SETTLED_MAX: usize = 10_000;
 
+/// Receipts of recordings that have failed: they are nowhere but here.
+const FAILED_RECEIPTS_MAX: usize = 100;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RecordingState {
@@ -32,7 +37,8 @@ pub enum RecordingState {
     Uploading,
     /// Sound and receipt lie where they belong.
     Available,
-    /// It cannot be finished; `error` says why, and `receipt` what is known. What there is of it stays in the spool.
+    /// It cannot be finished; `error` says why, and `receipt` what is known, of the last hundred. What there is of it stays
+    /// in the spool.
     Failed,
 }
 
@@ -185,6 +191,8 @@ struct Entries {
     active: usize,
     /// In the order in which they were.
     settled: VecDeque<RecordingSlot>,
+    /// Those of them with a receipt here.
+    failed: VecDeque<RecordingSlot>,
 }
 
 struct Entry {
@@ -338,7 +346,8 @@ impl Shelf {
         path: Option<PathBuf>,
         error: Option<String>,
     ) -> Vec<String> {
-        let mut entries = self.lock();
+        let mut guard = self.lock();
+        let entries = &mut *guard;
         if let Some(entry) = entries.by_slot.get_mut(&slot) {
             let was_active = entry.status.state.is_active();
             entry.status.state = if error.is_none() {
@@ -356,6 +365,11 @@ impl Shelf {
             entry.orders = None;
             entry.path = path;
             (self.tell)(&entry.seen());
+            // From now on it is read where it is kept.
+            match entry.status.state {
+                RecordingState::Available => entry.status.receipt = None,
+                _ => entries.failed.push_back(slot),
+            }
             entries.active -= usize::from(was_active);
             entries.settled.push_back(slot);
         }
@@ -375,6 +389,7 @@ impl Shelf {
         Ok(order(&mut orders.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
+    /// Without the receipt of one that is available, as all that is given from here.
     pub fn status(&self, recording_id: &str) -> Option<RecordingStatus> {
         let entries = self.lock();
         let slot = entries.slots.get(recording_id)?;
@@ -485,6 +500,12 @@ impl Shelf {
 impl Entries {
     /// Forgets those that are over since longest, where there are too many of them. Gives their ids.
     fn drop_oldest(&mut self) -> Vec<String> {
+        if self.failed.len() > FAILED_RECEIPTS_MAX
+            && let Some(slot) = self.failed.pop_front()
+            && let Some(entry) = self.by_slot.get_mut(&slot)
+        {
+            entry.status.receipt = None;
+        }
         let beyond = self.settled.len().saturating_sub(SETTLED_MAX);
         let mut ids = Vec::new();
         for slot in self.settled.drain(..beyond) {

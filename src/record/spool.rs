@@ -27,7 +27,7 @@ use super::journal::Reader;
 use super::note::Opening;
 use super::receipt::{self, Receipt};
 use super::recorder::is_recording_id;
-use super::shelf::SETTLED_MAX;
+use super::shelf::{RecordingState, RecordingStatus, SETTLED_MAX};
 
 /// The folder below `recording.dir` that no recording is called by.
 pub const SPOOL: &str = ".spool";
@@ -127,6 +127,14 @@ impl Spool {
         receipt_of(&self.root, recording_id)
     }
 
+    /// With the receipt of one that is available.
+    pub fn with_receipt(&self, mut status: RecordingStatus) -> RecordingStatus {
+        if status.state == RecordingState::Available {
+            status.receipt = self.receipt(&status.recording_id);
+        }
+        status
+    }
+
     /// Of a delivered recording that nobody has been told of: whether who ordered it wants to be.
     pub fn untold(&self, recording_id: &str) -> Option<bool> {
         let mark = fs::read(self.untold_path(recording_id)).ok()?;
@@ -157,9 +165,9 @@ impl Spool {
         }
     }
 
-    /// The receipts of what was delivered, oldest first; those beyond as many as are listed are removed, and so is what
-    /// a crash has left of writing one.
-    pub fn take_stock(&self) -> io::Result<Vec<Receipt>> {
+    /// What was delivered, oldest first and without the receipts, which may be large; those beyond as many as are listed
+    /// are removed, and so is what a crash has left of writing one.
+    pub fn take_stock(&self) -> io::Result<Vec<RecordingStatus>> {
         for item in fs::read_dir(self.root.join(RECEIPTS))? {
             let path = item?.path();
             // As `receipt::write_new` calls it.
@@ -170,7 +178,13 @@ impl Spool {
         let mut ids = kept(&self.root)?;
         let beyond = ids.len().saturating_sub(SETTLED_MAX);
         self.forget_receipts(ids.drain(..beyond));
-        Ok(receipts(&self.root, &ids))
+        let light = |receipt: Receipt| RecordingStatus {
+            receipt: None,
+            ..RecordingStatus::new(&receipt, RecordingState::Available)
+        };
+        let mut stock: Vec<_> = ids.iter().filter_map(|id| self.receipt(id).map(light)).collect();
+        stock.sort_by(|a, b| (&a.start, &a.recording_id).cmp(&(&b.start, &b.recording_id)));
+        Ok(stock)
     }
 
     /// Removes what is kept of recordings that are listed no more. What lies beside their sound stays.
@@ -380,17 +394,6 @@ fn receipt_of(root: &Path, id: &str) -> Option<Receipt> {
     (receipt.recording_id == id).then_some(receipt)
 }
 
-/// Of these ids, in the order of their starts.
-fn receipts(root: &Path, ids: &[String]) -> Vec<Receipt> {
-    let mut receipts: Vec<_> = ids.iter().filter_map(|id| receipt_of(root, id)).collect();
-    receipts.sort_by(|a, b| {
-        a.start
-            .cmp(&b.start)
-            .then_with(|| a.recording_id.cmp(&b.recording_id))
-    });
-    receipts
-}
-
 /// One recording of the spool, as `mixminus recordings list` shows it.
 #[derive(Debug)]
 pub enum SpoolEntry {
@@ -462,7 +465,10 @@ pub fn list_spool(dir: &Path) -> io::Result<Vec<SpoolEntry>> {
     if !root.is_dir() {
         return Ok(Vec::new());
     }
-    let mut entries: Vec<_> = receipts(&root, &kept(&root)?)
+    let ids = kept(&root)?;
+    let mut receipts: Vec<_> = ids.iter().filter_map(|id| receipt_of(&root, id)).collect();
+    receipts.sort_by(|a, b| (&a.start, &a.recording_id).cmp(&(&b.start, &b.recording_id)));
+    let mut entries: Vec<_> = receipts
         .into_iter()
         .map(|receipt| SpoolEntry::Delivered(Box::new(receipt)))
         .collect();

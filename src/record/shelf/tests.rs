@@ -151,3 +151,26 @@ fn waiting_ends_with_the_receipt_or_with_the_patience() {
     );
     assert_eq!(shelf.wait_until_settled("unknown", Duration::from_secs(60)), None);
 }
+
+#[test]
+fn receipts_are_told_and_not_kept_but_those_of_the_last_that_have_failed() {
+    let told = Arc::<Mutex<Vec<bool>>>::default();
+    let teller = told.clone();
+    let shelf = Shelf::new(Box::new(move |status| {
+        let mut told = teller.lock().expect("nobody panics with it");
+        told.push(status.receipt.is_some());
+    }));
+    settle(&shelf, begin(&shelf, "r"), "r");
+    let has_receipt = |recording_id: &str| shelf.status(recording_id).is_some_and(|of| of.receipt.is_some());
+    assert!(!has_receipt("r"));
+    for n in 0..=FAILED_RECEIPTS_MAX {
+        let (slot, id) = (begin(&shelf, &n.to_string()), n.to_string());
+        let forgotten = shelf.settled(slot, receipt(&id), None, Some("why".to_owned()));
+        assert!(forgotten.is_empty());
+    }
+    assert!(!has_receipt("0") && has_receipt("1") && has_receipt("100"));
+    assert_eq!(
+        *told.lock().expect("nobody panics with it"),
+        [true; FAILED_RECEIPTS_MAX + 2]
+    );
+}
