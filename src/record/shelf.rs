@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,8 +18,8 @@ use super::recorder::RecordError;
 use super::spool::{Length, destination};
 use super::tap::RecordingSlot;
 
-/// Recordings that run or are being finished at one time. Those on their way to a store do not count: an outage must not
-/// keep others from being begun.
+/// Recordings that run or are being finished at one time. Those on their way to a store do not count, nor those that an
+/// earlier run has left: an outage must not keep others from being begun.
 pub const ACTIVE_MAX: usize = 1_024;
 
 /// Recordings that are over and still listed; those that are so since longest go first. Their files stay.
@@ -197,6 +198,8 @@ struct Entries {
 
 struct Entry {
     status: RecordingStatus,
+    /// Among those that run or are being finished.
+    counts: bool,
     /// While it runs.
     orders: Option<Arc<Mutex<Orders>>>,
     /// Where the sound lies on this machine, as long as it does.
@@ -256,15 +259,16 @@ impl Shelf {
         path: Option<PathBuf>,
     ) {
         let mut entries = self.lock();
-        if status.state.is_active() {
-            entries.active += 1;
-        }
+        // What has nobody who orders is left from earlier.
+        let counts = orders.is_some() && status.state.is_active();
+        entries.active += usize::from(counts);
         if status.state.is_settled() {
             entries.settled.push_back(slot);
         }
         entries.slots.insert(status.recording_id.clone(), slot);
         let entry = Entry {
             status,
+            counts,
             orders,
             path,
             hindrances: [None, None],
@@ -291,7 +295,7 @@ impl Shelf {
         let entries = &mut *guard;
         // One that was taken back meanwhile is counted out already.
         if let Some(entry) = entries.by_slot.get_mut(&slot) {
-            entries.active -= usize::from(entry.status.state.is_active());
+            entries.active -= entry.count_out();
             entry.status.state = RecordingState::Uploading;
             entry.status.start = receipt.start.clone();
             entry.status.bytes = receipt.bytes;
@@ -315,14 +319,14 @@ impl Shelf {
     /// It cannot even be read: it fails with nothing but the reason. Gives the ids of those that are forgotten for it.
     #[must_use]
     pub fn given_up(&self, slot: RecordingSlot, error: String) -> Vec<String> {
-        let mut entries = self.lock();
+        let mut guard = self.lock();
+        let entries = &mut *guard;
         if let Some(entry) = entries.by_slot.get_mut(&slot) {
-            let was_active = entry.status.state.is_active();
             entry.status.state = RecordingState::Failed;
             entry.status.error = Some(error);
             entry.path = None;
             (self.tell)(&entry.seen());
-            entries.active -= usize::from(was_active);
+            entries.active -= entry.count_out();
             entries.settled.push_back(slot);
         }
         self.changed.notify_all();
@@ -349,7 +353,6 @@ impl Shelf {
         let mut guard = self.lock();
         let entries = &mut *guard;
         if let Some(entry) = entries.by_slot.get_mut(&slot) {
-            let was_active = entry.status.state.is_active();
             entry.status.state = if error.is_none() {
                 RecordingState::Available
             } else {
@@ -370,7 +373,7 @@ impl Shelf {
                 RecordingState::Available => entry.status.receipt = None,
                 _ => entries.failed.push_back(slot),
             }
-            entries.active -= usize::from(was_active);
+            entries.active -= entry.count_out();
             entries.settled.push_back(slot);
         }
         self.changed.notify_all();
@@ -406,9 +409,9 @@ impl Shelf {
     /// It never began: as if it had not been there.
     pub fn remove(&self, slot: RecordingSlot) {
         let mut entries = self.lock();
-        if let Some(entry) = entries.by_slot.remove(&slot) {
+        if let Some(mut entry) = entries.by_slot.remove(&slot) {
             entries.slots.remove(&entry.status.recording_id);
-            entries.active -= usize::from(entry.status.state.is_active());
+            entries.active -= entry.count_out();
         }
         self.changed.notify_all();
     }
@@ -519,6 +522,11 @@ impl Entries {
 }
 
 impl Entry {
+    /// One less of those that run or are being finished, if it is one.
+    fn count_out(&mut self) -> usize {
+        usize::from(mem::take(&mut self.counts))
+    }
+
     fn seen(&self) -> RecordingStatus {
         let mut status = self.status.clone();
         if !status.state.is_settled() {

@@ -153,6 +153,32 @@ fn waiting_ends_with_the_receipt_or_with_the_patience() {
 }
 
 #[test]
+fn what_a_crash_has_left_keeps_nobody_from_beginning_however_much_it_is() {
+    let shelf = Shelf::new(Box::new(|_| {}));
+    let leftover = |recording_id: &str| {
+        let slot = shelf.new_slot();
+        let status = RecordingStatus::of(&opening(recording_id), RecordingState::Recording);
+        shelf.add(slot, status, None, None);
+        shelf.finishing(slot).expect("as the start does");
+        slot
+    };
+    let left: Vec<_> = (0..ACTIVE_MAX + 3).map(|n| leftover(&n.to_string())).collect();
+    assert!(shelf.admits("new").is_ok());
+    for n in 0..ACTIVE_MAX - 1 {
+        begin(&shelf, &format!("new-{n}"));
+    }
+    // None of these ends makes room that was never taken.
+    shelf.uploading(left[0], &receipt("0"));
+    settle(&shelf, left[0], "0");
+    settle(&shelf, left[1], "1");
+    assert!(shelf.given_up(left[2], "it cannot be read".to_owned()).is_empty());
+    shelf.remove(left[3]);
+    assert!(shelf.admits("new").is_ok());
+    begin(&shelf, "new");
+    assert!(matches!(shelf.admits("one more"), Err(RecordError::TooMany)));
+}
+
+#[test]
 fn receipts_are_told_and_not_kept_but_those_of_the_last_that_have_failed() {
     let told = Arc::<Mutex<Vec<bool>>>::default();
     let teller = told.clone();
