@@ -21,7 +21,7 @@ const REGION_BYTES_MAX: usize = 32;
 const FILE_BYTES_MAX: u64 = 2_048;
 
 /// Name of the file in a recording's spool folder.
-const SPOOL_FILE: &str = "credentials";
+pub(super) const SPOOL_FILE: &str = "credentials";
 
 /// Validated: each part can stand in a header, and the region in the name of a host.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -1,5 +1,6 @@
 //! The recorder as the control plane sees it. `begin`, `start` and `stop` touch the disk (milliseconds, or as long as
-//! the disk stalls): call them where blocking is allowed. The rest waits for no disk.
+//! the disk stalls), and so does what gives receipts (`status`, `page`, `wait_until_settled`) or sound: call them
+//! where blocking is allowed. The rest waits for no disk.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -156,6 +157,12 @@ struct Threads {
     workers: Vec<JoinHandle<()>>,
 }
 
+/// Whether a recording can be called so.
+pub(super) fn is_recording_id(id: &str) -> bool {
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    (1..=RECORDING_ID_BYTES_MAX).contains(&id.len()) && id.chars().all(is_safe)
+}
+
 /// Told of each change of state.
 pub type Tell = Box<dyn Fn(&RecordingStatus) + Send + Sync>;
 
@@ -185,21 +192,18 @@ impl Recorder {
         let spool = Arc::new(Spool::open(disk.clone(), dir)?);
         let stock = spool.take_stock()?;
         let shelf = Arc::new(Shelf::new(tell));
-        for receipt in stock {
-            let path = receipt
-                .destination
-                .starts_with("file://")
-                .then(|| dir.join(&receipt.key));
-            let mut status = RecordingStatus::new(&receipt, RecordingState::Available);
-            let untold = spool.untold(&receipt.recording_id);
-            if let Some(untold) = untold {
+        for mut status in stock {
+            let is_local = status.destination.starts_with("file://");
+            let path = is_local.then(|| dir.join(&status.key));
+            if let Some(untold) = spool.untold(&status.recording_id) {
                 status.notifies = untold.notifies;
                 if untold.finished {
-                    let mut finished = RecordingStatus::new(&receipt, RecordingState::Finishing);
-                    finished.notifies = untold.notifies;
-                    shelf.tell(&finished);
+                    shelf.tell(&RecordingStatus {
+                        state: RecordingState::Finishing,
+                        ..status.clone()
+                    });
                 }
-                shelf.tell(&status);
+                shelf.tell(&spool.with_receipt(status.clone()));
             }
             shelf.add(shelf.new_slot(), status, None, path);
         }
@@ -294,8 +298,7 @@ impl Recorder {
     /// Makes the journal and takes the name. The recording begins with the first frame pushed for the slot.
     pub fn begin(&self, request: BeginRecording) -> Result<Begun, RecordError> {
         let id = &request.recording_id;
-        let is_safe = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        if id.is_empty() || id.len() > RECORDING_ID_BYTES_MAX || !id.chars().all(is_safe) {
+        if !is_recording_id(id) {
             return Err(RecordError::BadId);
         }
         // Many may begin at once; who stops waits for them.
@@ -465,8 +468,16 @@ impl Recorder {
         self.shelf.with_orders(slot, |orders| orders.note(note))
     }
 
+    /// What is known of one, with the receipt if it is over.
     pub fn status(&self, recording_id: &str) -> Option<RecordingStatus> {
-        self.shelf.status(recording_id)
+        let status = self.shelf.status(recording_id)?;
+        Some(self.spool.with_receipt(status))
+    }
+
+    /// Of one that records, paused or not.
+    pub fn running(&self, recording_id: &str) -> Option<RecordingStatus> {
+        let status = self.shelf.status(recording_id)?;
+        (status.state == RecordingState::Recording).then_some(status)
     }
 
     /// Takes back what was begun and never recorded anything: it is as if it had not been.
@@ -483,17 +494,17 @@ impl Recorder {
 
     /// Whether it records, paused or not.
     pub fn is_running(&self, recording_id: &str) -> bool {
-        self.shelf
-            .status(recording_id)
-            .is_some_and(|status| status.state == RecordingState::Recording)
+        self.running(recording_id).is_some()
     }
 
     /// So many of them after so many, oldest first, and how many are known.
     pub fn page(&self, skip: usize, take: usize) -> (usize, Vec<RecordingStatus>) {
-        self.shelf.page(skip, take)
+        let (known, page) = self.shelf.page(skip, take);
+        let page = page.into_iter().map(|status| self.spool.with_receipt(status));
+        (known, page.collect())
     }
 
-    /// All that is known, oldest first; those of earlier runs come from their receipts.
+    /// All that is known, oldest first, without the receipts of what is available.
     pub fn list(&self) -> Vec<RecordingStatus> {
         self.shelf.list()
     }
@@ -530,7 +541,8 @@ impl Recorder {
 
     /// Waits until it is available or has failed; gives the state then, or at the timeout.
     pub fn wait_until_settled(&self, recording_id: &str, timeout: Duration) -> Option<RecordingStatus> {
-        self.shelf.wait_until_settled(recording_id, timeout)
+        let status = self.shelf.wait_until_settled(recording_id, timeout)?;
+        Some(self.spool.with_receipt(status))
     }
 
     /// Waits until every recording is available or has failed, or for the timeout; true when none is left.

@@ -207,8 +207,7 @@ impl Workshop {
         let status = RecordingStatus::of(&Opening::unknown(id), RecordingState::Recording);
         self.shelf.add(slot, status, None, None);
         self.shelf.was_told(slot, self.spool.told(folder));
-        self.shelf
-            .given_up(slot, format!("its folder in the spool cannot be read: {error}"));
+        self.give_up(slot, format!("its folder in the spool cannot be read: {error}"));
     }
 
     /// Where the main track's file lies while it grows.
@@ -301,7 +300,7 @@ impl Workshop {
         }
         let attempts = attempts + u32::from(!says_full(&error));
         if is_lasting || attempts >= ATTEMPTS_MAX {
-            self.shelf.given_up(slot, error.to_string());
+            self.give_up(slot, error.to_string());
         } else {
             self.shelf
                 .hindered(slot, Hindrance::File, Some(format!("it has to wait: {error}")));
@@ -471,7 +470,7 @@ impl Workshop {
         match guarded(|| self.put_in_place(&job.rendering)) {
             Ok(receipt) => {
                 let path = job.rendering.main().path.clone();
-                self.shelf.settled(job.slot, receipt, Some(path), None);
+                self.settled(job.slot, receipt, Some(path), None);
             }
             Err(error) => self.try_again(job, &error, false),
         }
@@ -488,27 +487,45 @@ impl Workshop {
         match guarded(|| consignment.step()) {
             Ok(None) => {}
             Ok(Some(receipt)) => {
-                let (folder, notifies) = (consignment.folder().to_owned(), consignment.notifies());
+                // Before it leaves those that are looked at: what fails here is tried again.
+                if let Err(error) = self.spool.keep_receipt(&receipt, consignment.notifies()) {
+                    return self.keep_waiting(slot, &receipt, &error);
+                }
+                let folder = consignment.folder().to_owned();
                 // Its deliveries hold files of the folder.
                 sent.remove(&slot);
                 drop(sent);
-                let forgotten = self
-                    .spool
-                    .keep_receipt(&receipt, notifies)
-                    .and_then(|()| self.spool.forget(&folder));
-                if let Err(error) = forgotten {
-                    // The next start finds out that it was delivered.
-                    tracing::warn!(
-                        conference = receipt.conference_id, recording = receipt.recording_id, %error,
-                        "a delivered recording stays in the spool"
-                    );
-                }
-                self.shelf.settled(slot, receipt, None, None);
+                self.forget_delivered(&receipt, &folder);
+                self.settled(slot, receipt, None, None);
             }
             Err(error) => {
-                let waits = format!("the receipt has to wait: {error}");
-                self.shelf.hindered(slot, Hindrance::File, Some(waits));
+                if let Some(receipt) = consignment.receipt() {
+                    self.keep_waiting(slot, receipt, &error);
+                }
             }
+        }
+    }
+
+    /// The disk does not take the receipt of a recording that is with the store. It is written when it does.
+    fn keep_waiting(&self, slot: RecordingSlot, receipt: &Receipt, error: &io::Error) {
+        tracing::warn!(
+            conference = receipt.conference_id, recording = receipt.recording_id, %error,
+            "a recording's receipt has to wait"
+        );
+        if says_full(error) {
+            self.release_ballast();
+        }
+        let waits = format!("the receipt has to wait: {error}");
+        self.shelf.hindered(slot, Hindrance::File, Some(waits));
+    }
+
+    /// Takes a recording that lies in its place out of the spool. Where that fails the next start does it.
+    fn forget_delivered(&self, receipt: &Receipt, folder: &Path) {
+        if let Err(error) = self.spool.forget(folder) {
+            tracing::warn!(
+                conference = receipt.conference_id, recording = receipt.recording_id, %error,
+                "a delivered recording stays in the spool"
+            );
         }
     }
 
@@ -564,7 +581,7 @@ impl Workshop {
             }
         }
         self.spool.keep_receipt(&receipt, opening.notifies)?;
-        self.spool.forget(&rendering.folder)?;
+        self.forget_delivered(&receipt, &rendering.folder);
         Ok(receipt)
     }
 
@@ -602,8 +619,17 @@ impl Workshop {
             conference = opening.conference_id, recording = opening.recording_id, folder = %job.rendering.folder.display(), %error,
             "recording failed: what there is of it stays in the spool"
         );
-        self.shelf
-            .settled(job.slot, receipt, None, Some(error.to_string()));
+        self.settled(job.slot, receipt, None, Some(error.to_string()));
+    }
+
+    fn settled(&self, slot: RecordingSlot, receipt: Receipt, path: Option<PathBuf>, error: Option<String>) {
+        let forgotten = self.shelf.settled(slot, receipt, path, error);
+        self.spool.forget_receipts(forgotten);
+    }
+
+    fn give_up(&self, slot: RecordingSlot, error: String) {
+        let forgotten = self.shelf.given_up(slot, error);
+        self.spool.forget_receipts(forgotten);
     }
 
     fn note(&self, job: &Job, error: Option<&io::Error>) {

@@ -1,7 +1,10 @@
 //! What is known of every recording, running or over: the one place where states change and are told.
+//!
+//! The receipts of what is available are told and then let go of: one may list ten thousand stays. They are in the spool.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,12 +18,15 @@ use super::recorder::RecordError;
 use super::spool::{Length, Told, destination};
 use super::tap::RecordingSlot;
 
-/// Recordings that run or are being finished at one time. Those on their way to a store do not count: an outage must not
-/// keep others from being begun.
+/// Recordings that run or are being finished at one time. Those on their way to a store do not count, nor those that an
+/// earlier run has left: an outage must not keep others from being begun.
 pub const ACTIVE_MAX: usize = 1_024;
 
-/// Recordings that are over and still listed; the oldest go first. Their files stay.
+/// Recordings that are over and still listed; those that are so since longest go first. Their files stay.
 pub const SETTLED_MAX: usize = 10_000;
+
+/// Receipts of recordings that have failed: they are nowhere but here.
+const FAILED_RECEIPTS_MAX: usize = 100;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -32,7 +38,8 @@ pub enum RecordingState {
     Uploading,
     /// Sound and receipt lie where they belong.
     Available,
-    /// It cannot be finished; `error` says why, and `receipt` what is known. What there is of it stays in the spool.
+    /// It cannot be finished; `error` says why, and `receipt` what is known, of the last hundred. What there is of it stays
+    /// in the spool.
     Failed,
 }
 
@@ -188,11 +195,16 @@ struct Entries {
     slots: HashMap<String, RecordingSlot>,
     slots_used: u32,
     active: usize,
-    settled: usize,
+    /// In the order in which they were.
+    settled: VecDeque<RecordingSlot>,
+    /// Those of them with a receipt here.
+    failed: VecDeque<RecordingSlot>,
 }
 
 struct Entry {
     status: RecordingStatus,
+    /// Among those that run or are being finished.
+    counts: bool,
     /// While it runs.
     orders: Option<Arc<Mutex<Orders>>>,
     /// Where the sound lies on this machine, as long as it does.
@@ -254,22 +266,22 @@ impl Shelf {
         path: Option<PathBuf>,
     ) {
         let mut entries = self.lock();
-        if status.state.is_active() {
-            entries.active += 1;
-        }
+        // What has nobody who orders is left from earlier.
+        let counts = orders.is_some() && status.state.is_active();
+        entries.active += usize::from(counts);
         if status.state.is_settled() {
-            entries.settled += 1;
+            entries.settled.push_back(slot);
         }
         entries.slots.insert(status.recording_id.clone(), slot);
         let entry = Entry {
             status,
+            counts,
             orders,
             path,
             hindrances: [None, None],
             told: Told::default(),
         };
         entries.by_slot.insert(slot, entry);
-        entries.drop_oldest();
     }
 
     /// What earlier lives have told of its end is told as such.
@@ -298,7 +310,7 @@ impl Shelf {
         let entries = &mut *guard;
         // One that was taken back meanwhile is counted out already.
         if let Some(entry) = entries.by_slot.get_mut(&slot) {
-            entries.active -= usize::from(entry.status.state.is_active());
+            entries.active -= entry.count_out();
             entry.status.state = RecordingState::Uploading;
             entry.status.start = receipt.start.clone();
             entry.status.bytes = receipt.bytes;
@@ -319,19 +331,21 @@ impl Shelf {
         self.changed.notify_all();
     }
 
-    /// It cannot even be read: it fails with nothing but the reason.
-    pub fn given_up(&self, slot: RecordingSlot, error: String) {
-        let mut entries = self.lock();
+    /// It cannot even be read: it fails with nothing but the reason. Gives the ids of those that are forgotten for it.
+    #[must_use]
+    pub fn given_up(&self, slot: RecordingSlot, error: String) -> Vec<String> {
+        let mut guard = self.lock();
+        let entries = &mut *guard;
         if let Some(entry) = entries.by_slot.get_mut(&slot) {
-            let was_active = entry.status.state.is_active();
             entry.status.state = RecordingState::Failed;
             entry.status.error = Some(error);
             entry.path = None;
             (self.tell)(&entry.seen());
-            entries.active -= usize::from(was_active);
-            entries.settled += 1;
+            entries.active -= entry.count_out();
+            entries.settled.push_back(slot);
         }
         self.changed.notify_all();
+        entries.drop_oldest()
     }
 
     /// The size of its file.
@@ -341,17 +355,19 @@ impl Shelf {
         }
     }
 
-    /// It lies where it belongs, or with an error never will. `path`: where its sound is on this machine.
+    /// It lies where it belongs, or with an error never will. `path`: where its sound is on this machine. Gives the ids
+    /// of those that are forgotten for it.
+    #[must_use]
     pub fn settled(
         &self,
         slot: RecordingSlot,
         receipt: Receipt,
         path: Option<PathBuf>,
         error: Option<String>,
-    ) {
-        let mut entries = self.lock();
+    ) -> Vec<String> {
+        let mut guard = self.lock();
+        let entries = &mut *guard;
         if let Some(entry) = entries.by_slot.get_mut(&slot) {
-            let was_active = entry.status.state.is_active();
             entry.status.state = if error.is_none() {
                 RecordingState::Available
             } else {
@@ -367,11 +383,16 @@ impl Shelf {
             entry.orders = None;
             entry.path = path;
             (self.tell)(&entry.seen());
-            entries.active -= usize::from(was_active);
-            entries.settled += 1;
-            entries.drop_oldest();
+            // From now on it is read where it is kept.
+            match entry.status.state {
+                RecordingState::Available => entry.status.receipt = None,
+                _ => entries.failed.push_back(slot),
+            }
+            entries.active -= entry.count_out();
+            entries.settled.push_back(slot);
         }
         self.changed.notify_all();
+        entries.drop_oldest()
     }
 
     /// Does something with the orders of a recording that runs.
@@ -386,6 +407,7 @@ impl Shelf {
         Ok(order(&mut orders.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
+    /// Without the receipt of one that is available, as all that is given from here.
     pub fn status(&self, recording_id: &str) -> Option<RecordingStatus> {
         let entries = self.lock();
         let slot = entries.slots.get(recording_id)?;
@@ -406,9 +428,9 @@ impl Shelf {
     /// It never began: as if it had not been there.
     pub fn remove(&self, slot: RecordingSlot) {
         let mut entries = self.lock();
-        if let Some(entry) = entries.by_slot.remove(&slot) {
+        if let Some(mut entry) = entries.by_slot.remove(&slot) {
             entries.slots.remove(&entry.status.recording_id);
-            entries.active -= usize::from(entry.status.state.is_active());
+            entries.active -= entry.count_out();
         }
         self.changed.notify_all();
     }
@@ -451,7 +473,7 @@ impl Shelf {
     /// How many are neither available nor have failed.
     pub fn count_unsettled(&self) -> usize {
         let entries = self.lock();
-        entries.by_slot.len() - entries.settled
+        entries.by_slot.len() - entries.settled.len()
     }
 
     /// Whether it is known.
@@ -498,23 +520,32 @@ impl Shelf {
 }
 
 impl Entries {
-    /// Forgets the oldest that are over, where there are too many of them.
-    fn drop_oldest(&mut self) {
-        while self.settled > SETTLED_MAX {
-            let oldest = self
-                .by_slot
-                .iter()
-                .find(|(_, entry)| entry.status.state.is_settled());
-            let Some((&slot, entry)) = oldest else { break };
-            let recording_id = entry.status.recording_id.clone();
-            self.by_slot.remove(&slot);
-            self.slots.remove(&recording_id);
-            self.settled -= 1;
+    /// Forgets those that are over since longest, where there are too many of them. Gives their ids.
+    fn drop_oldest(&mut self) -> Vec<String> {
+        if self.failed.len() > FAILED_RECEIPTS_MAX
+            && let Some(slot) = self.failed.pop_front()
+            && let Some(entry) = self.by_slot.get_mut(&slot)
+        {
+            entry.status.receipt = None;
         }
+        let beyond = self.settled.len().saturating_sub(SETTLED_MAX);
+        let mut ids = Vec::new();
+        for slot in self.settled.drain(..beyond) {
+            if let Some(entry) = self.by_slot.remove(&slot) {
+                self.slots.remove(&entry.status.recording_id);
+                ids.push(entry.status.recording_id);
+            }
+        }
+        ids
     }
 }
 
 impl Entry {
+    /// One less of those that run or are being finished, if it is one.
+    fn count_out(&mut self) -> usize {
+        usize::from(mem::take(&mut self.counts))
+    }
+
     fn seen(&self) -> RecordingStatus {
         let mut status = self.status.clone();
         status.was_told = match status.state {
@@ -534,146 +565,4 @@ impl Entry {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn opening(recording_id: &str) -> Opening {
-        Opening {
-            recording_id: recording_id.to_owned(),
-            conference_id: "room".to_owned(),
-            call_id: None,
-            bucket: None,
-            stem: "a".to_owned(),
-            ending: ".wav".to_owned(),
-            requested_key: None,
-            format: "wav".to_owned(),
-            rate: 8_000,
-            legs: false,
-            has_credentials: false,
-            notifies: true,
-            anchor_tick: 0,
-            anchor_us: 0,
-        }
-    }
-
-    fn receipt(recording_id: &str) -> Receipt {
-        Receipt {
-            recording_id: recording_id.to_owned(),
-            conference_id: "room".to_owned(),
-            call_id: None,
-            destination: "file://a.wav".to_owned(),
-            key: "a.wav".to_owned(),
-            requested_key: None,
-            bytes: 0,
-            sha256: String::new(),
-            samples: 0,
-            format: "wav".to_owned(),
-            rate: 8_000,
-            start: "1970-01-01T00:00:00.000Z".to_owned(),
-            gaps: Vec::new(),
-            gap_samples: 0,
-            pauses: Vec::new(),
-            truncated: false,
-            truncated_because: None,
-            late_frames: 0,
-            attendance: Vec::new(),
-            attendance_left_out: 0,
-            tracks: Vec::new(),
-            tracks_refused: Vec::new(),
-        }
-    }
-
-    fn begin(shelf: &Shelf, recording_id: &str) -> RecordingSlot {
-        let slot = shelf.new_slot();
-        let status = RecordingStatus::of(&opening(recording_id), RecordingState::Recording);
-        shelf.add(slot, status, Some(Arc::default()), None);
-        slot
-    }
-
-    #[test]
-    fn no_more_recordings_run_at_once_than_the_limit_and_each_end_makes_room() {
-        let shelf = Shelf::new(Box::new(|_| {}));
-        for n in 0..ACTIVE_MAX {
-            assert!(shelf.admits(&n.to_string()).is_ok());
-            begin(&shelf, &n.to_string());
-        }
-        assert!(matches!(shelf.admits("one more"), Err(RecordError::TooMany)));
-        let slot = shelf.running()[5];
-        shelf.finishing(slot).expect("it runs");
-        assert!(
-            matches!(shelf.admits("one more"), Err(RecordError::TooMany)),
-            "what is being finished counts"
-        );
-        shelf.settled(slot, receipt("5"), None, None);
-        assert!(shelf.admits("one more").is_ok());
-        assert!(matches!(shelf.admits("5"), Err(RecordError::TakenId)));
-    }
-
-    #[test]
-    fn one_that_is_taken_back_while_its_files_are_finished_is_counted_out_once() {
-        let shelf = Shelf::new(Box::new(|_| {}));
-        for n in 0..ACTIVE_MAX {
-            begin(&shelf, &n.to_string());
-        }
-        let slot = shelf.running()[0];
-        shelf.remove(slot);
-        shelf.uploading(slot, &receipt("0"));
-        begin(&shelf, "in its place");
-        assert!(matches!(shelf.admits("one more"), Err(RecordError::TooMany)));
-    }
-
-    #[test]
-    fn the_oldest_that_are_over_are_forgotten_and_none_that_runs() {
-        let shelf = Shelf::new(Box::new(|_| {}));
-        begin(&shelf, "runs");
-        for n in 0..SETTLED_MAX + 3 {
-            let status = RecordingStatus::new(&receipt(&n.to_string()), RecordingState::Available);
-            shelf.add(shelf.new_slot(), status, None, None);
-        }
-        let listed: Vec<_> = shelf
-            .list()
-            .into_iter()
-            .map(|status| status.recording_id)
-            .collect();
-        assert_eq!(listed.len(), SETTLED_MAX + 1);
-        assert_eq!(listed[..2], ["runs", "3"]);
-        assert_eq!(shelf.status("2"), None);
-        assert!(shelf.admits("2").is_ok());
-    }
-
-    #[test]
-    fn a_status_has_the_names_of_the_contract() {
-        let mut status = RecordingStatus::of(&opening("r"), RecordingState::Recording);
-        status.error = Some("why".to_owned());
-        let expected = serde_json::json!({
-            "recordingId": "r", "conferenceId": "room", "state": "recording", "paused": false,
-            "destination": "file://a.wav", "key": "a.wav", "format": "wav", "rate": 8000, "start": "1970-01-01T00:00:00.000Z", "bytes": 0, "error": "why",
-        });
-        assert_eq!(serde_json::to_value(&status).expect("plain data"), expected);
-        let available = RecordingStatus::new(&receipt("r"), RecordingState::Available);
-        let json = serde_json::to_value(&available).expect("plain data");
-        assert_eq!(
-            (&json["state"], &json["receipt"]["recordingId"]),
-            (&"available".into(), &"r".into())
-        );
-    }
-
-    #[test]
-    fn waiting_ends_with_the_receipt_or_with_the_patience() {
-        let shelf = Shelf::new(Box::new(|_| {}));
-        let slot = begin(&shelf, "r");
-        let waited = shelf
-            .wait_until_settled("r", Duration::from_millis(1))
-            .expect("it is known");
-        assert_eq!(waited.state, RecordingState::Recording);
-        shelf.settled(slot, receipt("r"), None, Some("the disk is gone".to_owned()));
-        let waited = shelf
-            .wait_until_settled("r", Duration::from_secs(60))
-            .expect("it is known");
-        assert_eq!(
-            (waited.state, waited.error.as_deref()),
-            (RecordingState::Failed, Some("the disk is gone"))
-        );
-        assert_eq!(shelf.wait_until_settled("unknown", Duration::from_secs(60)), None);
-    }
-}
+mod tests;

@@ -13,19 +13,23 @@
 //!                          /failed.told          or that it has failed
 //! ```
 
+use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
-use super::credentials::Credentials;
+use super::credentials::{self, Credentials};
 use super::disk::{Disk, LocalDisk};
 use super::journal::Reader;
 use super::note::Opening;
 use super::receipt::{self, Receipt};
-use super::shelf::{RecordingState, SETTLED_MAX};
+use super::recorder::is_recording_id;
+use super::shelf::{RecordingState, RecordingStatus, SETTLED_MAX};
 
 /// The folder below `recording.dir` that no recording is called by.
 pub const SPOOL: &str = ".spool";
@@ -35,6 +39,15 @@ const SIDECAR: &str = "opening.json";
 
 /// Second in `.untold`: that the recording is over is to be told too.
 const OWES_FINISHED: u8 = b'f';
+
+/// What a recording's folder may hold before its journal does: beside these, files for sound that are empty.
+const BEFORE_A_JOURNAL: [&str; 4] = [SIDECAR, credentials::SPOOL_FILE, "finished.told", "failed.told"];
+
+/// The folder of the receipts.
+const RECEIPTS: &str = "receipts";
+
+/// Ends the name of a folder that is being removed.
+const GONE: &str = "gone";
 
 /// The spool below `recording.dir`, held for this process alone.
 pub struct Spool {
@@ -85,7 +98,7 @@ impl Spool {
         fs::create_dir_all(dir)?;
         let root = dir.join(SPOOL);
         make_folder(&root)?;
-        make_folder(&root.join("receipts"))?;
+        make_folder(&root.join(RECEIPTS))?;
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
@@ -137,6 +150,19 @@ impl Spool {
         }
     }
 
+    /// What was delivered under this id, if that is known here.
+    pub fn receipt(&self, recording_id: &str) -> Option<Receipt> {
+        receipt_of(&self.root, recording_id)
+    }
+
+    /// With the receipt of one that is available.
+    pub fn with_receipt(&self, mut status: RecordingStatus) -> RecordingStatus {
+        if status.state == RecordingState::Available {
+            status.receipt = self.receipt(&status.recording_id);
+        }
+        status
+    }
+
     /// What is to be told of a delivered recording; `None` where all have been.
     pub fn untold(&self, recording_id: &str) -> Option<Untold> {
         let mark = fs::read(self.untold_path(recording_id)).ok()?;
@@ -180,35 +206,74 @@ impl Spool {
     }
 
     fn untold_path(&self, recording_id: &str) -> PathBuf {
-        self.root.join("receipts").join(format!("{recording_id}.untold"))
+        self.root.join(RECEIPTS).join(format!("{recording_id}.untold"))
     }
 
     fn receipt_path(&self, recording_id: &str) -> PathBuf {
-        self.root.join("receipts").join(format!("{recording_id}.json"))
+        self.root.join(RECEIPTS).join(format!("{recording_id}.json"))
     }
 
     /// Takes a recording out of the spool, credentials first.
     pub fn forget(&self, folder: &Path) -> io::Result<()> {
         Credentials::erase(folder)?;
-        fs::remove_dir_all(folder)
-    }
-
-    /// The receipts of what was delivered, oldest first; those beyond as many as are listed are removed.
-    pub fn take_stock(&self) -> io::Result<Vec<Receipt>> {
-        let mut receipts = receipts(&self.root)?;
-        let beyond = receipts.len().saturating_sub(SETTLED_MAX);
-        for old in receipts.drain(..beyond) {
-            let _ = fs::remove_file(self.receipt_path(&old.recording_id));
-            let _ = self.is_told(&old.recording_id, RecordingState::Available);
+        // What a crash leaves of it then is no recording any more.
+        let gone = folder.with_added_extension(GONE);
+        match fs::rename(folder, &gone) {
+            Ok(()) => fs::remove_dir_all(gone),
+            Err(_) => fs::remove_dir_all(folder),
         }
-        Ok(receipts)
     }
 
-    /// What a crash or a shutdown has left behind. A recording that never got as far as its journal is taken away, with
-    /// the credentials and the name it may have had.
+    /// What was delivered, oldest first and without the receipts, which may be large; those beyond as many as are listed
+    /// are removed, and so is what a crash has left of writing one.
+    pub fn take_stock(&self) -> io::Result<Vec<RecordingStatus>> {
+        for item in fs::read_dir(self.root.join(RECEIPTS))? {
+            let path = item?.path();
+            // As `receipt::write_new` calls it.
+            if path.extension().is_some_and(|ending| ending == "part") {
+                let _ = fs::remove_file(path);
+            }
+        }
+        let mut ids = kept(&self.root)?;
+        let beyond = ids.len().saturating_sub(SETTLED_MAX);
+        self.forget_receipts(ids.drain(..beyond));
+        let light = |receipt: Receipt| RecordingStatus {
+            receipt: None,
+            ..RecordingStatus::new(&receipt, RecordingState::Available)
+        };
+        let mut stock: Vec<_> = ids.iter().filter_map(|id| self.receipt(id).map(light)).collect();
+        stock.sort_by(|a, b| (&a.start, &a.recording_id).cmp(&(&b.start, &b.recording_id)));
+        Ok(stock)
+    }
+
+    /// Removes what is kept of recordings that are listed no more. What lies beside their sound stays.
+    pub fn forget_receipts(&self, recording_ids: impl IntoIterator<Item = String>) {
+        for id in recording_ids {
+            // It tells the next start that what lies in the folder is delivered.
+            if self.folder(&id).exists() {
+                continue;
+            }
+            let removed = self
+                .is_told(&id, RecordingState::Available)
+                .and_then(|()| unless_gone(fs::remove_file(self.receipt_path(&id))));
+            if let Err(error) = removed {
+                tracing::warn!(recording = id, %error, "an old receipt stays in the spool");
+            }
+        }
+    }
+
+    /// What a crash or a shutdown has left behind. What was delivered is taken away, and so is what never got as far as
+    /// its journal, with the credentials and the name it may have had. What is none of ours stays as it is.
     pub fn leftovers(&self) -> io::Result<Leftovers> {
         let mut leftovers = Leftovers::default();
+        self.clear_gone()?;
         for folder in folders(&self.root)? {
+            if self.is_delivered(&folder) {
+                if let Err(error) = self.forget(&folder) {
+                    tracing::warn!(folder = %folder.display(), %error, "a delivered recording stays in the spool");
+                }
+                continue;
+            }
             if self.clear_unbegun(&folder) {
                 continue;
             }
@@ -223,25 +288,78 @@ impl Spool {
         Ok(leftovers)
     }
 
+    /// Goes on with what [`Spool::forget`] was kept from.
+    fn clear_gone(&self) -> io::Result<()> {
+        for item in fs::read_dir(&self.root)? {
+            let item = item?;
+            let name = item.file_name();
+            let id = name
+                .to_str()
+                .and_then(|name| name.strip_suffix(GONE)?.strip_suffix('.'));
+            if id.is_some_and(is_recording_id)
+                && item.file_type()?.is_dir()
+                && let Err(error) = fs::remove_dir_all(item.path())
+            {
+                tracing::warn!(folder = %item.path().display(), %error, "what is left of a recording stays in the spool");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the receipt of a folder's recording is kept.
+    fn is_delivered(&self, folder: &Path) -> bool {
+        let id = folder.file_name().and_then(|name| name.to_str());
+        id.is_some_and(|id| self.receipt(id).is_some())
+    }
+
     /// Whether there was nothing but what comes before a journal: then it is gone.
     fn clear_unbegun(&self, folder: &Path) -> bool {
-        let has_journal = fs::read_dir(folder).is_ok_and(|mut items| {
-            items
-                .any(|item| item.is_ok_and(|item| item.file_name().to_string_lossy().starts_with("journal-")))
-        });
-        if has_journal {
+        // What cannot be read may be a recording.
+        let Ok(Some(files)) = fs::read_dir(folder).and_then(|items| unbegun(items.map(looked_at))) else {
             return false;
-        }
+        };
         if let Some(opening) = sidecar(folder).filter(|opening| opening.bucket.is_none()) {
             let file = self.dir.join(opening.key());
             if fs::metadata(&file).is_ok_and(|file| file.len() == 0) {
                 let _ = fs::remove_file(&file);
             }
         }
-        self.forget(folder).is_ok()
+        let removed = Credentials::erase(folder)
+            .and_then(|()| {
+                files
+                    .iter()
+                    .try_for_each(|name| unless_gone(fs::remove_file(folder.join(name))))
+            })
+            .and_then(|()| fs::remove_dir(folder));
+        removed.is_ok()
     }
 }
 
+/// Its name, and of a file the size.
+fn looked_at(item: io::Result<DirEntry>) -> io::Result<(OsString, Option<u64>)> {
+    let item = item?;
+    let metadata = item.metadata()?;
+    Ok((item.file_name(), metadata.is_file().then(|| metadata.len())))
+}
+
+/// The names of all that a folder holds, where it is nothing but what comes before a journal.
+fn unbegun(
+    items: impl Iterator<Item = io::Result<(OsString, Option<u64>)>>,
+) -> io::Result<Option<Vec<OsString>>> {
+    let mut names = Vec::new();
+    for item in items {
+        let (name, bytes) = item?;
+        let is_known = bytes.is_some() && BEFORE_A_JOURNAL.iter().any(|known| name == *known);
+        let is_empty_sound = bytes == Some(0) && name.as_bytes().starts_with(b"mix.");
+        if !is_known && !is_empty_sound {
+            return Ok(None);
+        }
+        names.push(name);
+    }
+    Ok(Some(names))
+}
+
+/// It may be gone already.
 /// The file of a recording's folder that says that all have been told of this state.
 fn told_mark(state: RecordingState) -> Option<&'static str> {
     match state {
@@ -283,11 +401,14 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Folders with the name of a recording.
 fn folders(root: &Path) -> io::Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
     for item in fs::read_dir(root)? {
         let item = item?;
-        if item.file_type()?.is_dir() && item.file_name() != "receipts" {
+        let name = item.file_name();
+        let is_ours = name != RECEIPTS && name.to_str().is_some_and(is_recording_id);
+        if is_ours && item.file_type()?.is_dir() {
             folders.push(item.path());
         }
     }
@@ -295,6 +416,9 @@ fn folders(root: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn opening_of(disk: &dyn Disk, folder: &Path) -> io::Result<Opening> {
+    if !Reader::is_begun(disk, folder)? {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it has no journal"));
+    }
     let told = Reader::opened_of(disk, folder)?.and_then(|json| serde_json::from_slice(&json).ok());
     let opening: Opening = told.or_else(|| sidecar(folder)).ok_or_else(|| {
         io::Error::new(
@@ -315,22 +439,32 @@ fn opening_of(disk: &dyn Disk, folder: &Path) -> io::Result<Opening> {
     }
 }
 
-/// In the order of their starts. Where nothing was ever delivered there may be no folder of them.
-fn receipts(root: &Path) -> io::Result<Vec<Receipt>> {
-    let mut receipts = Vec::new();
-    let items = match fs::read_dir(root.join("receipts")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(receipts),
+/// The ids whose receipts are kept, by the time they are since. Where nothing was ever delivered there may be no folder
+/// of them.
+fn kept(root: &Path) -> io::Result<Vec<String>> {
+    let mut kept = Vec::new();
+    let items = match fs::read_dir(root.join(RECEIPTS)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         items => items?,
     };
     for item in items {
-        receipts.extend(receipt::read(&item?.path()));
+        let item = item?;
+        let name = item.file_name();
+        let id = name.to_str().and_then(|name| name.strip_suffix(".json"));
+        if let Some(id) = id.filter(|id| is_recording_id(id)) {
+            // Gone meanwhile: then it is the oldest.
+            let since = item.metadata().and_then(|metadata| metadata.modified());
+            kept.push((since.unwrap_or(SystemTime::UNIX_EPOCH), id.to_owned()));
+        }
     }
-    receipts.sort_by(|a, b| {
-        a.start
-            .cmp(&b.start)
-            .then_with(|| a.recording_id.cmp(&b.recording_id))
-    });
-    Ok(receipts)
+    kept.sort_unstable();
+    Ok(kept.into_iter().map(|(_, id)| id).collect())
+}
+
+/// What is kept under an id. Another may be a copy that somebody has made.
+fn receipt_of(root: &Path, id: &str) -> Option<Receipt> {
+    let receipt = receipt::read(&root.join(RECEIPTS).join(format!("{id}.json")))?;
+    (receipt.recording_id == id).then_some(receipt)
 }
 
 /// One recording of the spool, as `mixminus recordings list` shows it.
@@ -404,7 +538,10 @@ pub fn list_spool(dir: &Path) -> io::Result<Vec<SpoolEntry>> {
     if !root.is_dir() {
         return Ok(Vec::new());
     }
-    let mut entries: Vec<_> = receipts(&root)?
+    let ids = kept(&root)?;
+    let mut receipts: Vec<_> = ids.iter().filter_map(|id| receipt_of(&root, id)).collect();
+    receipts.sort_by(|a, b| (&a.start, &a.recording_id).cmp(&(&b.start, &b.recording_id)));
+    let mut entries: Vec<_> = receipts
         .into_iter()
         .map(|receipt| SpoolEntry::Delivered(Box::new(receipt)))
         .collect();
@@ -425,4 +562,36 @@ fn bytes_of(folder: &Path) -> u64 {
         .filter_map(|file| file.metadata().ok())
         .map(|metadata| metadata.len())
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_read_to_its_end_is_not_taken_for_one_without_a_journal() {
+        let comes_before = |items: &[(&str, Option<u64>)], error: Option<i32>| {
+            let named = items
+                .iter()
+                .map(|(name, bytes)| Ok((OsString::from(name), *bytes)));
+            let errors = error.map(|error| Err(io::Error::from_raw_os_error(error)));
+            matches!(unbegun(named.chain(errors)), Ok(Some(names)) if names.len() == items.len())
+        };
+        let ours = [
+            ("credentials", Some(9)),
+            ("opening.json", Some(9)),
+            ("mix.wav", Some(0)),
+        ];
+        assert!(comes_before(&[], None) && comes_before(&ours, None));
+        assert!(!comes_before(&ours, Some(libc::EIO)) && !comes_before(&[], Some(libc::EIO)));
+        for other in [
+            ("journal-0001", Some(0)),
+            ("mix.wav", Some(44)),
+            ("mix.wav", None),
+            ("credentials", None),
+            ("Credentials", Some(9)),
+        ] {
+            assert!(!comes_before(&[ours[1], other], None), "{other:?}");
+        }
+    }
 }

@@ -170,8 +170,11 @@ async fn perform(service: &Service, mut asked: Asked) -> Result<Answer, Refusal>
             Answer::json(200, &service.change_recording(&id, command).await?)
         }
         Operation::StopRecording => Answer::json(200, &service.stop_recording(&asked.conference()?).await?),
-        Operation::ListRecordings => list("recordings", asked.page()?, |page| service.recordings(page)),
-        Operation::GetRecording => Answer::json(200, &service.recording(asked.recording())?),
+        Operation::ListRecordings => {
+            let listed = service.recordings(asked.page()?).await?;
+            list("recordings", listed.page, |_| listed)
+        }
+        Operation::GetRecording => Answer::json(200, &service.recording(asked.recording()).await?),
         Operation::Explain => {
             let (from, to) = pair(&asked)?;
             Answer::json(200, &service.explain(&from, &to).await?)

@@ -21,9 +21,7 @@ use crate::driver::Command;
 use crate::engine;
 use crate::frame::Rate;
 use crate::id::{LegId, RecordingSlot};
-use crate::record::{
-    Anchor, Audio, BeginRecording, Begun, RecordError, RecordingState, RecordingStatus, Rules,
-};
+use crate::record::{Anchor, Audio, BeginRecording, Begun, RecordError, Recorder, RecordingStatus, Rules};
 use crate::room::{Recording, RoomChange};
 use crate::time::{TICK, Tick};
 
@@ -162,7 +160,7 @@ impl Service {
             (running, off)
         };
         inner.is_off(running.slot, off).await?;
-        inner.status(&running.id)
+        inner.status(&running.id).await
     }
 
     pub async fn change_recording(
@@ -201,25 +199,24 @@ impl Service {
             (running, off)
         };
         inner.is_off(running.slot, off).await?;
-        inner.status(&running.id)
+        inner.status(&running.id).await
     }
 
     /// All that is known, oldest first.
-    pub fn recordings(&self, page: Page) -> Listed<RecordingStatus> {
+    pub async fn recordings(&self, page: Page) -> Result<Listed<RecordingStatus>, Refusal> {
         let skipped = (page.page - 1).saturating_mul(page.size);
-        let (total, items) = self.inner.recorder.page(skipped, page.size);
-        Listed { items, page, total }
+        let read = self.inner.read(move |recorder| recorder.page(skipped, page.size));
+        let (total, items) = read.await?;
+        Ok(Listed { items, page, total })
     }
 
-    pub fn recording(&self, id: &str) -> Result<RecordingStatus, Refusal> {
-        self.inner.status(id)
+    pub async fn recording(&self, id: &str) -> Result<RecordingStatus, Refusal> {
+        self.inner.status(id).await
     }
 
     pub async fn recording_audio(&self, id: String) -> Result<Audio, Refusal> {
-        let inner = Arc::clone(&self.inner);
-        let audio = blocking::wait_for(move || inner.recorder.audio(&id)).await;
-        let audio = audio.map_err(|failed| self.inner.not_begun(&failed))?;
-        audio.ok_or_else(no_such_recording)
+        let audio = self.inner.read(move |recorder| recorder.audio(&id));
+        audio.await?.ok_or_else(no_such_recording)
     }
 }
 
@@ -325,8 +322,7 @@ impl Inner {
     }
 
     fn status_while_it_runs(&self, recording: &RunningRecording) -> Option<RecordingStatus> {
-        let status = self.recorder.status(&recording.id)?;
-        (status.state == RecordingState::Recording).then_some(status)
+        self.recorder.running(&recording.id)
     }
 
     /// Undoes what was begun and has no room or leg any more.
@@ -349,8 +345,20 @@ impl Inner {
         })
     }
 
-    fn status(&self, id: &str) -> Result<RecordingStatus, Refusal> {
-        self.recorder.status(id).ok_or_else(no_such_recording)
+    async fn status(self: &Arc<Inner>, id: &str) -> Result<RecordingStatus, Refusal> {
+        let id = id.to_owned();
+        let status = self.read(move |recorder| recorder.status(&id));
+        status.await?.ok_or_else(no_such_recording)
+    }
+
+    /// Asks the recorder for what it has on the disk.
+    async fn read<T: Send + 'static>(
+        self: &Arc<Inner>,
+        ask: impl FnOnce(&Recorder) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let inner = Arc::clone(self);
+        let read = blocking::wait_for(move || ask(&inner.recorder)).await;
+        read.map_err(|failed| self.not_begun(&failed))
     }
 
     /// Makes a recording that nothing goes into yet.

@@ -75,6 +75,11 @@ impl Reader {
         }
     }
 
+    /// Whether there is a journal in `folder`.
+    pub fn is_begun(disk: &dyn Disk, folder: &Path) -> io::Result<bool> {
+        Ok(!segment::numbers(disk, folder)?.is_empty())
+    }
+
     /// What recording the journal in `folder` is of: the payload of [`Entry::Opened`], from the first segment that
     /// tells. `None` when none does.
     pub fn opened_of(disk: &dyn Disk, folder: &Path) -> io::Result<Option<Vec<u8>>> {

@@ -10,6 +10,8 @@ use crate::record::tap::{RecordedFrame, TapSender, tap_ring};
 use crate::record::{Place, Rules};
 use sha2::{Digest, Sha256};
 
+mod spooled;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 const RATE: Rate = Rate::Hz16000;
 

@@ -71,7 +71,8 @@ async fn what_would_make_a_full_engines_rooms_dearer_is_refused_and_counted() {
     let refused = service.start_recording(&conference, recording(json!({})), &actor);
     assert_eq!(refused.await.err().map(|refusal| refusal.code), Some(50300));
     assert_eq!(unheard.turned_away(), 4);
-    assert_eq!(service.recordings(Page { page: 1, size: 1 }).total, 0);
+    let page = Page { page: 1, size: 1 };
+    assert_eq!(service.recordings(page).await.unwrap().total, 0);
     assert_eq!(unheard.account_percent(), before);
     // What costs no more is for whoever asks.
     changed(service, json!({ "locked": true, "maxTalkers": 1 })).unwrap();

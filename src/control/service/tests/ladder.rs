@@ -512,8 +512,9 @@ fn seen_everywhere(stage: &mut Stage) -> u8 {
 /// The receipt of a recording, once all is written.
 fn settled(stage: &mut Stage, id: &str) -> crate::record::Receipt {
     let deadline = Instant::now() + Duration::from_secs(60);
+    let service = stage.service.clone();
     loop {
-        let status = stage.service.recording(id).unwrap();
+        let status = stage.during(service.recording(id)).unwrap();
         if let (RecordingState::Available, Some(receipt)) = (status.state, status.receipt) {
             return receipt;
         }

@@ -52,7 +52,7 @@ impl Unheard {
     }
 
     fn state(&self, started: &Started) -> RecordingState {
-        let status = self.service.recording(&started.status.recording_id);
+        let status = self.service.inner.recorder.status(&started.status.recording_id);
         status.unwrap().state
     }
 
@@ -102,7 +102,7 @@ fn what_was_begun_for_a_room_or_a_leg_that_left_meanwhile_leaves_nothing_behind(
         let start = service.start_recording(&conference, options(json!({})), &actor);
         let refused = meanwhile(start, || drop(inner.state().rooms.remove(&conference))).await;
         assert_eq!(refused.err().map(|refusal| refusal.code), Some(40400));
-        assert_eq!(service.recordings(WHOLE).total, 0);
+        assert_eq!(service.recordings(WHOLE).await.unwrap().total, 0);
         assert_eq!(unheard.told().await, [""; 0]);
         tokio::select! {
             biased;

@@ -100,14 +100,18 @@ fn where_no_thread_can_be_had_a_recording_is_refused_and_begins_once_there_is_on
         unheard.leg("r", "b").await.unwrap();
         unheard
     });
-    assert_eq!(unheard.service.recordings(Page { page: 1, size: 1 }).total, 0);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
+    let recordings = async || {
+        let page = Page { page: 1, size: 1 };
+        unheard.service.recordings(page).await.unwrap().total
+    };
     runtime.block_on(async {
+        assert_eq!(recordings().await, 0);
         unheard.recorded().await.unwrap();
         unheard.service.inner.have_memory_looked_at();
+        assert_eq!(recordings().await, 1);
     });
-    assert_eq!(unheard.service.recordings(Page { page: 1, size: 1 }).total, 1);
 }
