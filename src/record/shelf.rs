@@ -326,6 +326,13 @@ impl Shelf {
         }
     }
 
+    /// Its sound lies here from now on.
+    pub fn lies_at(&self, slot: RecordingSlot, path: PathBuf) {
+        if let Some(entry) = self.lock().by_slot.get_mut(&slot) {
+            entry.path = Some(path);
+        }
+    }
+
     /// It lies where it belongs, or with an error never will. `path`: where its sound is on this machine.
     pub fn settled(
         &self,

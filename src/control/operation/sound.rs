@@ -1,6 +1,5 @@
 //! The sound of a recording, read no faster than whoever asked takes it.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use bytes::Bytes;
@@ -15,17 +14,13 @@ const CHUNKS_AHEAD: usize = 4;
 
 /// Reads `length` bytes from `first` on, on a thread that may block.
 pub async fn chunks(
-    audio: &Audio,
+    audio: Audio,
     first: u64,
     length: u64,
 ) -> Result<mpsc::Receiver<std::io::Result<Bytes>>, Refusal> {
-    let path = audio.path.clone();
-    let opened = tokio::task::spawn_blocking(move || -> std::io::Result<File> {
-        let mut file = File::open(&path)?;
-        file.seek(SeekFrom::Start(first))?;
-        Ok(file)
-    });
-    let Ok(Ok(file)) = opened.await else {
+    let mut file = audio.file;
+    let at = tokio::task::spawn_blocking(move || file.seek(SeekFrom::Start(first)).map(|_| file));
+    let Ok(Ok(file)) = at.await else {
         return Err(Refusal::not_found("The recording's file is gone."));
     };
     let (chunks, taken) = mpsc::channel(CHUNKS_AHEAD);
