@@ -14,8 +14,10 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::destination::Place;
+use super::image::Format;
 use super::note::Opening;
 use super::recorder::{BeginRecording, RecordError};
 
@@ -52,13 +54,17 @@ pub fn held(folder: &Path, opening: &Opening) -> PathBuf {
 }
 
 /// Makes the file that is to grow, and takes for it the name asked for below `dir`, or the one made from it, and notes
-/// which.
-pub fn take(dir: &Path, folder: &Path, opening: &mut Opening) -> Result<(), RecordError> {
+/// which. `turn` is held while it looks for a name that is free: one recording does after the other.
+pub fn take(dir: &Path, folder: &Path, opening: &mut Opening, turn: &Mutex<()>) -> Result<(), RecordError> {
     let held = held(folder, opening);
     make_file(&held)?;
     for stem in opening.stems() {
         let path = dir.join(format!("{stem}{}", opening.ending));
-        match take_name(dir, &held, &path, &dir.join(format!("{stem}.json"))) {
+        let taken = {
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            take_name(dir, &held, &path, &stem)
+        };
+        match taken.and_then(|()| sync_name(dir, &path)) {
             Ok(()) => {
                 opening.is_called(stem);
                 return Ok(());
@@ -122,23 +128,24 @@ pub fn is_same_file(one: &Path, other: &Path) -> bool {
     matches!((file(one), file(other)), (Ok(one), Ok(other)) if one == other)
 }
 
-/// Gives the file a name, with the folders above it; `AlreadyExists` when it or its receipt is there, `NotADirectory`
-/// when a folder above it is a file. Returns when the name would outlive a loss of power.
-fn take_name(dir: &Path, held: &Path, path: &Path, receipt: &Path) -> io::Result<()> {
-    if let Ok(true) = fs::exists(receipt) {
+/// Gives the file a name, with the folders above it; `AlreadyExists` when it is there, or what would have a receipt of
+/// the same name, or that receipt; `NotADirectory` when a folder above it is a file.
+fn take_name(dir: &Path, held: &Path, path: &Path, stem: &str) -> io::Result<()> {
+    let is_there = |ending: &str| fs::exists(dir.join(format!("{stem}.{ending}"))).unwrap_or(false);
+    let mut endings = Format::ALL.iter().map(|format| format.extension());
+    if is_there("json") || endings.any(|ending| is_there(ending) || is_there(&ending.to_uppercase())) {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
     make_folders(dir, path)?;
     match fs::hard_link(held, path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
         // A file system without links, or not that of the spool.
         Err(_) => {
             make_file(path)?;
-            fs::remove_file(held).inspect_err(|_| drop(fs::remove_file(path)))?;
+            fs::remove_file(held).inspect_err(|_| drop(fs::remove_file(path)))
         }
-        Ok(()) => {}
+        Ok(()) => Ok(()),
     }
-    sync_name(dir, path)
 }
 
 fn make_folders(dir: &Path, path: &Path) -> io::Result<()> {

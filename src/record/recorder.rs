@@ -143,8 +143,10 @@ pub struct Recorder {
     workshop: Arc<Workshop>,
     watermark: Arc<Watermark>,
     begun: writer::Begun,
-    /// Held while a name is taken, and to keep `begin` from overtaking `stop`.
+    /// Held by each `begin`, which does not overtake `stop`.
     is_stopping: RwLock<bool>,
+    /// Held while a local name is looked for.
+    naming: Mutex<()>,
     no_more: Arc<AtomicBool>,
     threads: Mutex<Threads>,
 }
@@ -223,6 +225,7 @@ impl Recorder {
             watermark: Arc::default(),
             begun: writer::Begun::default(),
             is_stopping: RwLock::new(false),
+            naming: Mutex::default(),
             no_more: Arc::new(AtomicBool::new(false)),
             threads: Mutex::default(),
             disk,
@@ -309,8 +312,11 @@ impl Recorder {
         let folder = self.spool.folder(id);
         make_folder(&folder)?;
         if opening.bucket.is_none() {
-            naming::take(self.spool.dir(), &folder, &mut opening)
-                .inspect_err(|_| drop(self.spool.forget(&folder)))?;
+            let taken = naming::take(self.spool.dir(), &folder, &mut opening, &self.naming);
+            taken.inspect_err(|_| {
+                naming::let_go(self.spool.dir(), &folder, &opening);
+                let _ = self.spool.forget(&folder);
+            })?;
         }
         let path = self.workshop.path_of(&opening, &folder);
         let slot = self.shelf.new_slot();

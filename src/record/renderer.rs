@@ -559,7 +559,9 @@ impl Workshop {
             receipt.tracks.extend(rendering.track_receipt(number, key));
         }
         for stem in opening.stems() {
-            let path = self.spool.dir().join(format!("{stem}.json"));
+            let key = format!("{stem}.json");
+            let path = self.spool.dir().join(&key);
+            receipt.receipt_key = (stem != opening.stem).then_some(key);
             match receipt::write_new(&path, &receipt) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     let there = receipt::read(&path);

@@ -85,6 +85,9 @@ pub struct RecordingStatus {
     /// The name that was asked for, when it was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_key: Option<String>,
+    /// Path of the receipt, when `<name>.json` was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt_key: Option<String>,
     /// `wav`, `ogg` or `flac`.
     pub format: String,
     /// Samples per second.
@@ -136,6 +139,7 @@ impl RecordingStatus {
             destination: destination(opening.bucket.as_deref(), &key),
             key,
             requested_key: opening.requested_key.clone(),
+            receipt_key: None,
             format: opening.format.clone(),
             rate: opening.rate,
             start: rfc3339(opening.anchor().at),
@@ -157,6 +161,7 @@ impl RecordingStatus {
             destination: receipt.destination.clone(),
             key: receipt.key.clone(),
             requested_key: receipt.requested_key.clone(),
+            receipt_key: receipt.receipt_key.clone(),
             format: receipt.format.clone(),
             rate: receipt.rate,
             start: receipt.start.clone(),
@@ -353,6 +358,7 @@ impl Shelf {
             entry.status.bytes = receipt.bytes;
             entry.status.key = receipt.key.clone();
             entry.status.requested_key = receipt.requested_key.clone();
+            entry.status.receipt_key = receipt.receipt_key.clone();
             entry.status.destination = receipt.destination.clone();
             entry.status.receipt = Some(receipt);
             entry.status.error = error;
@@ -547,6 +553,7 @@ mod tests {
             destination: "file://a.wav".to_owned(),
             key: "a.wav".to_owned(),
             requested_key: None,
+            receipt_key: None,
             bytes: 0,
             sha256: String::new(),
             samples: 0,

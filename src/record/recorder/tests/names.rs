@@ -206,3 +206,45 @@ fn on_a_file_system_that_the_spool_is_not_on_a_file_has_one_name() {
     }
     fs::remove_dir_all(far).unwrap();
 }
+
+#[test]
+fn a_name_that_differs_in_the_ending_only_is_taken_and_each_receipt_is_beside_its_sound() {
+    let mut studio = Studio::new();
+    fs::write(studio.dir.join("other.FLAC"), "mine").unwrap();
+    for (id, name, format, key) in [
+        ("id-1", "talk", "wav", "talk.wav"),
+        ("id-2", "talk", "flac", "talk~id-2.flac"),
+        ("id-3", "other", "ogg", "other~id-3.ogg"),
+    ] {
+        let url = format!("file://{name}");
+        let begun = studio.recorder.begin(request(id, &url, format)).unwrap();
+        let requested = format!("{name}.{format}");
+        let other = (key != requested).then_some(requested);
+        assert_eq!(
+            (&begun.status.key[..], &begun.status.requested_key),
+            (key, &other)
+        );
+        studio.push(begun.slot, 0, 0..20);
+        let receipt = studio.finished(&begun, 19);
+        assert_eq!((&receipt.key[..], &receipt.requested_key), (key, &other));
+        let beside = key.strip_suffix(format).unwrap().to_owned() + "json";
+        assert_eq!(receipt::read(&studio.dir.join(beside)), Some(receipt));
+    }
+}
+
+#[test]
+fn where_the_name_of_a_receipt_is_taken_the_recording_says_where_its_own_lies() {
+    let mut studio = Studio::new();
+    let begun = growing(&mut studio, "id-1", "file://calls/talk");
+    fs::write(studio.dir.join("calls/talk.json"), "mine").unwrap();
+    let receipt = studio.finished(&begun, 19);
+    assert_eq!(receipt.receipt_key.as_deref(), Some("calls/talk~id-1.json"));
+    let status = studio.recorder.status("id-1").unwrap();
+    assert_eq!(
+        (status.receipt_key, status.key),
+        (receipt.receipt_key.clone(), "calls/talk.wav".to_owned())
+    );
+    let beside = receipt::read(&studio.dir.join("calls/talk~id-1.json"));
+    assert_eq!(beside, Some(receipt));
+    assert_eq!(fs::read(studio.dir.join("calls/talk.json")).unwrap(), b"mine");
+}
