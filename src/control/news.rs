@@ -107,6 +107,7 @@ mod tests {
             destination: "file://a.wav".to_owned(),
             key: "a.wav".to_owned(),
             requested_key: None,
+            receipt_key: None,
             format: "wav".to_owned(),
             rate: 8_000,
             start: String::new(),

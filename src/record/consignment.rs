@@ -135,10 +135,19 @@ impl Consignment {
         receipt.destination = destination(Some(&self.bucket), &key);
         receipt.key = key;
         if self.parcels.contains_key(&RECEIPT) {
-            return Ok(delivered_key(RECEIPT).map(|_| receipt));
+            return Ok(delivered_key(RECEIPT).map(|key| {
+                receipt.receipt_key = (key != self.receipt_key(&receipt)).then_some(key);
+                receipt
+            }));
         }
         self.send_receipt(&receipt)?;
         Ok(None)
+    }
+
+    /// What its receipt is to be called.
+    fn receipt_key(&self, receipt: &Receipt) -> String {
+        let stem = receipt.key.strip_suffix(&self.opening.ending);
+        format!("{}.json", stem.unwrap_or(&receipt.key))
     }
 
     fn send_receipt(&mut self, receipt: &Receipt) -> io::Result<()> {
@@ -150,8 +159,7 @@ impl Consignment {
         }
         receipt::write_new(&path, receipt)?;
         let finished = super::image::finished(&path)?;
-        let stem = receipt.key.strip_suffix(&self.opening.ending);
-        let key = format!("{}.json", stem.unwrap_or(&receipt.key));
+        let key = self.receipt_key(receipt);
         let progress = whole(&finished);
         let object = self.object("receipt", path, key, "application/json");
         self.dispatch(RECEIPT, object, progress);

@@ -66,6 +66,21 @@ impl Opening {
         format!("{}{}", self.stem, self.ending)
     }
 
+    /// The names it may have, without their ending: its own, and the one made from it where that is taken.
+    pub fn stems(&self) -> [String; 2] {
+        let aside = self.names().aside(&self.recording_id);
+        [self.stem.clone(), aside.base().to_owned()]
+    }
+
+    /// It has this name now. What was asked for is remembered.
+    pub fn is_called(&mut self, stem: String) {
+        if stem != self.stem {
+            let key = self.key();
+            self.requested_key.get_or_insert(key);
+            self.stem = stem;
+        }
+    }
+
     /// What lies beside the main file is called after it.
     pub fn names(&self) -> Names {
         Names::new(self.stem.clone(), self.ending.clone())

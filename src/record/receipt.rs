@@ -26,6 +26,9 @@ pub struct Receipt {
     /// The name that was asked for, when it was taken and `key` is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_key: Option<String>,
+    /// Path of the receipt, when `<name>.json` was taken. One in a bucket cannot say it of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt_key: Option<String>,
     /// Size of the file, header included.
     pub bytes: u64,
     /// Of the whole file, in lower-case hex.
@@ -184,6 +187,7 @@ mod tests {
             destination: "file://a~r.wav".to_owned(),
             key: "a~r.wav".to_owned(),
             requested_key: Some("a.wav".to_owned()),
+            receipt_key: Some("a~r~r.json".to_owned()),
             bytes: 46,
             sha256: "00".to_owned(),
             samples: 1,
@@ -297,7 +301,7 @@ mod tests {
         let receipt = receipt("r");
         let json = serde_json::to_value(&receipt).expect("plain data");
         let expected = serde_json::json!({
-            "recordingId": "r", "conferenceId": "c", "destination": "file://a~r.wav", "key": "a~r.wav", "requestedKey": "a.wav", "bytes": 46,
+            "recordingId": "r", "conferenceId": "c", "destination": "file://a~r.wav", "key": "a~r.wav", "requestedKey": "a.wav", "receiptKey": "a~r~r.json", "bytes": 46,
             "sha256": "00", "samples": 1, "format": "wav", "rate": 16000, "start": "s",
             "gaps": [{"fromSample": 320, "samples": 640}], "gapSamples": 640, "pauses": [], "truncated": false,
             "attendance": [{"callId": "leg", "cli": "+46", "from": "f", "muted": [{"from": "m", "to": "n"}]}],

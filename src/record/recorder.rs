@@ -3,10 +3,10 @@
 //! where blocking is allowed. The rest waits for no disk.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::mem;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, mpsc};
 use std::thread::{self, JoinHandle};
@@ -70,9 +70,10 @@ pub struct Begun {
 }
 
 /// The sound of a recording, to be served.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Audio {
-    pub path: PathBuf,
+    /// Open at its first byte.
+    pub file: File,
     /// Bytes to serve: the file is never shorter, and longer only while it grows.
     pub bytes: u64,
     pub content_type: &'static str,
@@ -144,8 +145,10 @@ pub struct Recorder {
     workshop: Arc<Workshop>,
     watermark: Arc<Watermark>,
     begun: writer::Begun,
-    /// Held while a name is taken, and to keep `begin` from overtaking `stop`.
+    /// Held by each `begin`, which does not overtake `stop`.
     is_stopping: RwLock<bool>,
+    /// Held while a local name is looked for.
+    naming: Mutex<()>,
     no_more: Arc<AtomicBool>,
     threads: Mutex<Threads>,
 }
@@ -232,6 +235,7 @@ impl Recorder {
             watermark: Arc::default(),
             begun: writer::Begun::default(),
             is_stopping: RwLock::new(false),
+            naming: Mutex::default(),
             no_more: Arc::new(AtomicBool::new(false)),
             threads: Mutex::default(),
             disk,
@@ -317,13 +321,18 @@ impl Recorder {
         let folder = self.spool.folder(id);
         make_folder(&folder)?;
         if opening.bucket.is_none() {
-            naming::take(self.spool.dir(), &mut opening).inspect_err(|_| drop(self.spool.forget(&folder)))?;
+            let taken = naming::take(self.spool.dir(), &folder, &mut opening, &self.naming);
+            taken.inspect_err(|_| {
+                naming::let_go(self.spool.dir(), &folder, &opening);
+                let _ = self.spool.forget(&folder);
+            })?;
         }
         let path = self.workshop.path_of(&opening, &folder);
         let slot = self.shelf.new_slot();
         let made = self.make(slot, &request, &opening, &folder, &path);
         let (journal, rendering, consignment) = made.map_err(|error| {
             // Nothing half-made stays behind.
+            naming::let_go(self.spool.dir(), &folder, &opening);
             let _ = fs::remove_file(&path);
             let _ = self.spool.forget(&folder);
             RecordError::from(error)
@@ -513,11 +522,12 @@ impl Recorder {
     /// machine any more.
     pub fn audio(&self, recording_id: &str) -> Option<Audio> {
         let status = self.shelf.status(recording_id)?;
-        let path = self.shelf.path(recording_id)?;
-        let length = fs::metadata(&path).ok()?.len();
+        let open = || File::open(self.shelf.path(recording_id)?).ok();
+        // One that was put in its place just now has left where it grew.
+        let file = open().or_else(open)?;
         Some(Audio {
-            path,
-            bytes: length,
+            bytes: file.metadata().ok()?.len(),
+            file,
             content_type: status.format.parse::<Format>().ok()?.content_type(),
         })
     }

@@ -10,7 +10,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -160,8 +159,8 @@ impl Workshop {
     }
 
     /// Takes up a recording that a crash or a shutdown has interrupted, unless it turns out to be delivered.
-    pub fn take_up_leftover(&self, leftover: Leftover) {
-        let Leftover { folder, opening } = &leftover;
+    pub fn take_up_leftover(&self, mut leftover: Leftover) {
+        let Leftover { folder, opening } = &mut leftover;
         if self.shelf.status(&opening.recording_id).is_some() {
             if let Err(error) = self.spool.forget(folder) {
                 tracing::warn!(
@@ -172,7 +171,12 @@ impl Workshop {
             return;
         }
         let path = self.path_of(opening, folder);
-        if opening.bucket.is_none() {
+        if opening.bucket.is_none() && path.starts_with(&folder) {
+            // What cannot be done now is done when the file is whole.
+            if let Ok(stem) = naming::keep(self.spool.dir(), folder, opening) {
+                opening.is_called(stem);
+            }
+        } else if opening.bucket.is_none() {
             naming::claim(self.spool.dir(), &path);
         }
         let slot = self.shelf.new_slot();
@@ -212,9 +216,10 @@ impl Workshop {
 
     /// Where the main track's file lies while it grows.
     pub fn path_of(&self, opening: &Opening, folder: &Path) -> PathBuf {
-        match &opening.bucket {
-            None => self.spool.dir().join(opening.key()),
-            Some(_) => folder.join(format!("mix{}", opening.ending)),
+        let held = naming::held(folder, opening);
+        match opening.bucket.is_some() || held.is_file() {
+            true => held,
+            false => self.spool.dir().join(opening.key()),
         }
     }
 
@@ -426,6 +431,7 @@ impl Workshop {
         if !self.shelf.has(job.slot) {
             // It was taken back before it recorded anything.
             let (path, folder) = (job.rendering.main().path.clone(), job.rendering.folder.clone());
+            naming::let_go(self.spool.dir(), &folder, &job.rendering.opening);
             drop(job);
             let removed = fs::remove_file(path).and_then(|()| self.spool.forget(&folder));
             if let Err(error) = removed {
@@ -467,9 +473,9 @@ impl Workshop {
             }
             return Some((job.slot, consignment));
         }
-        match guarded(|| self.put_in_place(&job.rendering)) {
+        match guarded(|| self.put_in_place(job.slot, &job.rendering)) {
             Ok(receipt) => {
-                let path = job.rendering.main().path.clone();
+                let path = self.spool.dir().join(&receipt.key);
                 self.settled(job.slot, receipt, Some(path), None);
             }
             Err(error) => self.try_again(job, &error, false),
@@ -554,19 +560,27 @@ impl Workshop {
         self.put_back(slot, leftover, attempts, due);
     }
 
-    /// The tracks beside the mix, then the receipt; then the spool can forget the recording.
-    fn put_in_place(&self, rendering: &Rendering) -> io::Result<Receipt> {
-        let opening = &rendering.opening;
+    /// The mix under its name, the tracks beside it, then the receipt; then the spool can forget the recording.
+    fn put_in_place(&self, slot: RecordingSlot, rendering: &Rendering) -> io::Result<Receipt> {
+        let mut opening = rendering.opening.clone();
+        let stem = naming::keep(self.spool.dir(), &rendering.folder, &opening)?;
+        if stem != opening.stem {
+            tracing::warn!(
+                conference = opening.conference_id,
+                recording = opening.recording_id,
+                "another file has the recording's name: it has another now"
+            );
+        }
+        opening.is_called(stem);
         let mut receipt = rendering.receipt(&opening.key(), destination(None, &opening.key()));
         for (number, piece) in rendering.legs() {
             let key = self.link_beside(&piece.path, &opening.names(), &rendering.call_of(number))?;
             receipt.tracks.extend(rendering.track_receipt(number, key));
         }
-        for stem in [
-            opening.stem.clone(),
-            format!("{}~{}", opening.stem, opening.recording_id),
-        ] {
-            let path = self.spool.dir().join(format!("{stem}.json"));
+        for stem in opening.stems() {
+            let key = format!("{stem}.json");
+            let path = self.spool.dir().join(&key);
+            receipt.receipt_key = (stem != opening.stem).then_some(key);
             match receipt::write_new(&path, &receipt) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     let there = receipt::read(&path);
@@ -581,17 +595,15 @@ impl Workshop {
             }
         }
         self.spool.keep_receipt(&receipt, opening.notifies)?;
+        self.shelf.lies_at(slot, self.spool.dir().join(&receipt.key));
         self.forget_delivered(&receipt, &rendering.folder);
         Ok(receipt)
     }
 
     /// Gives a leg's file in the spool its name beside the mix: the first of those it may have that is free.
     fn link_beside(&self, file: &Path, names: &Names, call_id: &str) -> io::Result<String> {
-        let ours = fs::metadata(file)?;
         // From before a crash it may be there already, the same file.
-        let is_ours = |path: &Path| {
-            fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))
-        };
+        let is_ours = |path: &Path| naming::is_same_file(file, path);
         loop {
             let key = names.track(call_id, |key| {
                 let path = self.spool.dir().join(key);

@@ -242,6 +242,7 @@ impl Rendering {
             destination,
             key: key.to_owned(),
             requested_key: (asked != key).then_some(asked),
+            receipt_key: None,
             bytes: finished.map_or(self.main.image.bytes(), |finished| finished.bytes),
             sha256: finished.map_or_else(String::new, |finished| finished.sha256.clone()),
             samples: self.main.image.samples(),

@@ -92,6 +92,9 @@ pub struct RecordingStatus {
     /// The name that was asked for, when it was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_key: Option<String>,
+    /// Path of the receipt, when `<name>.json` was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt_key: Option<String>,
     /// `wav`, `ogg` or `flac`.
     pub format: String,
     /// Samples per second.
@@ -146,6 +149,7 @@ impl RecordingStatus {
             destination: destination(opening.bucket.as_deref(), &key),
             key,
             requested_key: opening.requested_key.clone(),
+            receipt_key: None,
             format: opening.format.clone(),
             rate: opening.rate,
             start: rfc3339(opening.anchor().at),
@@ -168,6 +172,7 @@ impl RecordingStatus {
             destination: receipt.destination.clone(),
             key: receipt.key.clone(),
             requested_key: receipt.requested_key.clone(),
+            receipt_key: receipt.receipt_key.clone(),
             format: receipt.format.clone(),
             rate: receipt.rate,
             start: receipt.start.clone(),
@@ -355,6 +360,13 @@ impl Shelf {
         }
     }
 
+    /// Its sound lies here from now on.
+    pub fn lies_at(&self, slot: RecordingSlot, path: PathBuf) {
+        if let Some(entry) = self.lock().by_slot.get_mut(&slot) {
+            entry.path = Some(path);
+        }
+    }
+
     /// It lies where it belongs, or with an error never will. `path`: where its sound is on this machine. Gives the ids
     /// of those that are forgotten for it.
     #[must_use]
@@ -377,6 +389,7 @@ impl Shelf {
             entry.status.bytes = receipt.bytes;
             entry.status.key = receipt.key.clone();
             entry.status.requested_key = receipt.requested_key.clone();
+            entry.status.receipt_key = receipt.receipt_key.clone();
             entry.status.destination = receipt.destination.clone();
             entry.status.receipt = Some(receipt);
             entry.status.error = error;

@@ -7,7 +7,8 @@
 //!                              /<id>.untold      that nobody has been told of that yet, or of the end either
 //!                     /<id>/journal-0001 …       what was heard, and what is to become of it
 //!                          /credentials          of the request, where it gave some
-//!                          /mix.wav, 7.wav …     files on their way, made from the journal
+//!                          /mix.wav, 7.wav …     files on their way, made from the journal; below `recording.dir` they
+//!                                                have their other names
 //!                          /mix.delivery …       what the object store has answered
 //!                          /finished.told        that all have been told that it is over
 //!                          /failed.told          or that it has failed
@@ -26,6 +27,7 @@ use std::time::SystemTime;
 use super::credentials::{self, Credentials};
 use super::disk::{Disk, LocalDisk};
 use super::journal::Reader;
+use super::naming;
 use super::note::Opening;
 use super::receipt::{self, Receipt};
 use super::recorder::is_recording_id;
@@ -319,8 +321,11 @@ impl Spool {
             return false;
         };
         if let Some(opening) = sidecar(folder).filter(|opening| opening.bucket.is_none()) {
+            naming::let_go(&self.dir, folder, &opening);
+            // Where the file has the one name alone.
             let file = self.dir.join(opening.key());
-            if fs::metadata(&file).is_ok_and(|file| file.len() == 0) {
+            let is_held = naming::held(folder, &opening).is_file();
+            if !is_held && fs::metadata(&file).is_ok_and(|file| file.len() == 0) {
                 let _ = fs::remove_file(&file);
             }
         }

@@ -52,11 +52,12 @@ pub async fn recording(app: &App, method: &MethodDescriptor, asked: &Asked) -> R
         ));
     }
     let length = (audio.bytes - first).min(number("bytes").unwrap_or(u64::MAX));
-    let mut bytes = chunks(&audio, first, length).await?;
+    let (content_type, total_bytes) = (audio.content_type, audio.bytes);
+    let mut bytes = chunks(audio, first, length).await?;
     let chunk = method.output();
     let mut head = DynamicMessage::new(chunk.clone());
-    head.set_field_by_name("content_type", Value::String(audio.content_type.to_owned()));
-    head.set_field_by_name("total_bytes", Value::U64(audio.bytes));
+    head.set_field_by_name("content_type", Value::String(content_type.to_owned()));
+    head.set_field_by_name("total_bytes", Value::U64(total_bytes));
     let (messages, taken) = mpsc::channel::<Result<Bytes, Status>>(1);
     tokio::spawn(async move {
         let mut message = head;

@@ -36,7 +36,7 @@ pub async fn audio(State(app): State<App>, request: Request) -> Result<Response,
     let (first, length) = span.map_or((0, audio.bytes), |(first, last)| (first, last - first + 1));
     let content_type = audio.content_type;
     let total = audio.bytes;
-    let chunks = chunks(&audio, first, length).await?;
+    let chunks = chunks(audio, first, length).await?;
     let mut response = Response::new(Body::from_stream(ReceiverStream::new(chunks)));
     let headers = response.headers_mut();
     headers.insert(

@@ -1,6 +1,5 @@
 //! The sound of a recording, read no faster than whoever asked takes it.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use bytes::Bytes;
@@ -18,17 +17,13 @@ const CHUNKS_AHEAD: usize = 4;
 
 /// Reads `length` bytes from `first` on, on a thread that may block.
 pub async fn chunks(
-    audio: &Audio,
+    audio: Audio,
     first: u64,
     length: u64,
 ) -> Result<mpsc::Receiver<std::io::Result<Bytes>>, Refusal> {
-    let path = audio.path.clone();
-    let opened = blocking::wait_for(move || -> std::io::Result<File> {
-        let mut file = File::open(&path)?;
-        file.seek(SeekFrom::Start(first))?;
-        Ok(file)
-    });
-    let file = match opened.await {
+    let mut file = audio.file;
+    let at = blocking::wait_for(move || file.seek(SeekFrom::Start(first)).map(|_| file));
+    let file = match at.await {
         Ok(Ok(file)) => file,
         Err(Failed::NoThread) => {
             return Err(Refusal::unavailable("No thread can be had to read it.", RETRY_S));

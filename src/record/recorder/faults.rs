@@ -66,14 +66,27 @@ impl Studio {
         })
     }
 
-    /// Half a second of sound, and time for it to be written and synced.
-    fn talk(&mut self, slot: RecordingSlot) {
+    /// Half a second of sound.
+    fn say(&mut self, begun: &Begun) {
         for _ in 0..25 {
-            let frame = RecordedFrame::sound(slot, TrackNumber::MAIN, Tick(self.tick), RATE, &[0.25; 160]);
+            let frame =
+                RecordedFrame::sound(begun.slot, TrackNumber::MAIN, Tick(self.tick), RATE, &[0.25; 160]);
             self.sender.push(&frame).expect("there is room in the ring");
             self.tick += 1;
         }
-        thread::sleep(Duration::from_millis(400));
+    }
+
+    /// Half a second of sound that has come through the journal into the file.
+    fn talk(&mut self, begun: &Begun) {
+        let path = self.scratch.path(&begun.status.key);
+        let bytes = || fs::metadata(&path).map_or(0, |file| file.len());
+        let before = bytes();
+        self.say(begun);
+        until("the file grows", || bytes() >= before + 25 * 320);
+    }
+
+    fn sync_failures(&self) -> u64 {
+        self.recorder.figures().sync_failures
     }
 
     fn settled(&self, id: &str) -> RecordingStatus {
@@ -96,36 +109,52 @@ impl Studio {
     }
 }
 
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not after a minute");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn a_recording_stands_a_disk_whose_writes_and_syncs_fail() {
     let mut studio = Studio::new();
-    let slot = studio.begin("r").expect("nothing fails yet").slot;
-    studio.talk(slot);
+    let begun = studio.begin("r").expect("nothing fails yet");
+    studio.talk(&begun);
     studio.disk.fail_write(1);
-    studio.talk(slot);
+    studio.talk(&begun);
+    // Each failure is over, with its new segment begun, before the next: two at once end the recording.
     studio.disk.fail_sync(1);
-    studio.talk(slot);
+    studio.talk(&begun);
+    until("a sync fails", || studio.sync_failures() == 1);
+    studio.talk(&begun);
     studio.disk.fail_write(2);
+    studio.talk(&begun);
+    studio.talk(&begun);
     studio.disk.fail_sync(2);
-    studio.talk(slot);
-    studio.recorder.finish(slot, None).expect("it runs");
+    while studio.sync_failures() < 2 && studio.tick < 50 * 60 {
+        studio.talk(&begun);
+    }
+    assert_eq!(studio.sync_failures(), 2);
+    studio.talk(&begun);
+    studio.recorder.finish(begun.slot, None).expect("it runs");
     let receipt = studio.available("r");
     assert_eq!(
         (receipt.samples, receipt.gap_samples, receipt.truncated),
         (studio.tick * 160, 0, false),
         "{receipt:?}"
     );
-    assert!(studio.recorder.figures().sync_failures > 0);
 }
 
 #[test]
 fn a_recording_on_a_disk_that_takes_nothing_more_ends_and_says_so_and_others_can_begin_after_it() {
     let mut studio = Studio::new();
-    let slot = studio.begin("r").expect("nothing fails yet").slot;
-    studio.talk(slot);
+    let begun = studio.begin("r").expect("nothing fails yet");
+    studio.talk(&begun);
     let taken = studio.tick;
     studio.disk.fail_write(u64::MAX);
-    studio.talk(slot);
+    studio.say(&begun);
     let receipt = studio.available("r");
     assert_eq!(
         (receipt.samples, receipt.truncated),
@@ -138,20 +167,20 @@ fn a_recording_on_a_disk_that_takes_nothing_more_ends_and_says_so_and_others_can
     assert!(!studio.scratch.path("s.wav").exists(), "nothing half-made stays");
 
     studio.disk.fail_write(0);
-    let slot = studio.begin("s").expect("the disk is well again").slot;
-    studio.talk(slot);
-    studio.recorder.finish(slot, None).expect("it runs");
+    let begun = studio.begin("s").expect("the disk is well again");
+    studio.talk(&begun);
+    studio.recorder.finish(begun.slot, None).expect("it runs");
     assert!(!studio.available("s").truncated);
 }
 
 #[test]
 fn a_full_disk_ends_a_recording_with_the_reason() {
     let mut studio = Studio::new();
-    let slot = studio.begin("r").expect("nothing fails yet").slot;
-    studio.talk(slot);
+    let begun = studio.begin("r").expect("nothing fails yet");
+    studio.talk(&begun);
     let taken = studio.tick;
     studio.disk.leave_room(0);
-    studio.talk(slot);
+    studio.say(&begun);
     let receipt = studio.available("r");
     assert_eq!(
         (receipt.samples, receipt.truncated),

@@ -9,6 +9,9 @@ use crate::record::spool::{Spool, SpoolEntry, list_spool};
 use crate::record::tap::{RecordedFrame, TapSender, tap_ring};
 use crate::record::{Place, Rules};
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::os::unix::fs::DirEntryExt;
+use std::path::PathBuf;
 
 mod spooled;
 
@@ -149,15 +152,24 @@ fn request(recording_id: &str, url: &str, format: &str) -> BeginRecording {
     }
 }
 
-/// The directory as a crash would leave it now.
+/// The directory as a crash would leave it now: a file with two names has two again.
 fn copied(from: &Path, to: &Path) {
+    copy(from, to, &mut HashMap::new());
+}
+
+fn copy(from: &Path, to: &Path, copies: &mut HashMap<u64, PathBuf>) {
     fs::create_dir_all(to).unwrap();
     for item in fs::read_dir(from).unwrap() {
         let item = item.unwrap();
         let to = to.join(item.file_name());
-        match item.file_type().unwrap().is_dir() {
-            true => copied(&item.path(), &to),
-            false => drop(fs::copy(item.path(), to).unwrap()),
+        if item.file_type().unwrap().is_dir() {
+            copy(&item.path(), &to, copies);
+        } else if let Some(copy) = copies.get(&item.ino()) {
+            let _ = fs::remove_file(&to);
+            fs::hard_link(copy, to).unwrap();
+        } else {
+            fs::copy(item.path(), &to).unwrap();
+            copies.insert(item.ino(), to);
         }
     }
 }

@@ -27,6 +27,7 @@ fn receipt(recording_id: &str) -> Receipt {
         destination: "file://a.wav".to_owned(),
         key: "a.wav".to_owned(),
         requested_key: None,
+        receipt_key: None,
         bytes: 0,
         sha256: String::new(),
         samples: 0,

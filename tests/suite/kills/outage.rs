@@ -49,8 +49,7 @@ fn without_its_store_a_daemon_records_on_says_so_and_delivers_when_it_is_back() 
         assert_eq!(daemon.recording(id)["state"], "recording");
     }
     let before = callers.received();
-    thread::sleep(Duration::from_millis(500));
-    assert!(callers.received() > before, "calls go on");
+    until("calls go on", || (callers.received() > before + 20).then_some(()));
     let another = to_bucket(&daemon, "e", "flac");
     assert_eq!(site.store.keys(BUCKET).unwrap(), [""; 0]);
 
@@ -112,4 +111,33 @@ fn a_hundred_recordings_take_a_quarter_of_a_mebibyte_each_while_the_store_is_awa
         running <= 256 && waiting <= 256,
         "{running} KiB, then {waiting} KiB"
     );
+}
+
+#[test]
+fn of_two_recordings_that_differ_in_the_ending_each_says_where_in_the_bucket_its_receipt_lies() {
+    let (site, callers) = (Site::new(), Callers::new());
+    let daemon = site.start();
+    let said: Vec<_> = ["wav", "flac"]
+        .iter()
+        .map(|format| {
+            callers.seat(&daemon, format, format);
+            let url = format!("s3://{BUCKET}/calls/n.{format}");
+            let id = daemon.record(format, &json!({ "destinationUrl": url, "format": format }));
+            daemon.delete(&recording_of(format)).json(200);
+            (daemon.wait_until_available(&id), id)
+        })
+        .collect();
+    let [(first, first_id), (second, second_id)] = &said[..] else {
+        unreachable!("there are two")
+    };
+    let aside = format!("calls/n~{second_id}.json");
+    assert!(first["receiptKey"].is_null(), "{first}");
+    assert_eq!(second["receiptKey"], aside, "{second}");
+    assert_eq!(second["receipt"]["receiptKey"], aside, "{second}");
+    assert_eq!(second["key"], "calls/n.flac", "{second}");
+    for (key, id) in [("calls/n.json", first_id), (&aside[..], second_id)] {
+        let bytes = std::fs::read(site.store.object(BUCKET, key)).unwrap();
+        let receipt: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(receipt["recordingId"], **id, "{key}");
+    }
 }
