@@ -324,3 +324,15 @@ async fn without_file_descriptors_no_recording_begins() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_recording_of_which_nobody_knows_the_room_is_counted() {
+    let unheard = Unheard::start("no-room");
+    unheard.leg("r", "a").await.unwrap();
+    let mut status = unheard.record(json!({})).await.status;
+    status.conference_id.clear();
+    status.state = RecordingState::Failed;
+    unheard.service.inner.tell_of_recording(&status);
+    assert_eq!(unheard.told().await, ["recording.started"]);
+    assert_eq!(unheard.service.figures().await.recordings_untold, [0, 1]);
+}
