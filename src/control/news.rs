@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-use crate::record::RecordingStatus;
+use crate::record::{RecordingState, RecordingStatus};
 
 /// States that wait in their order: more than can run at once, each with its few states.
 const IN_ORDER_MAX: usize = 8_192;
@@ -61,7 +61,7 @@ impl RecordingNews {
             in_order.push_back(status.clone());
         } else if newest
             .insert(status.recording_id.clone(), status.clone())
-            .is_some()
+            .is_some_and(|before| before.state != RecordingState::Uploading)
         {
             self.count(Untold::Crowded);
         }
@@ -128,7 +128,6 @@ impl RecordingNews {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::RecordingState;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
@@ -174,7 +173,7 @@ mod tests {
         };
         assert_eq!(of("a"), [RecordingState::Finishing, RecordingState::Available]);
         assert_eq!(of("b"), [RecordingState::Available]);
-        assert_eq!(news.untold(), [3, 0], "one of a, two of b");
+        assert_eq!(news.untold(), [1, 0], "that b is over");
         news.tell(&status("b", RecordingState::Failed));
         assert_eq!(news.next().await.len(), 1, "there is room again");
     }
