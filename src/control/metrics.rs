@@ -286,7 +286,7 @@ pub fn render(figures: &Figures) -> String {
         "Nice value of the threads that answer: below 0 they come before ordinary programs, after media.",
         figures.control_nice,
     );
-    recordings::render(&mut page, &figures.recordings);
+    recordings::render(&mut page, &figures.recordings, figures.recordings_untold);
     events::render(&mut page, &figures.events, figures.reports_passed_over);
     webhooks::render(&mut page, &figures.webhooks);
     door::render(&mut page, &figures.tally);
@@ -444,6 +444,7 @@ mod tests {
             rooms: 3,
             legs_by_codec: BTreeMap::from([("PCMU", 2)]),
             recordings: RecorderFigures::default(),
+            recordings_untold: [2, 1],
             events: crate::control::events::EventFigures::default(),
             reports_passed_over: 0,
             ports: Unused {

@@ -2,14 +2,35 @@
 //! keeps the newest of its states only.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-use crate::record::RecordingStatus;
+use crate::record::{RecordingState, RecordingStatus};
 
 /// States that wait in their order: more than can run at once, each with its few states.
 const IN_ORDER_MAX: usize = 8_192;
+
+/// Why no event tells of a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untold {
+    /// Too much waited: a newer state of the recording took its place.
+    Crowded,
+    /// The recording cannot be read, and nobody knows in which room it was.
+    NoRoom,
+}
+
+impl Untold {
+    pub const ALL: [Untold; 2] = [Untold::Crowded, Untold::NoRoom];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Untold::Crowded => "crowded",
+            Untold::NoRoom => "no_room",
+        }
+    }
+}
 
 /// Filled on any thread, emptied by one.
 #[derive(Default)]
@@ -18,6 +39,7 @@ pub struct RecordingNews {
     rung: Notify,
     /// States that the reader has taken and done with.
     handed_on: watch::Sender<u64>,
+    untold: [AtomicU64; Untold::ALL.len()],
 }
 
 #[derive(Default)]
@@ -37,10 +59,23 @@ impl RecordingNews {
         let Waiting { in_order, newest, .. } = &mut *waiting;
         if in_order.len() < IN_ORDER_MAX && !newest.contains_key(&status.recording_id) {
             in_order.push_back(status.clone());
-        } else {
-            newest.insert(status.recording_id.clone(), status.clone());
+        } else if newest
+            .insert(status.recording_id.clone(), status.clone())
+            .is_some_and(|before| before.state != RecordingState::Uploading)
+        {
+            self.count(Untold::Crowded);
         }
         self.rung.notify_one();
+    }
+
+    /// No event tells of a state.
+    pub fn count(&self, why: Untold) {
+        self.untold[why as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// States that no event tells of, by [`Untold`].
+    pub fn untold(&self) -> [u64; Untold::ALL.len()] {
+        self.untold.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
     /// All that waits, at least one: of each recording in the order it was told. Whoever asks again has handed on what
@@ -93,7 +128,6 @@ impl RecordingNews {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::RecordingState;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
@@ -140,6 +174,7 @@ mod tests {
         };
         assert_eq!(of("a"), [RecordingState::Finishing, RecordingState::Available]);
         assert_eq!(of("b"), [RecordingState::Available]);
+        assert_eq!(news.untold(), [1, 0], "that b is over");
         news.tell(&status("b", RecordingState::Failed));
         assert_eq!(news.next().await.len(), 1, "there is room again");
     }

@@ -1,9 +1,10 @@
 //! The figures of recordings: how many in which state, how their disk is, how it goes with the object store.
 
 use super::Page;
+use crate::control::news::Untold;
 use crate::record::{Counts, RecorderFigures, RecordingState};
 
-pub fn render(page: &mut Page, figures: &RecorderFigures) {
+pub fn render(page: &mut Page, figures: &RecorderFigures, untold: [u64; Untold::ALL.len()]) {
     page.family(
         "mixminus_recordings",
         "gauge",
@@ -25,6 +26,18 @@ pub fn render(page: &mut Page, figures: &RecorderFigures) {
         "Rounds of syncing that left more than half a second of sound to a loss of power.",
         figures.late_syncs,
     );
+    page.family(
+        "mixminus_recording_untold_total",
+        "counter",
+        "States of recordings that no event tells of, by reason.",
+    );
+    for (reason, count) in Untold::ALL.iter().zip(untold) {
+        page.sample(
+            "mixminus_recording_untold_total",
+            &[("reason", reason.name())],
+            count,
+        );
+    }
     if let Some(space) = figures.space {
         page.family(
             "mixminus_recording_disk_bytes",

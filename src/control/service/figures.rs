@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::{AdmissionFigures, Service, locked};
 use crate::control::events::EventFigures;
+use crate::control::news::Untold;
 use crate::control::tally::Tally;
 use crate::control::webhooks;
 use crate::driver::Command;
@@ -30,6 +31,8 @@ pub struct Figures {
     /// By the codec we send; `none` where nothing is agreed.
     pub legs_by_codec: BTreeMap<&'static str, usize>,
     pub recordings: RecorderFigures,
+    /// States of recordings that no event tells of, by [`Untold`].
+    pub recordings_untold: [u64; Untold::ALL.len()],
     pub ports: Unused,
     pub events: EventFigures,
     /// Reports of legs that were not asked for because a queue was full.
@@ -88,6 +91,7 @@ impl Service {
             rooms: state.rooms.len(),
             legs_by_codec,
             recordings,
+            recordings_untold: inner.recording_news.untold(),
             ports,
             events: inner.events.figures(),
             reports_passed_over: state.reports.passed_over,

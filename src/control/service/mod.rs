@@ -81,6 +81,7 @@ struct Inner {
     ports: Ports,
     recorder: Recorder,
     recording_rules: Rules,
+    recording_news: Arc<RecordingNews>,
     events: EventLog,
     webhooks: Arc<webhooks::Counters>,
     /// States of recordings that the recorder has to remember until they are told, by the number of the event that
@@ -197,6 +198,7 @@ impl Service {
             ),
             recorder,
             recording_rules: recording_rules(&config),
+            recording_news: Arc::clone(&recording_news),
             events,
             webhooks: Arc::default(),
             being_told: Mutex::default(),

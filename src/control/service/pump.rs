@@ -15,7 +15,7 @@ use super::{Inner, Service, locked};
 use crate::control::blocking;
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::negotiation::registered_name;
-use crate::control::news::RecordingNews;
+use crate::control::news::{RecordingNews, Untold};
 use crate::control::state::{Motion, Place, RoomEntry, RunningRecording, State};
 use crate::control::views::final_report;
 use crate::driver::ports::Sockets;
@@ -453,6 +453,7 @@ impl Inner {
         let mut guard = self.state();
         let state = &mut *guard;
         let Some(conference) = state.room_of_recording(status) else {
+            self.recording_news.count(Untold::NoRoom);
             return 0;
         };
         tracing::info!(conference = %conference, recording = status.recording_id, kind, "recording");

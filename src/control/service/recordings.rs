@@ -101,10 +101,10 @@ impl Service {
         let rate = options.rate;
         let (begun, notes) = inner.begin(&conference, Some(call), options, actor).await?;
 
-        if !inner.record_what_is_sent(call, &begun, rate) {
+        if let Err(refusal) = inner.record_what_is_sent(call, &begun, rate) {
             // It was let go meanwhile.
             inner.cancel(begun.slot).await;
-            return Err(no_such_leg());
+            return Err(refusal);
         }
         Ok(Started {
             status: begun.status,
@@ -254,7 +254,7 @@ impl Inner {
     }
 
     /// Taps the room.
-    fn record_room(
+    pub(super) fn record_room(
         &self,
         conference: &ConferenceId,
         begun: &Begun,
@@ -263,8 +263,11 @@ impl Inner {
     ) -> Result<(), Refusal> {
         let mut state = self.state();
         self.has_room_for_recording(&state, conference, legs)?;
+        let recording = RunningRecording::new(begun, legs);
+        // Nobody is to hear of an end and then of the beginning.
+        self.status_while_it_runs(&recording).ok_or_else(ended_already)?;
         let room = state.rooms.get_mut(conference).ok_or_else(no_such_conference)?;
-        room.recording = Some(RunningRecording::new(begun, legs));
+        room.recording = Some(recording);
         let (engine, slot) = (room.engine, room.slot);
         state.account_for_room(conference);
         if legs {
@@ -291,15 +294,21 @@ impl Inner {
         Ok(())
     }
 
-    /// Taps what the leg is sent; false where it has left or is about to.
-    fn record_what_is_sent(&self, call: &CallId, begun: &Begun, rate: Rate) -> bool {
+    /// Taps what the leg is sent, unless it has left or is about to.
+    pub(super) fn record_what_is_sent(
+        &self,
+        call: &CallId,
+        begun: &Begun,
+        rate: Rate,
+    ) -> Result<(), Refusal> {
         let mut state = self.state();
-        let Some(leg) = state.legs.get(call).filter(|leg| leg.motion.is_none()) else {
-            return false;
-        };
+        let leg = state.legs.get(call).filter(|leg| leg.motion.is_none());
+        let leg = leg.ok_or_else(no_such_leg)?;
+        let recording = RunningRecording::new(begun, false);
+        self.status_while_it_runs(&recording).ok_or_else(ended_already)?;
         let (engine, slot, has_joined) = (leg.place.engine, leg.place.slot, leg.has_joined);
         let conference = leg.place.conference.clone();
-        state.record_leg(call, RunningRecording::new(begun, false));
+        state.record_leg(call, recording);
         if has_joined {
             self.attend_all(&mut state, &conference, begun.slot, self.tick_now());
         }
@@ -312,7 +321,7 @@ impl Inner {
         self.tell_recording(&state, "recording.started", &begun.status);
         let recording = &begun.status.recording_id;
         tracing::info!(%conference, %call, recording, "recording of a leg started");
-        true
+        Ok(())
     }
 
     /// `None` of a recording that has ended by itself, where the word of that is still on its way.
@@ -362,7 +371,7 @@ impl Inner {
     }
 
     /// Makes a recording that nothing goes into yet.
-    async fn begin(
+    pub(super) async fn begin(
         self: &Arc<Inner>,
         conference: &ConferenceId,
         call: Option<&CallId>,
@@ -554,6 +563,10 @@ fn refused(error: RecordError) -> Refusal {
 
 fn sentence(error: &RecordError) -> String {
     format!("Recording: {error}.")
+}
+
+fn ended_already() -> Refusal {
+    Refusal::unavailable("The recording has ended before anything was recorded.", 5)
 }
 
 fn no_recording() -> Refusal {

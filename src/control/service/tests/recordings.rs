@@ -5,6 +5,7 @@ use std::pin::pin;
 use super::*;
 use crate::control::requests::{RecordingCommand, RecordingOptions};
 use crate::engine::Recorded;
+use crate::frame::Rate;
 use crate::id::RecordingSlot;
 use crate::record::RecordingState;
 
@@ -110,6 +111,27 @@ fn what_was_begun_for_a_room_or_a_leg_that_left_meanwhile_leaves_nothing_behind(
             () = std::future::ready(()) => {}
         }
     });
+}
+
+#[tokio::test]
+async fn a_recording_that_ends_before_it_is_tapped_is_refused_and_never_told_to_have_begun() {
+    let unheard = Unheard::start("stillborn");
+    unheard.leg("r", "a").await.unwrap();
+    let inner = &unheard.service.inner;
+    let (conference, leg, actor) = (room("r"), call("a"), tester());
+    for of_leg in [None, Some(&leg)] {
+        let begun = inner.begin(&conference, of_leg, options(json!({})), &actor).await;
+        let (begun, _) = begun.unwrap();
+        inner.recorder.finish(begun.slot, None).unwrap();
+        let rate = Rate::Hz8000;
+        let refused = match of_leg {
+            None => inner.record_room(&conference, &begun, rate, false),
+            Some(leg) => inner.record_what_is_sent(leg, &begun, rate),
+        };
+        assert_eq!(refused.unwrap_err().code, 50300);
+    }
+    assert!(inner.state().recordings_in(&conference).is_empty());
+    assert_eq!(unheard.told().await, [""; 0]);
 }
 
 #[tokio::test]
@@ -301,4 +323,16 @@ async fn without_file_descriptors_no_recording_begins() {
             "{limit}: {legs}, {recordings}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_recording_of_which_nobody_knows_the_room_is_counted() {
+    let unheard = Unheard::start("no-room");
+    unheard.leg("r", "a").await.unwrap();
+    let mut status = unheard.record(json!({})).await.status;
+    status.conference_id.clear();
+    status.state = RecordingState::Failed;
+    unheard.service.inner.tell_of_recording(&status);
+    assert_eq!(unheard.told().await, ["recording.started"]);
+    assert_eq!(unheard.service.figures().await.recordings_untold, [0, 1]);
 }
