@@ -451,6 +451,9 @@ impl fmt::Display for Length<'_> {
         if receipt.gap_samples > 0 {
             write!(f, ", {} samples missing", receipt.gap_samples)?;
         }
+        if receipt.journal_holes > 0 {
+            write!(f, ", journal damaged in {} places", receipt.journal_holes)?;
+        }
         match &receipt.truncated_because {
             Some(why) => write!(f, ", truncated: {why}"),
             None => Ok(()),

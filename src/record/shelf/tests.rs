@@ -39,6 +39,7 @@ fn receipt(recording_id: &str) -> Receipt {
         truncated: false,
         truncated_because: None,
         late_frames: 0,
+        journal_holes: 0,
         attendance: Vec::new(),
         attendance_left_out: 0,
         tracks: Vec::new(),
