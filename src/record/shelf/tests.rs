@@ -180,6 +180,18 @@ fn what_a_crash_has_left_keeps_nobody_from_beginning_however_much_it_is() {
 }
 
 #[test]
+fn what_was_told_to_be_over_is_not_taken_back() {
+    let shelf = Shelf::new(Box::new(|_| {}));
+    let slot = begin(&shelf, "r");
+    settle(&shelf, slot, "r");
+    shelf.remove(slot);
+    assert_eq!(shelf.count_unsettled(), 0);
+    assert!(shelf.status("r").is_some());
+    shelf.remove(begin(&shelf, "s"));
+    assert_eq!((shelf.count_unsettled(), shelf.status("s")), (0, None));
+}
+
+#[test]
 fn receipts_are_told_and_not_kept_but_those_of_the_last_that_have_failed() {
     let told = Arc::<Mutex<Vec<bool>>>::default();
     let teller = told.clone();
