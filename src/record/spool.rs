@@ -11,6 +11,7 @@
 //!                          /mix.delivery …       what the object store has answered
 //! ```
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, TryLockError};
@@ -468,19 +469,31 @@ pub fn list_spool(dir: &Path) -> io::Result<Vec<SpoolEntry>> {
     if !root.is_dir() {
         return Ok(Vec::new());
     }
+    // Before the receipts: what is delivered meanwhile has one of the two, or both.
+    let mut folders = folders(&root)?;
+    folders.sort();
     let ids = kept(&root)?;
     let mut receipts: Vec<_> = ids.iter().filter_map(|id| receipt_of(&root, id)).collect();
     receipts.sort_by(|a, b| (&a.start, &a.recording_id).cmp(&(&b.start, &b.recording_id)));
+    let listed: HashSet<_> = receipts.iter().map(|of| of.recording_id.clone()).collect();
     let mut entries: Vec<_> = receipts
         .into_iter()
         .map(|receipt| SpoolEntry::Delivered(Box::new(receipt)))
         .collect();
-    let mut folders = folders(&root)?;
-    folders.sort();
     for folder in folders {
-        entries.push(match opening_of(&LocalDisk, &folder) {
-            Ok(opening) => SpoolEntry::Waiting(Box::new(opening), bytes_of(&folder)),
-            Err(error) => SpoolEntry::Damaged(folder, error),
+        let id = folder
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if listed.contains(&id) {
+            continue;
+        }
+        let opening = opening_of(&LocalDisk, &folder);
+        entries.push(match (receipt_of(&root, &id), opening) {
+            (Some(receipt), _) => SpoolEntry::Delivered(Box::new(receipt)),
+            (None, Ok(opening)) => SpoolEntry::Waiting(Box::new(opening), bytes_of(&folder)),
+            (None, Err(error)) => SpoolEntry::Damaged(folder, error),
         });
     }
     Ok(entries)

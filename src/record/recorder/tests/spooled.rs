@@ -151,6 +151,7 @@ fn what_is_delivered_and_cannot_be_taken_out_of_the_spool_is_available_all_the_s
     let receipt = studio.finished(&begun, 9);
     assert!(stands_in_the_way.exists());
     studio.recorder.is_told("id-1");
+    assert_eq!(list_spool(&dir).unwrap().len(), 1, "and listed once");
     drop(studio);
 
     let next = Studio::in_dir(dir.clone()).unwrap();
