@@ -1,7 +1,8 @@
 //! The program: arguments → configuration → run → exit status, nothing else.
 
 use std::collections::HashSet;
-use std::io::IsTerminal;
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -103,9 +104,9 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             });
         }
-        Command::Config { configuration } => {
-            configuration.load().map(|config| print!("{}", config.describe()))
-        }
+        Command::Config { configuration } => configuration
+            .load()
+            .map(|config| say(config.describe().trim_end())),
         Command::Recordings {
             configuration,
             command,
@@ -161,8 +162,13 @@ fn log_to_stderr(config: &Config, level: Level) {
 
 fn list_recordings(config: &Config) -> Result<(), Failed> {
     let entries = list_spool(&config.recording.dir).map_err(|error| unusable(config, &error))?;
-    entries.iter().for_each(|entry| println!("{entry}"));
+    entries.iter().for_each(say);
     Ok(())
+}
+
+/// Prints a line. Nobody may be reading any more, as behind `head`: that ends nothing.
+fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Finishes what a daemon has left behind, and says what became of it. It takes as long as the object store keeps it
@@ -184,7 +190,7 @@ fn recover_recordings(config: &Config) -> Result<(), Failed> {
         .collect();
     let tell = move |status: &RecordingStatus| {
         if !delivered.contains(&status.recording_id) {
-            println!("{status}");
+            say(status);
         }
     };
     let recorder = Recorder::start(&config.recording.dir, Vec::new(), store, Box::new(tell))
@@ -198,7 +204,7 @@ fn recover_recordings(config: &Config) -> Result<(), Failed> {
             .map(|status| status.to_string())
             .collect();
         if waiting != waits {
-            waiting.iter().for_each(|line| println!("{line}"));
+            waiting.iter().for_each(say);
             waits = waiting;
         }
     }

@@ -53,6 +53,9 @@ pub struct Receipt {
     /// Frames of sound that came too late for their place, which is a gap.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub late_frames: u64,
+    /// Places where the journal was damaged: sound that stood there is a gap, but who came and went then is not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub journal_holes: u64,
     /// Who was in the room; the first 10,000 stays.
     pub attendance: Vec<Attendee>,
     /// Comings, goings and mutes that are not in it, because there were too many.
@@ -203,6 +206,7 @@ mod tests {
             truncated: false,
             truncated_because: None,
             late_frames: 0,
+            journal_holes: 0,
             attendance_left_out: 0,
             attendance: vec![Attendee {
                 call_id: "leg".to_owned(),

@@ -68,6 +68,8 @@ pub struct Rendering {
     ending: Option<Ending>,
     /// Calls that are in the room.
     present: BTreeSet<String>,
+    /// Entries of the journal that are whole and say nothing that is understood here.
+    not_understood: u64,
     /// What lacks at the end of the tracks stands in their gaps.
     is_padded: bool,
 }
@@ -148,6 +150,7 @@ impl Rendering {
             pauses: Vec::new(),
             ending: None,
             present: BTreeSet::new(),
+            not_understood: 0,
             is_padded: false,
         })
     }
@@ -184,6 +187,16 @@ impl Rendering {
             .unwrap_or(0);
         if !std::mem::replace(&mut self.is_padded, true) {
             self.note_gaps_at_the_end(samples);
+            if self.journal_holes() > 0 {
+                tracing::warn!(
+                    conference = self.opening.conference_id,
+                    recording = self.opening.recording_id,
+                    missing = self.reader.holes(),
+                    unreadable = self.reader.unreadable(),
+                    not_understood = self.not_understood + self.reader.unknown(),
+                    "a journal was damaged: what stood there may lack in the recording and in its attendance"
+                );
+            }
         }
         let second = u64::from(self.rate.hz());
         for piece in std::iter::once(&mut self.main).chain(self.legs.values_mut()) {
@@ -255,11 +268,18 @@ impl Rendering {
             truncated: ended.truncated_because.is_some(),
             truncated_because: ended.truncated_because,
             late_frames: ended.late_frames,
+            journal_holes: self.journal_holes(),
             attendance: self.attendance.by_wall_clock(&anchor),
             attendance_left_out: ended.notes_left_out,
             tracks: Vec::new(),
             tracks_refused: self.refused.clone(),
         }
+    }
+
+    /// Places where the journal has lost something, as far as it is read.
+    fn journal_holes(&self) -> u64 {
+        let reader = &self.reader;
+        reader.holes() + reader.unreadable() + reader.unknown() + self.not_understood
     }
 
     /// What is known of the track with this number, whose file is now `key`.
@@ -314,13 +334,16 @@ impl Rendering {
             None => return Ok(false),
             Some(Entry::Opened(_)) => return Ok(true),
             Some(Entry::Note(json)) => {
-                if let Ok(note) = serde_json::from_slice(json) {
-                    self.note(note);
+                match serde_json::from_slice(json) {
+                    Ok(note) => self.note(note),
+                    Err(_) => self.not_understood += 1,
                 }
                 return Ok(true);
             }
             Some(Entry::Ended(json)) => {
-                self.ending = Some(serde_json::from_slice(json).unwrap_or_default());
+                let ending = serde_json::from_slice(json);
+                self.not_understood += u64::from(ending.is_err());
+                self.ending = Some(ending.unwrap_or_default());
                 return Ok(true);
             }
             Some(Entry::Sound { track, tick, samples }) => {

@@ -438,10 +438,13 @@ impl Shelf {
         (entries.by_slot.len(), page.collect())
     }
 
-    /// It never began: as if it had not been there.
+    /// It never began: as if it had not been there. What is on its way or in its place has been told, and stays.
     pub fn remove(&self, slot: RecordingSlot) {
         let mut entries = self.lock();
-        if let Some(mut entry) = entries.by_slot.remove(&slot) {
+        let is_active = |entry: &Entry| entry.status.state.is_active();
+        if entries.by_slot.get(&slot).is_some_and(is_active)
+            && let Some(mut entry) = entries.by_slot.remove(&slot)
+        {
             entries.slots.remove(&entry.status.recording_id);
             entries.active -= entry.count_out();
         }

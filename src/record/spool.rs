@@ -14,6 +14,7 @@
 //!                          /failed.told          or that it has failed
 //! ```
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, TryLockError};
@@ -344,7 +345,7 @@ impl Spool {
 fn looked_at(item: io::Result<DirEntry>) -> io::Result<(OsString, Option<u64>)> {
     let item = item?;
     let metadata = item.metadata()?;
-    Ok((item.file_name(), metadata.is_file().then(|| metadata.len())))
+    Ok((item.file_name(), metadata.is_file().then_some(metadata.len())))
 }
 
 /// The names of all that a folder holds, where it is nothing but what comes before a journal.
@@ -529,6 +530,9 @@ impl fmt::Display for Length<'_> {
         if receipt.gap_samples > 0 {
             write!(f, ", {} samples missing", receipt.gap_samples)?;
         }
+        if receipt.journal_holes > 0 {
+            write!(f, ", journal damaged in {} places", receipt.journal_holes)?;
+        }
         match &receipt.truncated_because {
             Some(why) => write!(f, ", truncated: {why}"),
             None => Ok(()),
@@ -543,19 +547,31 @@ pub fn list_spool(dir: &Path) -> io::Result<Vec<SpoolEntry>> {
     if !root.is_dir() {
         return Ok(Vec::new());
     }
+    // Before the receipts: what is delivered meanwhile has one of the two, or both.
+    let mut folders = folders(&root)?;
+    folders.sort();
     let ids = kept(&root)?;
     let mut receipts: Vec<_> = ids.iter().filter_map(|id| receipt_of(&root, id)).collect();
     receipts.sort_by(|a, b| (&a.start, &a.recording_id).cmp(&(&b.start, &b.recording_id)));
+    let listed: HashSet<_> = receipts.iter().map(|of| of.recording_id.clone()).collect();
     let mut entries: Vec<_> = receipts
         .into_iter()
         .map(|receipt| SpoolEntry::Delivered(Box::new(receipt)))
         .collect();
-    let mut folders = folders(&root)?;
-    folders.sort();
     for folder in folders {
-        entries.push(match opening_of(&LocalDisk, &folder) {
-            Ok(opening) => SpoolEntry::Waiting(Box::new(opening), bytes_of(&folder)),
-            Err(error) => SpoolEntry::Damaged(folder, error),
+        let id = folder
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if listed.contains(&id) {
+            continue;
+        }
+        let opening = opening_of(&LocalDisk, &folder);
+        entries.push(match (receipt_of(&root, &id), opening) {
+            (Some(receipt), _) => SpoolEntry::Delivered(Box::new(receipt)),
+            (None, Ok(opening)) => SpoolEntry::Waiting(Box::new(opening), bytes_of(&folder)),
+            (None, Err(error)) => SpoolEntry::Damaged(folder, error),
         });
     }
     Ok(entries)

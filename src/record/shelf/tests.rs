@@ -40,6 +40,7 @@ fn receipt(recording_id: &str) -> Receipt {
         truncated: false,
         truncated_because: None,
         late_frames: 0,
+        journal_holes: 0,
         attendance: Vec::new(),
         attendance_left_out: 0,
         tracks: Vec::new(),
@@ -177,6 +178,18 @@ fn what_a_crash_has_left_keeps_nobody_from_beginning_however_much_it_is() {
     assert!(shelf.admits("new").is_ok());
     begin(&shelf, "new");
     assert!(matches!(shelf.admits("one more"), Err(RecordError::TooMany)));
+}
+
+#[test]
+fn what_was_told_to_be_over_is_not_taken_back() {
+    let shelf = Shelf::new(Box::new(|_| {}));
+    let slot = begin(&shelf, "r");
+    settle(&shelf, slot, "r");
+    shelf.remove(slot);
+    assert_eq!(shelf.count_unsettled(), 0);
+    assert!(shelf.status("r").is_some());
+    shelf.remove(begin(&shelf, "s"));
+    assert_eq!((shelf.count_unsettled(), shelf.status("s")), (0, None));
 }
 
 #[test]

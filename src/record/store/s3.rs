@@ -33,6 +33,9 @@ const CLIENTS_MAX: usize = 32;
 /// Characters of a store's own words that are passed on.
 const MESSAGE_CHARACTERS_MAX: usize = 200;
 
+/// Bytes of a key or secret that no message holds by chance.
+const TELLING_BYTES: usize = 8;
+
 /// Buckets remembered for encrypting with a key of KMS.
 const BUCKETS_MAX: usize = 256;
 
@@ -217,7 +220,7 @@ impl S3Client {
             .set_ssekms_key_id(sse_key)
             .send()
             .await
-            .map_err(|error| refusal(&error, false))?;
+            .map_err(|error| self.refusal(&error, false))?;
         match made.upload_id {
             Some(upload) if !upload.is_empty() => Ok(Answer::Created { upload }),
             _ => Err(wrong("the answer names no upload")),
@@ -243,7 +246,7 @@ impl S3Client {
             .body(ByteStream::from(body.bytes.clone()))
             .send()
             .await
-            .map_err(|error| refusal(&error, false))?;
+            .map_err(|error| self.refusal(&error, false))?;
         let etag = taken.e_tag.unwrap_or_default();
         let holding = Holding {
             bucket: &object.bucket,
@@ -293,7 +296,7 @@ impl S3Client {
             .mpu_object_size(bytes as i64)
             .send()
             .await
-            .map_err(|error| refusal(&error, true))?;
+            .map_err(|error| self.refusal(&error, true))?;
         let etag = stored.e_tag.unwrap_or_default();
         let told = match stored.checksum_type {
             Some(ChecksumType::Composite) => None,
@@ -326,7 +329,7 @@ impl S3Client {
             true => put.if_match(format!("\"{md5}\"")),
             false => put.if_none_match("*"),
         };
-        let stored = put.send().await.map_err(|error| refusal(&error, false))?;
+        let stored = put.send().await.map_err(|error| self.refusal(&error, false))?;
         let etag = stored.e_tag.unwrap_or_default();
         let holding = Holding {
             bucket: &object.bucket,
@@ -347,7 +350,7 @@ impl S3Client {
             .send()
             .await
             .map(|_| Answer::Aborted)
-            .map_err(|error| refusal(&error, false))
+            .map_err(|error| self.refusal(&error, false))
     }
 
     fn sse(&self) -> (Option<ServerSideEncryption>, Option<String>) {
@@ -384,15 +387,34 @@ impl S3Client {
         Ok(())
     }
 
+    fn refusal<E>(&self, error: &SdkError<E>, is_completion: bool) -> Refusal
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+    {
+        let is_unheard = self.credentials.as_ref().is_some_and(are_short);
+        refusal(error, is_completion, is_unheard)
+    }
+
     /// Stores repeat parts of a request in their messages.
     fn without_secrets(&self, text: &str) -> String {
         match &self.credentials {
-            Some(credentials) => text
-                .replace(credentials.secret(), "…")
-                .replace(credentials.key(), "…"),
+            Some(credentials) => without(text, credentials),
             None => text.to_owned(),
         }
     }
+}
+
+/// Whether one of them would be found in messages that do not hold it: what is left out there would tell it.
+fn are_short(credentials: &Credentials) -> bool {
+    [credentials.secret(), credentials.key()]
+        .iter()
+        .any(|part| part.len() < TELLING_BYTES)
+}
+
+fn without(text: &str, credentials: &Credentials) -> String {
+    let parts = [credentials.secret(), credentials.key()];
+    let parts = parts.into_iter().filter(|part| part.len() >= TELLING_BYTES);
+    parts.fold(text.to_owned(), |text, part| text.replace(part, "…"))
 }
 
 /// `None` when the parts' ETags are no MD5.
@@ -433,8 +455,9 @@ fn wrong(text: &str) -> Refusal {
     }
 }
 
-/// `is_completion`: a complaint about the request is one about its parts.
-fn refusal<E>(error: &SdkError<E>, is_completion: bool) -> Refusal
+/// `is_completion`: a complaint about the request is one about its parts. `is_unheard`: the store's own message is left
+/// out.
+fn refusal<E>(error: &SdkError<E>, is_completion: bool, is_unheard: bool) -> Refusal
 where
     E: ProvideErrorMetadata + StdError + 'static,
 {
@@ -442,7 +465,11 @@ where
         SdkError::ServiceError(context) => {
             let status = context.raw().status().as_u16();
             let code = context.err().code().unwrap_or_default();
-            let message = context.err().message().unwrap_or_default();
+            let message = context
+                .err()
+                .message()
+                .filter(|_| !is_unheard)
+                .unwrap_or_default();
             Refusal {
                 reason: reason_of(status, code, is_completion),
                 text: said(status, code, message),
@@ -556,4 +583,42 @@ fn is_unsent(error: &dyn StdError) -> bool {
         next = cause.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_s3::config::http::HttpResponse;
+    use aws_sdk_s3::error::ErrorMetadata;
+    use aws_sdk_s3::operation::put_object::PutObjectError;
+    use aws_sdk_s3::primitives::SdkBody;
+
+    /// What is passed on where a store says this.
+    fn passed_on(credentials: &str, message: &str) -> String {
+        let said = ErrorMetadata::builder().code("AccessDenied").message(message);
+        let answer = HttpResponse::new(403_u16.try_into().expect("a status"), SdkBody::empty());
+        let error = SdkError::service_error(PutObjectError::generic(said.build()), answer);
+        let credentials = Credentials::parse(credentials).expect("well formed");
+        without(
+            &refusal(&error, false, are_short(&credentials)).text,
+            &credentials,
+        )
+    }
+
+    #[test]
+    fn a_store_repeats_no_secret_and_what_is_left_out_tells_none() {
+        let said = "the key AKIDEXAMPLE may not";
+        for (credentials, expected) in [
+            ("AKIDEXAMPLE:a-long-secret:eu", "AccessDenied the key … may not"),
+            ("AKIDEXAMPLE:a:eu", "AccessDenied"),
+            ("AKID:a-long-secret:eu", "AccessDenied"),
+        ] {
+            let text = passed_on(credentials, said);
+            assert_eq!(
+                text,
+                format!("the store answered 403 {expected}"),
+                "{credentials}"
+            );
+        }
+    }
 }

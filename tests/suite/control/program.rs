@@ -220,6 +220,29 @@ fn sigterm_lets_rooms_end_and_closes_recordings() {
 }
 
 #[test]
+fn whoever_reads_no_further_ends_nothing() {
+    let (_, dir) = place_of_its_own();
+    let folder = dir.join(".spool/no-journal");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("note"), "mine").unwrap();
+    let set = format!("recording.dir={}", dir.display());
+    // The recording that cannot be finished is told on whatever thread finds out.
+    for (arguments, status) in [
+        (vec!["recordings", "list", "--set", &set], 0),
+        (vec!["recordings", "recover", "--set", &set], 1),
+        (vec!["config"], 0),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = mixminus(&arguments).stdout(writer).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
 fn no_key_is_logged_at_any_level() {
     let mut process = Process::start(&["log.level=trace"]);
     let offer = |crypto: &str| sdp(5004, "RTP/SAVP 0", &format!("a=crypto:{crypto}\r\n"));

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::demo::ObjectStore;
-use crate::record::BucketRules;
 use crate::record::store::{Encryption, Endpoint, StoreSettings, Tempo};
+use crate::record::{BucketRules, Length};
 
 /// Waits until it is so.
 #[track_caller]
@@ -151,6 +151,7 @@ fn what_is_delivered_and_cannot_be_taken_out_of_the_spool_is_available_all_the_s
     let receipt = studio.finished(&begun, 9);
     assert!(stands_in_the_way.exists());
     studio.recorder.is_told("id-1", RecordingState::Available);
+    assert_eq!(list_spool(&dir).unwrap().len(), 1, "and listed once");
     drop(studio);
 
     let next = Studio::in_dir(dir.clone()).unwrap();
@@ -161,6 +162,39 @@ fn what_is_delivered_and_cannot_be_taken_out_of_the_spool_is_available_all_the_s
     fs::remove_dir(&stands_in_the_way).unwrap();
     Studio::in_dir(dir.clone()).unwrap();
     assert!(!dir.join(".spool/id-1").exists());
+}
+
+#[test]
+fn a_journal_that_lacks_something_is_said_to_in_the_receipt() {
+    let mut studio = Studio::new();
+    let begun = studio.begin("id-1", "file://talk").unwrap();
+    studio
+        .recorder
+        .joined(begun.slot, "leg-a", None, Tick(0))
+        .unwrap();
+    studio.push(begun.slot, 0, 0..50);
+    studio.grown("talk.wav", 50);
+    let crashed = Scratch::new();
+    let dir = crashed.path("recordings");
+    copied(&studio.dir, &dir);
+    let receipt = studio.finished(&begun, 49);
+    let holes = |receipt: &Receipt| serde_json::to_value(receipt).unwrap()["journalHoles"].clone();
+    assert_eq!(holes(&receipt), serde_json::Value::Null);
+    assert_eq!(receipt.attendance.len(), 1);
+
+    let journal = dir.join(".spool/id-1/journal-0001");
+    let mut bytes = fs::read(&journal).unwrap();
+    let note = bytes
+        .windows(5)
+        .position(|bytes| bytes == b"leg-a")
+        .expect("it is noted");
+    bytes[note] ^= 1;
+    fs::write(&journal, bytes).unwrap();
+    let next = Studio::in_dir(dir).unwrap();
+    let receipt = next.settled("id-1").receipt.unwrap();
+    assert!(receipt.attendance.is_empty());
+    assert_eq!(holes(&receipt), 1);
+    assert!(Length(&receipt).to_string().contains("journal"));
 }
 
 /// A bucket, and a recorder that has a way to it.
