@@ -33,6 +33,9 @@ pub const SPOOL: &str = ".spool";
 /// The file of a recording's folder that says again what the journal begins with.
 const SIDECAR: &str = "opening.json";
 
+/// The same before it is whole.
+const SIDECAR_PART: &str = "opening.json.part";
+
 /// The spool below `recording.dir`, held for this process alone.
 pub struct Spool {
     disk: Arc<dyn Disk>,
@@ -169,6 +172,18 @@ impl Spool {
         Ok(leftovers)
     }
 
+    /// Takes away the empty file that a recording without another name for it has taken, the one with its id first: the
+    /// name asked for may be somebody else's then.
+    fn let_go_of_unheld(&self, opening: &Opening) {
+        for stem in opening.stems().iter().rev() {
+            let file = self.dir.join(format!("{stem}{}", opening.ending));
+            if fs::metadata(&file).is_ok_and(|file| file.len() == 0) {
+                let _ = fs::remove_file(&file);
+                return;
+            }
+        }
+    }
+
     /// Whether there was nothing but what comes before a journal: then it is gone.
     fn clear_unbegun(&self, folder: &Path) -> bool {
         let has_journal = fs::read_dir(folder).is_ok_and(|mut items| {
@@ -180,11 +195,8 @@ impl Spool {
         }
         if let Some(opening) = sidecar(folder).filter(|opening| opening.bucket.is_none()) {
             naming::let_go(&self.dir, folder, &opening);
-            // Where the file has the one name alone.
-            let file = self.dir.join(opening.key());
-            let is_held = naming::held(folder, &opening).is_file();
-            if !is_held && fs::metadata(&file).is_ok_and(|file| file.len() == 0) {
-                let _ = fs::remove_file(&file);
+            if !naming::held(folder, &opening).is_file() {
+                self.let_go_of_unheld(&opening);
             }
         }
         self.forget(folder).is_ok()
@@ -192,15 +204,17 @@ impl Spool {
 }
 
 /// Says what recording a folder is of, beside its journal, whose first record says the same: one of them may be
-/// damaged.
-pub fn write_sidecar(folder: &Path, opening: &[u8]) -> io::Result<()> {
+/// damaged. What was said before is replaced.
+pub fn write_sidecar(folder: &Path, opening: &Opening) -> io::Result<()> {
+    let part = folder.join(SIDECAR_PART);
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(folder.join(SIDECAR))?;
-    file.write_all(opening)?;
-    file.sync_all()
+        .open(&part)?;
+    file.write_all(&serde_json::to_vec(opening)?)?;
+    file.sync_all()?;
+    fs::rename(part, folder.join(SIDECAR))
 }
 
 fn sidecar(folder: &Path) -> Option<Opening> {
