@@ -320,13 +320,10 @@ impl Recorder {
         }
         let folder = self.spool.folder(id);
         make_folder(&folder)?;
-        if opening.bucket.is_none() {
-            let taken = naming::take(self.spool.dir(), &folder, &mut opening, &self.naming);
-            taken.inspect_err(|_| {
-                naming::let_go(self.spool.dir(), &folder, &opening);
-                let _ = self.spool.forget(&folder);
-            })?;
-        }
+        self.name(&mut opening, &folder).inspect_err(|_| {
+            naming::let_go(self.spool.dir(), &folder, &opening);
+            let _ = self.spool.forget(&folder);
+        })?;
         let path = self.workshop.path_of(&opening, &folder);
         let slot = self.shelf.new_slot();
         let made = self.make(slot, &request, &opening, &folder, &path);
@@ -360,6 +357,16 @@ impl Recorder {
         Ok(Begun { slot, status })
     }
 
+    /// Says in the recording's folder what it is, then takes a local one's name: in this order a crash on the way leaves
+    /// nothing below `recording.dir` of which the next start does not know whose it is.
+    fn name(&self, opening: &mut Opening, folder: &Path) -> Result<(), RecordError> {
+        write_sidecar(folder, opening)?;
+        if opening.bucket.is_some() {
+            return Ok(());
+        }
+        naming::take(self.spool.dir(), folder, opening, &self.naming)
+    }
+
     fn make(
         &self,
         slot: RecordingSlot,
@@ -369,11 +376,14 @@ impl Recorder {
         path: &Path,
     ) -> io::Result<(Journal, Rendering, Option<Consignment>)> {
         // In this order a crash on the way leaves what the next start can tell from a recording, and take away.
-        let json = serde_json::to_vec(opening)?;
-        write_sidecar(folder, &json)?;
+        if opening.requested_key.is_some() {
+            // The other one is asked for there.
+            write_sidecar(folder, opening)?;
+        }
         if let Some(credentials) = &request.destination.credentials {
             credentials.keep(folder)?;
         }
+        let json = serde_json::to_vec(opening)?;
         let journal = Journal::create(self.syncs.clone(), folder, &json)?;
         self.disk.sync_folder(self.spool.root())?;
         let written = Arc::<Written>::default();

@@ -40,11 +40,20 @@ pub const SPOOL: &str = ".spool";
 /// The file of a recording's folder that says again what the journal begins with.
 const SIDECAR: &str = "opening.json";
 
+/// The same before it is whole.
+const SIDECAR_PART: &str = "opening.json.part";
+
 /// Second in `.untold`: that the recording is over is to be told too.
 const OWES_FINISHED: u8 = b'f';
 
 /// What a recording's folder may hold before its journal does: beside these, files for sound that are empty.
-const BEFORE_A_JOURNAL: [&str; 4] = [SIDECAR, credentials::SPOOL_FILE, "finished.told", "failed.told"];
+const BEFORE_A_JOURNAL: [&str; 5] = [
+    SIDECAR,
+    SIDECAR_PART,
+    credentials::SPOOL_FILE,
+    "finished.told",
+    "failed.told",
+];
 
 /// The folder of the receipts.
 const RECEIPTS: &str = "receipts";
@@ -315,6 +324,18 @@ impl Spool {
         id.is_some_and(|id| self.receipt(id).is_some())
     }
 
+    /// Takes away the empty file that a recording without another name for it has taken, the one with its id first: the
+    /// name asked for may be somebody else's then.
+    fn let_go_of_unheld(&self, opening: &Opening) {
+        for stem in opening.stems().iter().rev() {
+            let file = self.dir.join(format!("{stem}{}", opening.ending));
+            if fs::metadata(&file).is_ok_and(|file| file.len() == 0) {
+                let _ = fs::remove_file(&file);
+                return;
+            }
+        }
+    }
+
     /// Whether there was nothing but what comes before a journal: then it is gone.
     fn clear_unbegun(&self, folder: &Path) -> bool {
         // What cannot be read may be a recording.
@@ -323,11 +344,8 @@ impl Spool {
         };
         if let Some(opening) = sidecar(folder).filter(|opening| opening.bucket.is_none()) {
             naming::let_go(&self.dir, folder, &opening);
-            // Where the file has the one name alone.
-            let file = self.dir.join(opening.key());
-            let is_held = naming::held(folder, &opening).is_file();
-            if !is_held && fs::metadata(&file).is_ok_and(|file| file.len() == 0) {
-                let _ = fs::remove_file(&file);
+            if !naming::held(folder, &opening).is_file() {
+                self.let_go_of_unheld(&opening);
             }
         }
         let removed = Credentials::erase(folder)
@@ -365,7 +383,6 @@ fn unbegun(
     Ok(Some(names))
 }
 
-/// It may be gone already.
 /// The file of a recording's folder that says that all have been told of this state.
 fn told_mark(state: RecordingState) -> Option<&'static str> {
     match state {
@@ -384,15 +401,17 @@ fn unless_gone(done: io::Result<()>) -> io::Result<()> {
 }
 
 /// Says what recording a folder is of, beside its journal, whose first record says the same: one of them may be
-/// damaged.
-pub fn write_sidecar(folder: &Path, opening: &[u8]) -> io::Result<()> {
+/// damaged. What was said before is replaced.
+pub fn write_sidecar(folder: &Path, opening: &Opening) -> io::Result<()> {
+    let part = folder.join(SIDECAR_PART);
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(folder.join(SIDECAR))?;
-    file.write_all(opening)?;
-    file.sync_all()
+        .open(&part)?;
+    file.write_all(&serde_json::to_vec(opening)?)?;
+    file.sync_all()?;
+    fs::rename(part, folder.join(SIDECAR))
 }
 
 fn sidecar(folder: &Path) -> Option<Opening> {

@@ -514,7 +514,7 @@ fn what_never_got_its_journal_is_taken_away_with_its_secret_and_its_name() {
     let folder = dir.join(".spool/id-9");
     make_folder(&folder).unwrap();
     let opening = naming::opening(&request("id-9", "file://talk", "wav"));
-    write_sidecar(&folder, &serde_json::to_vec(&opening).unwrap()).unwrap();
+    write_sidecar(&folder, &opening).unwrap();
     fs::write(folder.join("credentials"), "KEY:secret:region").unwrap();
     fs::write(dir.join("talk.wav"), "").unwrap();
 

@@ -248,3 +248,59 @@ fn where_the_name_of_a_receipt_is_taken_the_recording_says_where_its_own_lies() 
     assert_eq!(beside, Some(receipt));
     assert_eq!(fs::read(studio.dir.join("calls/talk.json")).unwrap(), b"mine");
 }
+
+#[test]
+fn a_name_is_taken_by_a_recording_whose_folder_says_what_it_is() {
+    let studio = Studio::new();
+    for round in 0..20 {
+        let (id, name) = (format!("id-{round}"), format!("talk-{round}"));
+        let sound = studio.dir.join(format!("{name}.wav"));
+        let sidecar = studio.dir.join(".spool").join(&id).join("opening.json");
+        // What a crash would leave at the moment the name is there.
+        let is_said = thread::scope(|scope| {
+            let watcher = scope.spawn(|| {
+                let deadline = Instant::now() + PATIENCE;
+                while !sound.exists() && Instant::now() < deadline {
+                    std::hint::spin_loop();
+                }
+                sidecar.exists()
+            });
+            let begun = studio.begin(&id, &format!("file://{name}")).unwrap();
+            let is_said = watcher.join().expect("no panic");
+            studio.recorder.cancel(begun.slot);
+            is_said
+        });
+        assert!(is_said, "round {round}");
+    }
+}
+
+#[test]
+fn of_a_recording_that_never_began_both_names_are_looked_at_and_nobody_elses_file_is_taken_away() {
+    let scratch = Scratch::new();
+    let dir = scratch.path("recordings");
+    drop(Studio::in_dir(dir.clone()).unwrap());
+    // The names each has taken; where it is the other one, an empty file of somebody has the one that was asked for.
+    for (id, taken) in [
+        ("id-1", None),
+        ("id-2", Some("id-2.wav")),
+        ("id-3", Some("id-3~id-3.wav")),
+    ] {
+        let folder = dir.join(".spool").join(id);
+        make_folder(&folder).unwrap();
+        let opening = naming::opening(&request(id, &format!("file://{id}"), "wav"));
+        write_sidecar(&folder, &opening).unwrap();
+        fs::write(naming::held(&folder, &opening), "").unwrap();
+        if let Some(taken) = taken {
+            fs::hard_link(naming::held(&folder, &opening), dir.join(taken)).unwrap();
+        }
+    }
+    fs::write(dir.join("id-1.wav"), "").unwrap();
+    fs::write(dir.join("id-3.wav"), "").unwrap();
+
+    let next = Studio::in_dir(dir).unwrap();
+    assert_eq!(next.names(), [".spool", "id-1.wav", "id-3.wav"]);
+    assert!(next.recorder.list().is_empty());
+    for id in ["id-1", "id-2", "id-3"] {
+        assert!(!next.dir.join(".spool").join(id).exists());
+    }
+}
