@@ -16,6 +16,8 @@ pub struct Refusal {
 pub const BAD_PARAMETER: u32 = 40001;
 pub const MISSING_PARAMETER: u32 = 40002;
 pub const INVALID_REQUEST: u32 = 40003;
+/// The peer has broken off what it was sending, so hardly anyone reads it.
+pub const CUT_SHORT: u32 = 40004;
 pub const NO_AUTHORIZATION: u32 = 40100;
 pub const BAD_TIMESTAMP: u32 = 40101;
 pub const BAD_SIGNATURE: u32 = 40102;
@@ -56,6 +58,11 @@ impl Refusal {
 
     pub fn conflict(message: impl Into<String>) -> Refusal {
         Refusal::new(CONFLICT, message)
+    }
+
+    /// The peer has broken off the body, or the message.
+    pub fn cut_short(what: &str) -> Refusal {
+        Refusal::new(CUT_SHORT, format!("The {what} is cut short."))
     }
 
     pub fn unavailable(message: impl Into<String>, retry_after_s: u32) -> Refusal {

@@ -1,7 +1,8 @@
 //! What may be asked, parsed once from JSON into types that cannot be wrong.
 //!
 //! Our own requests refuse fields they do not know and name those that are not available yet; the platform's
-//! commands ignore what they do not know. Every spelling that the platform documents is taken.
+//! commands ignore what they do not know. Fields of the platform's REST routes are spelled as it documents them; what
+//! its callouts and SVAML call otherwise (`mohClass`, `callid`, `options`) is for whoever translates those.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -28,18 +28,22 @@ impl Face {
 pub enum ConnectionRefusal {
     /// The system had no descriptor for it, or failed otherwise.
     NotAccepted,
-    /// As many as `http.connections` are open and none ended in time.
+    /// As many as `http.connections` are open and none ended in time, or as many wait as may.
     Full,
+    /// It gave its place to one that waited, as nobody who may ask had asked on it.
+    Unproven,
     /// As many as `http.connections_per_address` are open from there.
     PerAddress,
     /// No TLS handshake came about: not in time, not TLS, no certificate of the client's that is trusted.
     Handshake,
-    /// The header of the first request was not complete in time.
+    /// The header of a request was not complete in time.
     Slow,
     /// Not HTTP, or a header beyond the bounds.
     Malformed,
-    /// Kept open with nothing more asked for too long, or by a peer that is gone.
+    /// Kept open without ever asking anything, or by a peer that is gone.
     Idle,
+    /// It had shown a certificate, and it has changed whose certificates are trusted.
+    Distrusted,
     /// HTTP/2 requests were reset faster than anyone changes their mind.
     Resets,
     /// More bytes than requests account for: pings, settings, empty frames.
@@ -49,14 +53,16 @@ pub enum ConnectionRefusal {
 }
 
 impl ConnectionRefusal {
-    pub const ALL: [ConnectionRefusal; 10] = [
+    pub const ALL: [ConnectionRefusal; 12] = [
         ConnectionRefusal::NotAccepted,
         ConnectionRefusal::Full,
+        ConnectionRefusal::Unproven,
         ConnectionRefusal::PerAddress,
         ConnectionRefusal::Handshake,
         ConnectionRefusal::Slow,
         ConnectionRefusal::Malformed,
         ConnectionRefusal::Idle,
+        ConnectionRefusal::Distrusted,
         ConnectionRefusal::Resets,
         ConnectionRefusal::Chatter,
         ConnectionRefusal::Protocol,
@@ -66,11 +72,13 @@ impl ConnectionRefusal {
         match self {
             ConnectionRefusal::NotAccepted => "not_accepted",
             ConnectionRefusal::Full => "full",
+            ConnectionRefusal::Unproven => "unproven",
             ConnectionRefusal::PerAddress => "per_address",
             ConnectionRefusal::Handshake => "handshake",
             ConnectionRefusal::Slow => "slow",
             ConnectionRefusal::Malformed => "malformed",
             ConnectionRefusal::Idle => "idle",
+            ConnectionRefusal::Distrusted => "distrusted",
             ConnectionRefusal::Resets => "resets",
             ConnectionRefusal::Chatter => "chatter",
             ConnectionRefusal::Protocol => "protocol",
@@ -106,11 +114,15 @@ pub enum RequestRefusal {
     BadParameter,
     MissingParameter,
     InvalidRequest,
+    /// Its body was broken off by the peer.
+    CutShort,
     NotFound,
     Method,
     BodyTime,
     Conflict,
     TooLarge,
+    /// Neither the type of gRPC nor an encoding of a message that is taken.
+    Unsupported,
     Range,
     TooMany,
     Internal,
@@ -120,7 +132,7 @@ pub enum RequestRefusal {
 }
 
 impl RequestRefusal {
-    pub const ALL: [RequestRefusal; 30] = [
+    pub const ALL: [RequestRefusal; 32] = [
         RequestRefusal::NoAuthorization,
         RequestRefusal::Timestamp,
         RequestRefusal::Forgotten,
@@ -140,11 +152,13 @@ impl RequestRefusal {
         RequestRefusal::BadParameter,
         RequestRefusal::MissingParameter,
         RequestRefusal::InvalidRequest,
+        RequestRefusal::CutShort,
         RequestRefusal::NotFound,
         RequestRefusal::Method,
         RequestRefusal::BodyTime,
         RequestRefusal::Conflict,
         RequestRefusal::TooLarge,
+        RequestRefusal::Unsupported,
         RequestRefusal::Range,
         RequestRefusal::TooMany,
         RequestRefusal::Internal,
@@ -159,6 +173,7 @@ impl RequestRefusal {
             refusal::BAD_PARAMETER => RequestRefusal::BadParameter,
             refusal::MISSING_PARAMETER => RequestRefusal::MissingParameter,
             refusal::INVALID_REQUEST => RequestRefusal::InvalidRequest,
+            refusal::CUT_SHORT => RequestRefusal::CutShort,
             refusal::NO_AUTHORIZATION => RequestRefusal::NoAuthorization,
             refusal::BAD_CREDENTIALS => RequestRefusal::Credentials,
             refusal::FORBIDDEN => RequestRefusal::Role,
@@ -167,6 +182,7 @@ impl RequestRefusal {
             refusal::REQUEST_TIMEOUT => RequestRefusal::BodyTime,
             refusal::CONFLICT => RequestRefusal::Conflict,
             refusal::TOO_LARGE => RequestRefusal::TooLarge,
+            refusal::UNSUPPORTED => RequestRefusal::Unsupported,
             refusal::RANGE_NOT_SATISFIABLE => RequestRefusal::Range,
             refusal::TOO_MANY_REQUESTS => RequestRefusal::TooMany,
             refusal::INTERNAL => RequestRefusal::Internal,
@@ -197,11 +213,13 @@ impl RequestRefusal {
             RequestRefusal::BadParameter => "bad_parameter",
             RequestRefusal::MissingParameter => "missing_parameter",
             RequestRefusal::InvalidRequest => "invalid_request",
+            RequestRefusal::CutShort => "cut_short",
             RequestRefusal::NotFound => "not_found",
             RequestRefusal::Method => "method",
             RequestRefusal::BodyTime => "body_time",
             RequestRefusal::Conflict => "conflict",
             RequestRefusal::TooLarge => "too_large",
+            RequestRefusal::Unsupported => "unsupported",
             RequestRefusal::Range => "range",
             RequestRefusal::TooMany => "too_many",
             RequestRefusal::Internal => "internal",

@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -32,16 +33,22 @@ pub enum TlsError {
     Switched(&'static str),
 }
 
-/// The certificate in force; another one holds from the next connection on.
+/// The certificate in force; another one holds from the next connection on. Where other clients are trusted, those go
+/// that were by what held before.
 pub struct Tls {
     config: RwLock<Arc<ServerConfig>>,
+    trusted: watch::Sender<Trusted>,
 }
+
+/// The certificates that those of clients must come from.
+pub type Trusted = Vec<CertificateDer<'static>>;
 
 impl Tls {
     /// `None` where the configuration has no certificate.
     pub fn read(tls: &config::Tls) -> Result<Option<Tls>, TlsError> {
-        Ok(server_config(tls)?.map(|config| Tls {
+        Ok(server_config(tls)?.map(|(config, trusted)| Tls {
             config: RwLock::new(Arc::new(config)),
+            trusted: watch::Sender::new(trusted),
         }))
     }
 
@@ -50,13 +57,23 @@ impl Tls {
         TlsAcceptor::from(Arc::clone(&config))
     }
 
-    fn replace(&self, config: ServerConfig) {
+    /// Rings when it changes whose certificates are trusted.
+    pub fn trust(&self) -> watch::Receiver<Trusted> {
+        self.trusted.subscribe()
+    }
+
+    fn replace(&self, config: ServerConfig, trusted: Trusted) {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        self.trusted.send_if_modified(|before| {
+            let is_other = *before != trusted;
+            *before = trusted;
+            is_other
+        });
     }
 }
 
 /// What is read for a reload, to be put in force when everything else has been read as well.
-pub struct RenewedTls(Option<ServerConfig>);
+pub struct RenewedTls(Option<(ServerConfig, Trusted)>);
 
 /// Reads certificates and keys again. Whether there is TLS at all is settled at the start.
 pub fn renew(current: Option<&Tls>, tls: &config::Tls) -> Result<RenewedTls, TlsError> {
@@ -69,8 +86,8 @@ pub fn renew(current: Option<&Tls>, tls: &config::Tls) -> Result<RenewedTls, Tls
 
 impl RenewedTls {
     pub fn apply(self, current: Option<&Tls>) {
-        if let (Some(tls), Some(config)) = (current, self.0) {
-            tls.replace(config);
+        if let (Some(tls), Some((config, trusted))) = (current, self.0) {
+            tls.replace(config, trusted);
         }
     }
 }
@@ -92,7 +109,7 @@ pub fn names_of_client(connection: &ServerConnection) -> Option<Arc<[String]>> {
     )
 }
 
-fn server_config(tls: &config::Tls) -> Result<Option<ServerConfig>, TlsError> {
+fn server_config(tls: &config::Tls) -> Result<Option<(ServerConfig, Trusted)>, TlsError> {
     let Some((chain, key)) = &tls.identity else {
         return Ok(None);
     };
@@ -100,9 +117,13 @@ fn server_config(tls: &config::Tls) -> Result<Option<ServerConfig>, TlsError> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Pair)?;
-    let builder = match &tls.client_ca_file {
-        None => builder.with_no_client_auth(),
-        Some(path) => builder.with_client_cert_verifier(verifier(path, provider, tls.client_required)?),
+    let (builder, trusted) = match &tls.client_ca_file {
+        None => (builder.with_no_client_auth(), Trusted::new()),
+        Some(path) => {
+            let trusted = certificates("client_ca_file", path)?;
+            let verifier = verifier(path, &trusted, provider, tls.client_required)?;
+            (builder.with_client_cert_verifier(verifier), trusted)
+        }
     };
     let text = secret_text(key).map_err(TlsError::Key)?;
     let private_key = PrivateKeyDer::from_pem_slice(text.as_bytes())
@@ -112,24 +133,24 @@ fn server_config(tls: &config::Tls) -> Result<Option<ServerConfig>, TlsError> {
         .with_single_cert(certificates("cert_file", chain)?, private_key)
         .map_err(TlsError::Pair)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Some(config))
+    Ok(Some((config, trusted)))
 }
 
 fn verifier(
     path: &Path,
+    trusted: &[CertificateDer<'static>],
     provider: Arc<rustls::crypto::CryptoProvider>,
     required: bool,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let key = "client_ca_file";
     let refuse = |wrong: String| TlsError::File {
-        key,
+        key: "client_ca_file",
         path: path.display().to_string(),
         wrong,
     };
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(key, path)? {
+    for certificate in trusted {
         roots
-            .add(certificate)
+            .add(certificate.clone())
             .map_err(|error| refuse(format!("has a certificate that cannot be trusted: {error}")))?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);

@@ -1,6 +1,7 @@
 //! The keys file: who has which secrets and which role.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -38,10 +39,14 @@ pub struct Key {
 
 /// What a secret is recognised by. Its own bytes are not kept.
 struct Secret {
-    /// SHA-256 of it as written.
-    digest: [u8; 32],
+    /// Of it as written.
+    digest: Seal,
     signs: SigningKey,
 }
+
+/// SHA-256 of a secret: by it one is known again, and nothing else. Not to be logged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Seal([u8; 32]);
 
 impl Keys {
     /// Reads a keys file: `key:secret[:role]` a line, `#` comments; the secret in base64; the role is `control` where
@@ -144,27 +149,44 @@ impl Key {
             name: "".into(),
             role: Role::Read,
             secrets: vec![Secret {
-                digest: *chance,
+                digest: Seal(*chance),
                 signs: SigningKey::new(&*chance),
             }],
             usage: Arc::default(),
         }
     }
 
-    /// Whether this is one of its secrets, as written in the file.
-    pub fn has(&self, secret: &[u8]) -> bool {
+    /// Which of its secrets this is, as written in the file; all are tried.
+    pub fn has(&self, secret: &[u8]) -> Option<Seal> {
         let shown = digest(secret);
-        self.secrets
+        let is_one: bool = self
+            .secrets
             .iter()
-            .fold(Choice::from(0), |found, known| found | known.digest.ct_eq(&shown))
-            .into()
+            .fold(Choice::from(0), |found, known| {
+                found | known.digest.0.ct_eq(&shown.0)
+            })
+            .into();
+        is_one.then_some(shown)
     }
 
-    /// Whether one of its secrets verifies; all are tried.
-    pub fn verifies(&self, verifies: impl Fn(&SigningKey) -> bool) -> bool {
-        self.secrets
-            .iter()
-            .fold(false, |found, known| found | verifies(&known.signs))
+    /// Which of its secrets verifies; all are tried.
+    pub fn verifies(&self, verifies: impl Fn(&SigningKey) -> bool) -> Option<Seal> {
+        self.secrets.iter().fold(None, |found, known| {
+            let verifies = verifies(&known.signs);
+            found.or(verifies.then_some(known.digest))
+        })
+    }
+
+    /// Whether this is still one of its secrets.
+    pub fn holds(&self, seal: &Seal) -> bool {
+        self.secrets.iter().any(|known| known.digest == *seal)
+    }
+}
+
+/// As keys are handed around: it does not show.
+impl fmt::Debug for Seal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a secret")
     }
 }
 
@@ -188,6 +210,6 @@ pub fn secret_text(path: &Path) -> Result<Zeroizing<String>, String> {
     Ok(text)
 }
 
-fn digest(secret: &[u8]) -> [u8; 32] {
-    Sha256::digest(secret).into()
+fn digest(secret: &[u8]) -> Seal {
+    Seal(Sha256::digest(secret).into())
 }

@@ -34,7 +34,7 @@ use crate::control::signature::SigningKey;
 use crate::control::tally::RequestRefusal;
 use certificates::Certificates;
 use failures::Failures;
-use keys::{Key, Keys};
+use keys::{Key, Keys, Seal};
 use nonces::{Nonces, Signed};
 use schemes::Claim;
 use usage::Usage;
@@ -164,7 +164,7 @@ impl Auth {
                 key: String::new(),
                 role: Role::Admin,
             };
-            return Ok(Admitted::new(everyone, None));
+            return Ok(Admitted::new(everyone, None, None));
         }
         let claim = shown.claim();
         let subject = rules.subject(&claim, shown);
@@ -172,17 +172,18 @@ impl Auth {
             .usage(&subject)
             .map(|usage| usage.begin(&rules.limits))
             .transpose()?;
-        let (identity, signed) = self
+        let (identity, seal, signed) = self
             .verify(claim, &subject, &rules, shown, body, at.wall)
             .map_err(|denied| self.fail(denied, &rules, &subject, shown, at.monotonic))?;
         if let Some(place) = &place {
             place.count(rules.limits.requests_per_s, at.monotonic)?;
         }
         if let Some(signed) = signed {
-            let taken = self.nonces().take(&identity.key, signed, at.monotonic);
+            let per_s = rules.limits.requests_per_s;
+            let taken = self.nonces().take(&identity.key, signed, per_s, at);
             taken.map_err(|denied| self.fail(denied, &rules, &subject, shown, at.monotonic))?;
         }
-        Ok(Admitted::new(identity, place))
+        Ok(Admitted::new(identity, seal, place))
     }
 
     /// Counts a failure. One too many is told as that.
@@ -207,7 +208,7 @@ impl Auth {
         self.failures.may_try(name, rules.limits.failures_per_s, now)
     }
 
-    /// Who asks; with it what of a signature is to be remembered.
+    /// Who asks; with it the secret that shows it, and what of a signature is to be remembered.
     fn verify(
         &self,
         claim: Result<Claim<'_>, Denied>,
@@ -216,27 +217,30 @@ impl Auth {
         shown: &Shown<'_>,
         body: &[u8],
         wall: Timestamp,
-    ) -> Result<(Identity, Option<Signed>), Denied> {
+    ) -> Result<(Identity, Option<Seal>, Option<Signed>), Denied> {
         let key = match subject {
             Subject::Key(key) => key,
             _ => &self.decoy,
         };
-        let signed = match (claim?, subject) {
+        let (seal, signed) = match (claim?, subject) {
             (Claim::Nothing, Subject::Certificate(name)) => {
-                return Ok((rules.certificates.identity(name)?, None));
+                return Ok((rules.certificates.identity(name)?, None, None));
             }
             (Claim::Nothing, _) => return Err(shown.nothing()),
             (Claim::Basic { secret, .. }, _) => {
-                schemes::basic(key, &secret, shown, rules.limits.basic_anywhere)?;
-                None
+                let seal = schemes::basic(key, &secret, shown, rules.limits.basic_anywhere)?;
+                (seal, None)
             }
-            (Claim::Signed { signature, .. }, _) => Some(schemes::signed(key, signature, shown, body, wall)?),
+            (Claim::Signed { signature, .. }, _) => {
+                let (seal, signed) = schemes::signed(key, signature, shown, body, wall)?;
+                (seal, Some(signed))
+            }
         };
         let identity = Identity {
             key: key.name.to_string(),
             role: key.role,
         };
-        Ok((identity, signed))
+        Ok((identity, Some(seal), signed))
     }
 
     /// Whether nobody has to say who asks.
@@ -244,12 +248,15 @@ impl Auth {
         self.rules().is_open()
     }
 
-    /// Whether whoever was let in as this would still be, by its name.
-    pub fn knows(&self, identity: &Identity) -> bool {
+    /// Whether whoever was let in so would still be: by the same secret of its key, or the name of its certificate.
+    pub fn knows(&self, who: &Admitted) -> bool {
         let rules = self.rules();
+        let name = &who.identity.key;
         rules.is_open()
-            || rules.keys.get(&identity.key).is_some()
-            || rules.certificates.identity(&identity.key).is_ok()
+            || match &who.seal {
+                Some(seal) => rules.keys.get(name).is_some_and(|key| key.holds(seal)),
+                None => rules.certificates.identity(name).is_ok(),
+            }
     }
 
     /// Rings at each change of keys.

@@ -1,26 +1,36 @@
 //! Signatures that were used: each holds once.
 //!
 //! Only valid ones get here, so a stranger cannot fill the memory; full, it refuses rather than forgets what could be
-//! sent again.
+//! sent again. They lie by the second of the time that they bear, and go with it once that time is no longer taken.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Denied;
+use super::schemes::WINDOW;
+use super::{Denied, Moment};
 use crate::control::refusal::{BAD_SIGNATURE, BAD_TIMESTAMP};
 use crate::control::tally::RequestRefusal;
 
-/// Longer than the window in which a signature holds.
-const KEPT: Duration = Duration::from_secs(600);
+/// At 20 to 40 bytes each: 80 MiB at most. A clock that is right has its signatures remembered for five minutes: some
+/// 7,000 a second of all keys.
+pub const NONCES_MAX: usize = 1 << 21;
 
-/// Some 80 MiB: 1,700 signed requests a second for as long as they are kept.
-pub const NONCES_MAX: usize = 1 << 20;
+/// The memory is not for one key alone: each has at least, and at most, such a part of it; in between what its bound
+/// of requests a second takes.
+const PART_MIN: usize = 4;
+const PART_MAX: usize = 2;
+
+/// Seconds for which a signature can be remembered: one from the end of the window to come.
+const KEPT_MAX_S: usize = 2 * WINDOW.as_secs() as usize;
 
 /// Enough of a signature to know it by.
 type Nonce = [u8; 16];
+
+/// A second of the clock by which signatures are made, since 1970.
+type Second = i64;
 
 /// A request whose signature is right.
 #[derive(Clone, Copy)]
@@ -29,38 +39,37 @@ pub struct Signed {
     pub at: Timestamp,
 }
 
-/// Spans of time in which forgotten signatures lie; beyond so many, the two that are oldest become one.
+/// Spans of time in which forgotten signatures lie; beyond so many, the two that are closest become one.
 const SPANS_MAX: usize = 16;
-/// Forgotten signatures that are no further apart belong to one span.
-const SPAN_GAP: SignedDuration = SignedDuration::from_secs(300);
-
-/// The memory is not for one key alone: each has so much of it.
-const SHARES: usize = 4;
 
 pub struct Nonces {
-    used: HashSet<Nonce>,
-    by_age: VecDeque<Used>,
+    by_second: BTreeMap<Second, Used>,
+    /// When the next of them is to be forgotten.
+    due: Option<Instant>,
     by_key: HashMap<Arc<str>, usize>,
-    /// From the earliest to the latest time that forgotten signatures bear, in the order of forgetting. Where the wall
-    /// clock is set back those hold again by their time, so no signature of such a time is taken; what lies between,
-    /// as after a clock that was wrong for a while, is.
-    forgotten: Vec<(Timestamp, Timestamp)>,
+    in_all: usize,
+    /// First and last of the seconds of which signatures are forgotten, in their order. Where the wall clock is set
+    /// back those hold again by their time, so no signature of such a time is taken; what lies between, as after a
+    /// clock that was wrong for a while, is.
+    forgotten: Vec<(Second, Second)>,
     max: usize,
 }
 
+/// Signatures of one second.
 struct Used {
-    since: Instant,
-    at: Timestamp,
-    nonce: Nonce,
-    key: Arc<str>,
+    /// None of them is in time from here on.
+    until: Instant,
+    nonces: HashSet<Nonce>,
+    by_key: HashMap<Arc<str>, usize>,
 }
 
 impl Nonces {
     pub fn new(max: usize) -> Nonces {
         Nonces {
-            used: HashSet::new(),
-            by_age: VecDeque::new(),
+            by_second: BTreeMap::new(),
+            due: None,
             by_key: HashMap::new(),
+            in_all: 0,
             forgotten: Vec::new(),
             max,
         }
@@ -68,21 +77,24 @@ impl Nonces {
 
     #[cfg(test)]
     pub fn len(&self) -> usize {
-        self.used.len()
+        self.in_all
     }
 
-    /// Remembers a signature of a key, or says why it does not hold any more.
-    pub fn take(&mut self, key: &str, signed: Signed, now: Instant) -> Result<(), Denied> {
-        while let Some(oldest) = self.by_age.front()
-            && now.saturating_duration_since(oldest.since) >= KEPT
-            && let Some(oldest) = self.by_age.pop_front()
-        {
-            self.forget(&oldest);
-        }
+    /// Remembers a signature of a key that may ask so often a second (0: without bound), or says why it does not hold
+    /// any more. It is in time at `now`.
+    pub fn take(
+        &mut self,
+        key: &str,
+        signed: Signed,
+        requests_per_s: u32,
+        now: Moment,
+    ) -> Result<(), Denied> {
+        self.forget(now.monotonic);
+        let second = signed.at.as_second();
         if self
             .forgotten
             .iter()
-            .any(|(from, to)| (*from..=*to).contains(&signed.at))
+            .any(|(from, to)| (*from..=*to).contains(&second))
         {
             tracing::warn!(
                 "a signature bears a time of which signatures are forgotten: was the wall clock set back?"
@@ -95,7 +107,9 @@ impl Nonces {
         }
         let mut nonce = Nonce::default();
         nonce.copy_from_slice(&signed.signature[..size_of::<Nonce>()]);
-        if self.used.contains(&nonce) {
+        // Whoever sends one again has to send its time with it.
+        let is_known = |used: &Used| used.nonces.contains(&nonce);
+        if self.by_second.get(&second).is_some_and(is_known) {
             return Err(Denied::new(
                 RequestRefusal::Replayed,
                 BAD_SIGNATURE,
@@ -103,46 +117,89 @@ impl Nonces {
             ));
         }
         let of_key = self.by_key.get(key).copied().unwrap_or(0);
-        if self.used.len() >= self.max || of_key >= self.max / SHARES {
+        if self.in_all >= self.max || of_key >= self.part(requests_per_s) {
             return Err(Denied::too_many(
                 RequestRefusal::NoncesFull,
-                "More signed requests in ten minutes than can be remembered.",
+                "More signed requests than can be remembered until their time is past.",
             ));
         }
-        self.used.insert(nonce);
+        let until = now.monotonic + rest(second, now.wall);
         let known = self.by_key.get_key_value(key).map(|(key, _)| Arc::clone(key));
         let key = known.unwrap_or_else(|| key.into());
-        *self.by_key.entry(Arc::clone(&key)).or_default() += 1;
-        self.by_age.push_back(Used {
-            since: now,
-            at: signed.at,
-            nonce,
-            key,
+        let used = self.by_second.entry(second).or_insert_with(|| Used {
+            until,
+            nonces: HashSet::new(),
+            by_key: HashMap::new(),
         });
+        used.until = used.until.max(until);
+        used.nonces.insert(nonce);
+        *used.by_key.entry(Arc::clone(&key)).or_default() += 1;
+        *self.by_key.entry(key).or_default() += 1;
+        self.in_all += 1;
+        self.due = Some(self.due.map_or(until, |due| due.min(until)));
         Ok(())
     }
 
-    fn forget(&mut self, used: &Used) {
-        self.used.remove(&used.nonce);
-        if let Some(count) = self.by_key.get_mut(&used.key) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_key.remove(&used.key);
-            }
-        }
-        let near = |(from, to): &&mut (Timestamp, Timestamp)| {
-            from.duration_since(used.at) <= SPAN_GAP && used.at.duration_since(*to) <= SPAN_GAP
-        };
-        match self.forgotten.iter_mut().rev().find(near) {
-            Some((from, to)) => (*from, *to) = ((*from).min(used.at), (*to).max(used.at)),
-            None => self.forgotten.push((used.at, used.at)),
-        }
-        if self.forgotten.len() > SPANS_MAX {
-            let (from, to) = self.forgotten.remove(0);
-            let (next_from, next_to) = self.forgotten[0];
-            self.forgotten[0] = (from.min(next_from), to.max(next_to));
+    /// How many one key may have.
+    fn part(&self, requests_per_s: u32) -> usize {
+        match requests_per_s as usize {
+            0 => self.max / PART_MAX,
+            per_s => (per_s * KEPT_MAX_S).clamp(self.max / PART_MIN, self.max / PART_MAX),
         }
     }
+
+    /// Lets go of all whose time is past.
+    fn forget(&mut self, now: Instant) {
+        if self.due.is_none_or(|due| now < due) {
+            return;
+        }
+        let past: Vec<Second> = self
+            .by_second
+            .iter()
+            .filter(|(_, used)| used.until <= now)
+            .map(|(second, _)| *second)
+            .collect();
+        for second in past {
+            let Some(used) = self.by_second.remove(&second) else {
+                continue;
+            };
+            self.in_all -= used.nonces.len();
+            for (key, count) in used.by_key {
+                if let Some(in_all) = self.by_key.get_mut(&key) {
+                    *in_all -= count;
+                    if *in_all == 0 {
+                        self.by_key.remove(&key);
+                    }
+                }
+            }
+            self.lose(second);
+        }
+        self.due = self.by_second.values().map(|used| used.until).min();
+    }
+
+    /// Notes a second as one of which signatures are forgotten.
+    fn lose(&mut self, second: Second) {
+        let place = self.forgotten.partition_point(|(_, to)| *to < second);
+        if self.forgotten.get(place).is_some_and(|(from, _)| *from <= second) {
+            return;
+        }
+        self.forgotten.insert(place, (second, second));
+        if self.forgotten.len() <= SPANS_MAX {
+            return;
+        }
+        let gap = |index: &usize| self.forgotten[*index].0 - self.forgotten[*index - 1].1;
+        if let Some(closest) = (1..self.forgotten.len()).min_by_key(gap) {
+            let (_, to) = self.forgotten.remove(closest);
+            self.forgotten[closest - 1].1 = to;
+        }
+    }
+}
+
+/// How long it takes, as of this time, until nothing of this second is taken any more.
+fn rest(second: Second, wall: Timestamp) -> Duration {
+    let end = SignedDuration::from_secs(second + 1) + WINDOW;
+    let rest = end - wall.as_duration();
+    Duration::try_from(rest).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -150,10 +207,20 @@ mod tests {
     use super::*;
     use jiff::ToSpan;
 
-    fn signed(number: u8, at: Timestamp) -> Signed {
-        Signed {
-            signature: [number; 32],
-            at,
+    const BEGINNING: &str = "2026-01-02T03:04:05Z";
+
+    fn signed(number: u64, at: Timestamp) -> Signed {
+        let mut signature = [0; 32];
+        signature[..8].copy_from_slice(&number.to_be_bytes());
+        Signed { signature, at }
+    }
+
+    /// Clocks that agree: so many seconds after the beginning.
+    fn after(start: Instant, seconds: u64) -> Moment {
+        let wall: Timestamp = BEGINNING.parse().unwrap();
+        Moment {
+            monotonic: start + Duration::from_secs(seconds),
+            wall: wall + SignedDuration::from_secs(seconds as i64),
         }
     }
 
@@ -161,73 +228,104 @@ mod tests {
     fn a_signature_holds_once_and_what_is_forgotten_does_not_hold_again() {
         let mut nonces = Nonces::new(8);
         let start = Instant::now();
-        let at: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
-        nonces.take("a", signed(1, at), start).unwrap();
+        let now = after(start, 0);
+        nonces.take("a", signed(1, now.wall), 0, now).unwrap();
+        nonces
+            .take("a", signed(2, now.wall + 1.second()), 0, now)
+            .unwrap();
+        // As long as it is in time.
         let again = nonces
-            .take("a", signed(1, at), start + Duration::from_secs(599))
+            .take("a", signed(1, now.wall), 0, after(start, 300))
             .unwrap_err();
         assert_eq!(
             (again.reason, again.refusal.code),
             (RequestRefusal::Replayed, 40102)
         );
-        nonces.take("a", signed(2, at + 1.second()), start).unwrap();
         // As where the wall clock was set back in between.
-        let later = start + Duration::from_secs(600);
+        let later = Moment {
+            wall: now.wall,
+            ..after(start, 302)
+        };
         for number in [1, 2, 3] {
             let old = nonces
-                .take("a", signed(number, at + 1.second()), later)
+                .take("a", signed(number, now.wall + 1.second()), 0, later)
                 .unwrap_err();
             assert_eq!((old.reason, old.refusal.code), (RequestRefusal::Forgotten, 40101));
         }
-        nonces.take("a", signed(3, at + 2.seconds()), later).unwrap();
-        assert_eq!(nonces.used.len(), nonces.by_age.len());
-        assert_eq!(nonces.by_key.values().sum::<usize>(), nonces.by_age.len());
+        nonces
+            .take("a", signed(3, now.wall + 2.seconds()), 0, later)
+            .unwrap();
+        assert_eq!((nonces.len(), &nonces.by_key["a"]), (1, &1));
     }
 
     #[test]
-    fn one_key_fills_its_share_of_the_memory_and_no_more() {
+    fn a_signature_is_remembered_for_as_long_as_its_time_is_taken_and_no_longer() {
+        for ahead in [-300, -299, 0, 1, 300] {
+            let mut nonces = Nonces::new(8);
+            let start = Instant::now();
+            let now = after(start, 0);
+            let at = now.wall + SignedDuration::from_secs(ahead);
+            nonces.take("a", signed(1, at), 0, now).unwrap();
+            let taken_until = (ahead + 300) as u64;
+            nonces.forget(after(start, taken_until).monotonic);
+            assert_eq!(nonces.len(), 1, "{ahead}");
+            nonces.forget(after(start, taken_until + 1).monotonic);
+            assert_eq!((nonces.len(), nonces.by_key.len()), (0, 0), "{ahead}");
+            assert_eq!(nonces.due, None);
+        }
+    }
+
+    #[test]
+    fn one_key_fills_its_part_of_the_memory_and_no_more() {
         let mut nonces = Nonces::new(8);
         let start = Instant::now();
-        let at: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
-        for number in 0..2 {
-            nonces.take("a", signed(number, at), start).unwrap();
+        let now = after(start, 0);
+        for number in 0..4 {
+            nonces.take("a", signed(number, now.wall), 0, now).unwrap();
         }
-        let full = nonces.take("a", signed(2, at), start).unwrap_err();
+        let full = nonces.take("a", signed(4, now.wall), 0, now).unwrap_err();
         assert_eq!(
             (full.reason, full.refusal.code),
             (RequestRefusal::NoncesFull, 42900)
         );
         assert_eq!(full.refusal.retry_after_s, Some(1));
-        nonces.take("b", signed(2, at), start).unwrap();
-        let later = start + Duration::from_secs(600);
-        nonces.take("a", signed(3, at + 1.second()), later).unwrap();
+        nonces.take("b", signed(4, now.wall), 0, now).unwrap();
+        let later = after(start, 301);
+        nonces.take("a", signed(5, later.wall), 0, later).unwrap();
     }
 
-    /// Fault row S2.
     #[test]
-    fn a_clock_that_was_wrong_for_a_while_does_not_shut_out_who_is_right_again() {
+    fn a_key_can_sign_as_many_requests_as_it_may_make() {
+        let nonces = Nonces::new(NONCES_MAX);
+        let by_default = crate::config::Config::defaults().auth.requests_per_s;
+        assert!(nonces.part(by_default) >= 600 * by_default as usize);
+        assert_eq!(nonces.part(1), NONCES_MAX / 4);
+        assert_eq!(nonces.part(u32::MAX), NONCES_MAX / 2);
+    }
+
+    /// Fault row S2: a day ahead and right again, with a request each ten minutes.
+    #[test]
+    fn a_clock_that_was_wrong_once_does_not_shut_out_who_is_right_again() {
         let mut nonces = Nonces::new(400);
         let start = Instant::now();
-        let at: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
-        let minute = |count: u64| start + Duration::from_secs(60 * count);
-        nonces.take("a", signed(1, at), minute(0)).unwrap();
-        // A day ahead, and right again.
-        nonces.take("a", signed(2, at + 24.hours()), minute(1)).unwrap();
+        let day = 24.hours();
         nonces
-            .take("a", signed(3, at + 12.minutes()), minute(12))
+            .take("a", signed(0, after(start, 0).wall), 0, after(start, 0))
             .unwrap();
-        assert_eq!(nonces.forgotten.len(), 2);
-        let old = nonces
-            .take("a", signed(2, at + 24.hours()), minute(13))
-            .unwrap_err();
-        assert_eq!(old.reason, RequestRefusal::Forgotten);
-        for number in 0..90 {
-            let jump = (i64::from(number) * 11).hours();
-            let when = minute(100 + 11 * u64::from(number));
-            nonces
-                .take("a", signed(number, at + 400.hours() + jump), when)
-                .unwrap();
+        let wrong = Moment {
+            wall: after(start, 1).wall + day,
+            ..after(start, 1)
+        };
+        nonces.take("a", signed(1, wrong.wall), 0, wrong).unwrap();
+        for number in 2..400 {
+            let now = after(start, 600 * (number - 1));
+            nonces.take("a", signed(number, now.wall), 0, now).unwrap();
             assert!(nonces.forgotten.len() <= SPANS_MAX);
+            assert!(nonces.forgotten.is_sorted());
         }
+        // What was signed by the wrong clock is forgotten for good.
+        let late = after(start, 1);
+        let old = nonces.take("a", signed(1, wrong.wall), 0, late).unwrap_err();
+        assert_eq!(old.reason, RequestRefusal::Forgotten);
     }
 }

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::keys::Key;
+use super::keys::{Key, Seal};
 use super::nonces::Signed;
 use super::{Denied, certificates};
 use crate::control::refusal::{BAD_CREDENTIALS, BAD_SIGNATURE, BAD_TIMESTAMP, NO_AUTHORIZATION};
@@ -20,7 +20,7 @@ use crate::control::signature::Signable;
 use crate::control::tally::RequestRefusal;
 
 /// How far the time of a signature may be from ours, either way.
-const WINDOW: SignedDuration = SignedDuration::from_secs(300);
+pub const WINDOW: SignedDuration = SignedDuration::from_secs(300);
 
 /// What a request shows of who asks; headers as they came. It has secrets in it: it is not to be logged.
 #[derive(Clone, Copy)]
@@ -92,7 +92,8 @@ impl<'a> Shown<'a> {
 }
 
 /// Whether the secret of the key was shown, and where nobody else could see it.
-pub fn basic(key: &Key, secret: &str, shown: &Shown<'_>, anywhere: bool) -> Result<(), Denied> {
+/// By which of its secrets a key is shown, where it may be.
+pub fn basic(key: &Key, secret: &str, shown: &Shown<'_>, anywhere: bool) -> Result<Seal, Denied> {
     if !shown.is_private && !anywhere {
         return Err(Denied::new(
             RequestRefusal::Unencrypted,
@@ -100,24 +101,23 @@ pub fn basic(key: &Key, secret: &str, shown: &Shown<'_>, anywhere: bool) -> Resu
             "`Basic` is taken under TLS or from this machine only; sign the request instead.",
         ));
     }
-    match key.has(secret.as_bytes()) {
-        true => Ok(()),
-        false => Err(Denied::new(
+    key.has(secret.as_bytes()).ok_or_else(|| {
+        Denied::new(
             RequestRefusal::Credentials,
             BAD_CREDENTIALS,
             "The key or the secret is wrong.",
-        )),
-    }
+        )
+    })
 }
 
-/// Whether the request was signed with a secret of the key, and lately.
+/// By which secret of the key the request was signed, lately.
 pub fn signed(
     key: &Key,
     signature: &str,
     shown: &Shown<'_>,
     body: &[u8],
     wall: Timestamp,
-) -> Result<Signed, Denied> {
+) -> Result<(Seal, Signed), Denied> {
     let untimely = |message| Denied::new(RequestRefusal::Timestamp, BAD_TIMESTAMP, message);
     let timestamp = shown
         .timestamp
@@ -142,11 +142,10 @@ pub fn signed(
         Some(_) => STANDARD.encode(Sha256::digest(body)),
     };
     let is_of_body = shown.content_sha256.is_none_or(|said| said == digest);
-    let is_right =
-        key.verifies(|secret| secret.verifies_with_digest(&request, &digest, signature)) & is_of_body;
+    let seal = key.verifies(|secret| secret.verifies_with_digest(&request, &digest, signature));
     let decoded = STANDARD.decode(signature).unwrap_or_default();
-    match <[u8; 32]>::try_from(decoded) {
-        Ok(signature) if is_right => Ok(Signed { signature, at }),
+    match (seal, <[u8; 32]>::try_from(decoded)) {
+        (Some(seal), Ok(signature)) if is_of_body => Ok((seal, Signed { signature, at })),
         _ => Err(Denied::new(
             RequestRefusal::Signature,
             BAD_SIGNATURE,

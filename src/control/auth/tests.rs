@@ -603,3 +603,37 @@ fn a_time_may_have_seven_digits_of_fraction_and_an_offset() {
         );
     }
 }
+
+#[test]
+fn whoever_was_let_in_by_a_secret_that_was_replaced_is_not_known_any_more() {
+    let auth = auth(FILE, limits());
+    let renew = |text: &str| {
+        let usages = HashMap::new();
+        let renewed = Rules {
+            keys: Keys::parse(text, &usages).unwrap(),
+            certificates: Certificates::new(&config::Tls::default(), &usages),
+            limits: limits(),
+        };
+        auth.apply(RenewedAuth(renewed));
+    };
+    let by_secret = basic("switch:czNjcjN0");
+    let plain = shown(None);
+    let by_signature = format!("application switch:{}", signature("czNjcjN0", &plain, b""));
+    let now = moment("2026-01-02T03:04:05Z");
+    let admitted = [by_secret, by_signature].map(|header| {
+        let shown = shown(Some(&header));
+        auth.identify(&shown, b"", now).unwrap()
+    });
+    for (text, is_known) in [
+        ("switch:czNjcjN0:read", true),
+        ("switch:b3RoZXI=\nswitch:czNjcjN0", true),
+        ("switch:b3RoZXI=", false),
+        ("other:czNjcjN0", false),
+        ("switch:czNjcjN0", true),
+    ] {
+        renew(text);
+        for who in &admitted {
+            assert_eq!(auth.knows(who), is_known, "{text}");
+        }
+    }
+}

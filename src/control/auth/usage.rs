@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
+use super::keys::Seal;
 use super::{Denied, Identity};
 use crate::config;
 use crate::control::allowance::Allowance;
@@ -20,6 +21,8 @@ pub struct Usage {
 #[derive(Debug)]
 pub struct Admitted {
     pub identity: Identity,
+    /// The secret of its key that was shown, or that signed; none for a certificate, or where anyone may ask.
+    pub(super) seal: Option<Seal>,
     place: Option<Running>,
 }
 
@@ -73,8 +76,12 @@ fn too_often(per_s: u32) -> Denied {
 }
 
 impl Admitted {
-    pub fn new(identity: Identity, place: Option<Running>) -> Admitted {
-        Admitted { identity, place }
+    pub fn new(identity: Identity, seal: Option<Seal>, place: Option<Running>) -> Admitted {
+        Admitted {
+            identity,
+            seal,
+            place,
+        }
     }
 
     /// A place among the streams of its key; whoever has no key has no bound.

@@ -57,9 +57,8 @@ async fn one_message(body: Body) -> Result<Bytes, Refusal> {
         }
         match chunks.next().await {
             Some(Ok(chunk)) => bytes.extend_from_slice(&chunk),
-            Some(Err(_)) | None => {
-                return Err(Refusal::new(INVALID_REQUEST, "The message is cut short."));
-            }
+            Some(Err(_)) => return Err(Refusal::cut_short("message")),
+            None => return Err(Refusal::new(INVALID_REQUEST, "The message is cut short.")),
         }
     }
 }

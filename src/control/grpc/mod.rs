@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Messages are translated by their descriptors, so what HTTP parses and writes is all there is. Requests and refusals
-//! come and go as those of HTTP do, through the same gate; the outermost layer says a refusal as a gRPC status. Health
+//! come and go as those of HTTP do, through the same gate; the layer around it says a refusal as a gRPC status. Health
 //! (open) and reflection (`read`) are served beside it.
 
 mod descriptors;
@@ -26,7 +26,7 @@ use axum::response::Response;
 use axum::routing::post;
 
 use crate::control::auth::{Admitted, Identity};
-use crate::control::http::{App, Failure, let_in};
+use crate::control::http::{App, Failure, count, let_in};
 use crate::control::operation::{OPERATIONS, Operation, SERVICE, ask};
 use crate::control::refusal::{METHOD_NOT_ALLOWED, Refusal};
 pub use descriptors::{DESCRIPTORS, Rules, comment, method, pool, rules};
@@ -58,6 +58,7 @@ pub fn router(app: App) -> Router {
         .merge(guarded)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn(status::say))
+        .layer(from_fn_with_state(app.clone(), count))
         .with_state(app)
 }
 

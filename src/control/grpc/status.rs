@@ -24,12 +24,20 @@ pub async fn say(request: Request, next: Next) -> Response {
     }
     let mut response = next.run(request).await;
     match response.extensions_mut().remove::<Told>() {
-        Some(told) => refused(&told),
+        Some(told) => {
+            let mut response = refused(&told);
+            response.extensions_mut().insert(told);
+            response
+        }
         None => response,
     }
 }
 
-fn refused(Told { refusal, reference }: &Told) -> Response {
+fn refused(
+    Told {
+        refusal, reference, ..
+    }: &Told,
+) -> Response {
     let mut response: Response = Status::new(code(refusal), refusal.message.clone()).into_http();
     let headers = response.headers_mut();
     headers.insert(

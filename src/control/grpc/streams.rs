@@ -43,6 +43,9 @@ pub async fn recording(app: &App, method: &MethodDescriptor, asked: &Asked) -> R
             .get(name)
             .and_then(|number| number.parse::<u64>().ok())
     };
+    if number("bytes") == Some(0) {
+        return Err(Refusal::bad("`bytes` must be at least 1."));
+    }
     let audio = app.service.recording_audio(asked.recording().to_owned()).await?;
     let first = number("fromByte").unwrap_or(0);
     if first > 0 && first >= audio.bytes {

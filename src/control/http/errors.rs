@@ -1,21 +1,37 @@
 //! The one form of everything that goes wrong: `{"errorCode", "message", "reference"}`.
 
 use axum::Json;
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::App;
+use crate::control::auth::Denied;
 use crate::control::refusal::{METHOD_NOT_ALLOWED, REQUEST_TIMEOUT, Refusal, TOO_LARGE};
+use crate::control::tally::RequestRefusal;
 
 /// A refusal on its way out. The reference stands in the log beside it.
 #[derive(Debug)]
 pub struct Failure(pub Refusal);
 
-/// An extension of the response: for whoever says the same in another form.
+/// An extension of the response: for whoever says the same in another form, and for whoever counts it.
 #[derive(Debug, Clone)]
 pub struct Told {
     pub refusal: Refusal,
     pub reference: String,
+    /// What it is counted as.
+    pub reason: RequestRefusal,
+}
+
+/// Counts what is refused, once, wherever behind it that was said.
+pub async fn count(State(app): State<App>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if let Some(told) = response.extensions().get::<Told>() {
+        app.service.tally().refuse_request(told.reason);
+    }
+    response
 }
 
 impl From<Refusal> for Failure {
@@ -60,7 +76,21 @@ impl IntoResponse for Failure {
         if matches!(refusal.code, TOO_LARGE | REQUEST_TIMEOUT) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        response.extensions_mut().insert(Told { refusal, reference });
+        response.extensions_mut().insert(Told {
+            reason: RequestRefusal::of_code(refusal.code),
+            refusal,
+            reference,
+        });
+        response
+    }
+}
+
+impl IntoResponse for Denied {
+    fn into_response(self) -> Response {
+        let mut response = Failure(self.refusal).into_response();
+        if let Some(told) = response.extensions_mut().get_mut::<Told>() {
+            told.reason = self.reason;
+        }
         response
     }
 }

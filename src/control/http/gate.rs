@@ -13,37 +13,20 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use tokio::sync::watch;
 
 use super::App;
 use super::body;
 use super::connections::{Peer, network_of};
-use super::errors::{Failure, Told};
 use super::held::{Held, Until};
 use super::near;
-use crate::control::auth::{Admitted, Auth, Denied, Identity, Moment, Role, Shown};
+use crate::control::auth::{Admitted, Auth, Denied, Moment, Role, Shown};
 use crate::control::operation::{Operation, is_reflection, role_at};
 use crate::control::refusal::Refusal;
 use crate::control::tally::RequestRefusal;
 
-pub async fn let_in(State(app): State<App>, request: Request, next: Next) -> Response {
-    let tally = Arc::clone(app.service.tally());
-    let (response, reason) = match pass(&app, request, next).await {
-        Ok(response) => {
-            let told = response.extensions().get::<Told>();
-            let reason = told.map(|told| RequestRefusal::of_code(told.refusal.code));
-            (response, reason)
-        }
-        Err(denied) => (Failure(denied.refusal).into_response(), Some(denied.reason)),
-    };
-    if let Some(reason) = reason {
-        tally.refuse_request(reason);
-    }
-    response
-}
-
-async fn pass(app: &App, request: Request, next: Next) -> Result<Response, Denied> {
+pub async fn let_in(State(app): State<App>, request: Request, next: Next) -> Result<Response, Denied> {
     let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let verb = request.method().as_str();
     let role = role_at(verb, path);
@@ -55,7 +38,7 @@ async fn pass(app: &App, request: Request, next: Next) -> Result<Response, Denie
         near::check(&request)?;
     }
     let keys = app.auth.changes();
-    let (mut request, who) = admit(app, role, request).await?;
+    let (mut request, who) = admit(&app, role, request).await?;
     let who = Arc::new(who);
     request.extensions_mut().insert(who.identity.clone());
     // Kept by whoever does the work, until it is done.
@@ -71,11 +54,8 @@ async fn pass(app: &App, request: Request, next: Next) -> Result<Response, Denie
         )
     })?;
     let response = next.run(request).await;
-    let is_gone = gone(Arc::clone(&app.auth), keys, who.identity.clone());
-    let is_grpc = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    let is_gone = gone(Arc::clone(&app.auth), keys, Arc::clone(&who));
+    let is_grpc = body::is_grpc(response.headers());
     Ok(response.map(|body| {
         let body = Body::new(Held::new(body, (place, of_key, who)));
         Body::new(Until::new(body, is_gone, is_grpc))
@@ -83,7 +63,7 @@ async fn pass(app: &App, request: Request, next: Next) -> Result<Response, Denie
 }
 
 /// Waits until whoever was let in would not be any more.
-async fn gone(auth: Arc<Auth>, mut keys: watch::Receiver<()>, who: Identity) {
+async fn gone(auth: Arc<Auth>, mut keys: watch::Receiver<()>, who: Arc<Admitted>) {
     while auth.knows(&who) {
         if keys.changed().await.is_err() {
             return std::future::pending().await;
@@ -121,6 +101,9 @@ async fn admit(app: &App, role: Option<Role>, request: Request) -> Result<(Reque
         false => (Default::default(), body),
     };
     let admitted = app.auth.identify(&shown, &bytes, Moment::now())?;
+    if let Some(standing) = &peer.standing {
+        standing.is_known();
+    }
     if let Some(role) = role {
         admitted.identity.require(role).map_err(refused)?;
     }
@@ -144,6 +127,7 @@ impl Peer {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             is_encrypted: false,
             certificate: None,
+            standing: None,
         }
     }
 }

@@ -34,7 +34,7 @@ use crate::control::operation::{
     Answer, Answered, Asked, Body, Described, OPERATIONS, Operation, PLATFORM, ask,
 };
 use crate::control::service::Service;
-pub use errors::{Failure, Told};
+pub use errors::{Failure, Told, count};
 pub use events::told;
 pub use gate::let_in;
 
@@ -89,6 +89,7 @@ pub fn router(app: App) -> Router {
     routes(true)
         .method_not_allowed_fallback(errors::wrong_method)
         .merge(guarded)
+        .layer(from_fn_with_state(app.clone(), count))
         .with_state(app)
 }
 

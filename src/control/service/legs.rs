@@ -16,7 +16,7 @@ use crate::control::deeds::{Actor, Deeds};
 use crate::control::digits::PendingDigits;
 use crate::control::ids::{CallId, ConferenceId};
 use crate::control::negotiation::Negotiation;
-use crate::control::refusal::{INTERNAL, Refusal};
+use crate::control::refusal::{INTERNAL, NOT_FOUND, Refusal};
 use crate::control::requests::{ChangeLeg, CreateLeg};
 use crate::control::state::{LegEntry, Motion, Place, RoomEntry, State};
 use crate::control::turns::PATIENCE;
@@ -66,7 +66,11 @@ impl Service {
         {
             // The caller asked for a recorded leg and gets none at all.
             let _ = inner.end(&call, "failed").await;
-            return Err(refusal);
+            return Err(match refusal.code {
+                // It was there, with this leg in it.
+                NOT_FOUND => Refusal::conflict("The conference has ended."),
+                _ => refusal,
+            });
         }
         Ok(created)
     }

@@ -151,10 +151,12 @@ fn a_client_that_hangs_up_leaves_a_whole_leg_or_none() {
             .sum();
         legs() == seated && served.metric("mixminus_ports_free") == 20.0 - seated
     });
-    if legs() > 0.0 {
-        served.delete("/v1/conferences/id/r").empty(204);
-    }
-    assert_eq!(served.metric("mixminus_ports_free"), 20.0);
+    // What is still under way may make one after all others have gone.
+    eventually("every port is free again", || {
+        let ended = served.delete("/v1/conferences/id/r");
+        assert!([204, 404].contains(&ended.status), "{}", ended.text());
+        served.metric("mixminus_ports_free") == 20.0
+    });
 }
 
 #[test]

@@ -3,12 +3,14 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::support::grpc::Client;
 use crate::support::h2;
 use crate::support::http::{Events, Served, eventually, offer, place_of_its_own, send};
 
@@ -134,6 +136,49 @@ fn floods_of_frames_end_their_connection_and_others_are_answered() {
     }
 }
 
+/// Fault row C4.
+#[test]
+fn whoever_breaks_requests_off_in_the_middle_of_their_body_is_cut_off() {
+    let served = Served::start(&[]);
+    let cancel = 8u32;
+    let internal_error = 2u32;
+    for (to, path) in [
+        (served.http, "/v1/legs"),
+        (served.grpc, "/mixminus.v1.Control/CreateLeg"),
+    ] {
+        for code in [cancel, internal_error] {
+            // Where the daemon comes to look after the reset only, it is against the bounds that the peer was told.
+            let ended = || refused_connections(&served, "resets") + refused_connections(&served, "protocol");
+            let before = ended();
+            h2::flood(to, |number| {
+                if number % 50 == 0 {
+                    // So that those before are waited for.
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                let mut frames = h2::frame(h2::HEADERS, h2::END_HEADERS, 2 * number + 1, &h2::post(path));
+                if let Some(earlier) = number.checked_sub(50) {
+                    let earlier = 2 * earlier + 1;
+                    frames.extend(h2::frame(h2::RST_STREAM, 0, earlier, &code.to_be_bytes()));
+                }
+                frames
+            });
+            in_the_end("it is counted", || ended() > before);
+            in_the_end("a single one is counted", || {
+                let before = refused(&served, "cut_short");
+                let mut stream = h2::connect(to);
+                let head = h2::frame(h2::HEADERS, h2::END_HEADERS, 1, &h2::post(path));
+                stream.write_all(&head).unwrap();
+                std::thread::sleep(Duration::from_millis(50));
+                let reset = h2::frame(h2::RST_STREAM, 0, 1, &code.to_be_bytes());
+                stream.write_all(&reset).unwrap();
+                std::thread::sleep(Duration::from_millis(50));
+                refused(&served, "cut_short") > before
+            });
+        }
+    }
+    assert_eq!(refused(&served, "too_large"), 0.0);
+}
+
 #[test]
 fn http_2_is_spoken_with_whoever_begins_so() {
     let served = Served::start(&[]);
@@ -200,18 +245,6 @@ fn one_address_has_so_many_connections_and_one_more_is_closed_at_once() {
 }
 
 #[test]
-fn an_idle_connection_is_closed_and_a_stream_of_events_is_not() {
-    let served = Served::start(&[]);
-    let mut events = Events::open(served.http, "", "");
-    let idle = connect(served.http, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n");
-    let answer = until_closed(idle);
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert!(refused_connections(&served, "idle") >= 1.0);
-    served.leg("r", "a");
-    assert_eq!(events.until("leg.joined")["callId"], "a");
-}
-
-#[test]
 fn so_many_streams_are_open_and_one_more_is_refused() {
     let served = Served::start(&["http.streams=2"]);
     let first = Events::open(served.http, "", "");
@@ -231,20 +264,69 @@ fn so_many_streams_are_open_and_one_more_is_refused() {
     drop(first);
 }
 
-/// Fault row C5.
-#[test]
-fn a_flood_is_refused_by_key_and_by_address_and_another_key_does_not_feel_it() {
+/// A keys file with these lines, and the setting that names it.
+fn keys(lines: &str) -> (PathBuf, String) {
     let (_, dir) = place_of_its_own();
     std::fs::create_dir_all(&dir).unwrap();
     let file = dir.join("keys");
-    std::fs::write(&file, "flood:c2VjcmV0\nswitch:czNjcjN0\n").unwrap();
+    std::fs::write(&file, lines).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o400)).unwrap();
-    let served = Served::start(&[
-        &format!("auth.keys_file={}", file.display()),
-        "auth.requests_per_s=100",
-        "auth.failures_per_s=5",
-    ]);
-    let basic = |credentials: &str| format!("Basic {}", STANDARD.encode(credentials));
+    let set = format!("auth.keys_file={}", file.display());
+    (dir, set)
+}
+
+fn basic(credentials: &str) -> String {
+    format!("Basic {}", STANDARD.encode(credentials))
+}
+
+/// A connection from one of the addresses of this machine, greeted in HTTP/2.
+fn from_address(last: u8, to: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket
+        .bind(&SocketAddr::from(([127, 0, 0, last], 0)).into())
+        .unwrap();
+    socket.connect(&to.into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream.write_all(h2::PREFACE).unwrap();
+    stream.write_all(&h2::frame(h2::SETTINGS, 0, 0, b"")).unwrap();
+    stream
+}
+
+/// Fault row C4.
+#[test]
+fn strangers_who_hold_every_place_keep_nobody_out_who_has_a_key_and_end_nobody() {
+    let (dir, file) = keys("switch:czNjcjN0\n");
+    let served = Served::start(&["http.connections=8", "http.connections_per_address=8", &file]);
+    let authorization = basic("switch:czNjcjN0");
+    let mut events = Events::open(served.http, "", &format!("authorization: {authorization}\r\n"));
+    let ask = |method: &str, path: &str, body: &str| {
+        let headers = [("authorization", authorization.as_str())];
+        send(served.http, method, path, &headers, body.as_bytes())
+    };
+    // All others of the eight, and of the sixteen that this machine has beyond them.
+    let strangers: Vec<TcpStream> = (0..23)
+        .map(|number| from_address(2 + number / 8, served.http))
+        .collect();
+    for _ in 0..5 {
+        assert_eq!(ask("GET", "/v1/legs", "").status, 200);
+    }
+    let body = serde_json::json!({ "conferenceId": "r", "callId": "a", "sdp": offer(5004) });
+    assert_eq!(ask("POST", "/v1/legs", &body.to_string()).status, 201);
+    assert_eq!(events.until("leg.joined")["callId"], "a");
+    let page = ask("GET", "/metrics", "").text();
+    let gone = page
+        .lines()
+        .find_map(|line| line.strip_prefix("mixminus_refused_connections_total{reason=\"unproven\"} "));
+    assert!(gone.is_some_and(|count| count != "0"), "{page}");
+    drop(strangers);
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// Fault row C5.
+#[test]
+fn a_flood_is_refused_by_key_and_by_address_and_another_key_does_not_feel_it() {
+    let (dir, file) = keys("flood:c2VjcmV0\nswitch:czNjcjN0\n");
+    let served = Served::start(&[&file, "auth.requests_per_s=100", "auth.failures_per_s=5"]);
     let ask = |authorization: &str| {
         send(
             served.http,
@@ -317,11 +399,26 @@ fn what_was_refused_is_counted_by_its_reason() {
     let again = serde_json::json!({ "conferenceId": "r", "callId": "a", "sdp": offer(5004) });
     served.post("/v1/legs", &again).json(201);
     send(served.http, "PUT", "/v1/legs/a", &[], b"").refused(40500);
+    // What is open to all.
+    send(served.http, "POST", "/healthz", &[], b"").refused(40500);
+    send(served.grpc, "POST", "/grpc.health.v1.Health/Check", &[], b"").refused(41500);
+    let client = Client::new(served.grpc);
+    let large = vec![0; 65_537];
+    for path in [
+        "/grpc.health.v1.Health/Check",
+        "/mixminus.v1.Control/GetLiveness",
+        "/mixminus.v1.Control/ListLegs",
+    ] {
+        client.send_to(path, large.clone().into()).unwrap_err();
+    }
     for (reason, count) in [
         ("not_found", 1.0),
         ("missing_parameter", 1.0),
-        ("method", 1.0),
+        ("method", 2.0),
         ("conflict", 0.0),
+        ("unsupported", 1.0),
+        ("too_large", 3.0),
+        ("other", 0.0),
     ] {
         assert_eq!(refused(&served, reason), count, "{reason}");
     }

@@ -21,7 +21,10 @@ fn a_room_is_shown_as_the_platform_shows_it() {
         let first = &room["participants"][0];
         assert_eq!(first["cli"], "+46");
         assert_eq!(first["id"], "a");
-        assert_eq!(first["duration"], 0);
+        assert!(
+            first["duration"].as_u64().is_some_and(|seconds| seconds < 60),
+            "{first}"
+        );
         assert_eq!(
             (&first["muted"], &first["onhold"]),
             (&json!(false), &json!(false))

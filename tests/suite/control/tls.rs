@@ -316,3 +316,31 @@ fn a_reload_changes_certificates_and_keeps_connections() {
     std::fs::set_permissions(site.dir.join("key.pem"), std::fs::Permissions::from_mode(0o644)).unwrap();
     assert!(site.served.reload().unwrap_err().contains("mode 0644"));
 }
+
+#[test]
+fn a_certificate_that_is_not_trusted_any_more_does_not_hold_on_a_connection_that_is_open() {
+    let site = site(&[
+        "auth.keys_file=$KEPT/keys",
+        "tls.client_ca_file=$KEPT/ca.pem",
+        ROLES,
+    ]);
+    let viewer = site.ours.issue(&["look.example"]);
+    let mut with = connect(site.served.http, &site.ours, Some(&viewer), &[]);
+    let mut without = connect(site.served.http, &site.ours, None, &[]);
+    let key = basic("viewer:c2VjcmV0");
+    assert_eq!(status(&mut with, "GET /v1/legs", "").unwrap(), 200);
+    assert_eq!(status(&mut without, "GET /v1/legs", &key).unwrap(), 200);
+    site.served.reload().unwrap();
+    assert_eq!(
+        status(&mut with, "GET /v1/legs", "").unwrap(),
+        200,
+        "nothing was changed"
+    );
+    std::fs::write(site.dir.join("ca.pem"), &Authority::new().pem).unwrap();
+    site.served.reload().unwrap();
+    let with = std::cell::RefCell::new(with);
+    eventually("it is ended", || {
+        status(&mut with.borrow_mut(), "GET /v1/legs", "").is_err()
+    });
+    assert_eq!(status(&mut without, "GET /v1/legs", &key).unwrap(), 200);
+}

@@ -117,7 +117,7 @@ fn a_leg_that_moves_is_told_where_it_comes_with_what_is_in_force_of_it() {
 
 /// Ends the conference `r` of a host and two others by what is done to the host, and gives the host's own reason.
 fn ended_by(done: impl FnOnce(&Served)) -> String {
-    let served = Served::start(&["rtp.media_timeout_s=1"]);
+    let served = Served::start(&[]);
     let mut events = Events::open(served.http, "?conferenceId=r", "");
     let host = json!({ "endOnExit": true, "endOnMediaTimeout": true });
     for (call, more) in [
@@ -162,7 +162,11 @@ fn a_conference_ends_with_the_leg_that_ends_it_however_that_leaves() {
         });
     };
     assert_eq!(ended_by(moves), "moved");
-    assert_eq!(ended_by(|_| ()), "media_timeout");
+    let falls_silent = |served: &Served| {
+        let body = json!({ "mediaTimeoutS": 1 });
+        served.patch("/v1/legs/host", &body).json(200);
+    };
+    assert_eq!(ended_by(falls_silent), "media_timeout");
 }
 
 /// What a party hears: runs of music and of silence, `true` for music, each of half a second or more.

@@ -33,6 +33,14 @@ pub fn get(path: &str) -> Vec<u8> {
     block
 }
 
+/// `POST path`, of the type that gRPC has.
+pub fn post(path: &str) -> Vec<u8> {
+    let mut block = vec![0x83];
+    block.extend_from_slice(&get(path)[1..]);
+    block.extend_from_slice(b"\x0f\x10\x10application/grpc");
+    block
+}
+
 /// A connection that was greeted.
 pub fn connect(to: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(to).unwrap();

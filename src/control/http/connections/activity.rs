@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,8 @@ pub struct Activity {
     running: AtomicUsize,
     begun: AtomicU64,
     idle_since: Mutex<Instant>,
+    /// Since when the header of the next request is under way, where bytes are requests: in HTTP/1.
+    header_since: Mutex<Option<Instant>>,
     resets: Allowance,
     hostile: Mutex<Option<ConnectionRefusal>>,
     noticed: Notify,
@@ -40,11 +42,13 @@ pub struct Running {
 }
 
 impl Activity {
+    /// The first header is waited for from now on.
     pub fn new(now: Instant) -> Activity {
         Activity {
             running: AtomicUsize::new(0),
             begun: AtomicU64::new(0),
             idle_since: Mutex::new(now),
+            header_since: Mutex::new(Some(now)),
             resets: Allowance::default(),
             hostile: Mutex::default(),
             noticed: Notify::new(),
@@ -54,6 +58,7 @@ impl Activity {
     pub fn begin(self: &Arc<Activity>) -> Running {
         self.running.fetch_add(1, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
+        *self.header_since() = None;
         Running {
             activity: Arc::clone(self),
             is_answered: false,
@@ -65,11 +70,28 @@ impl Activity {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// Returns once nothing has run for this long; never where there is no bound.
-    pub async fn idle(&self, max: Option<Duration>) {
-        let Some(max) = max else {
-            return std::future::pending().await;
-        };
+    /// Bytes have come.
+    fn heard(&self, now: Instant) {
+        if self.running.load(Ordering::Relaxed) == 0 {
+            self.header_since().get_or_insert(now);
+        }
+    }
+
+    /// Returns once a header has been under way for this long.
+    pub async fn slow(&self, max: Duration) {
+        loop {
+            let under_way = self.header_since().map(|since| since.elapsed());
+            let rest = match under_way {
+                Some(passed) if passed >= max => return,
+                Some(passed) => max - passed,
+                None => max,
+            };
+            tokio::time::sleep(rest).await;
+        }
+    }
+
+    /// Returns once nothing has run for this long.
+    pub async fn idle(&self, max: Duration) {
         loop {
             let idle = self.idle_since().elapsed();
             let is_idle = self.running.load(Ordering::Relaxed) == 0;
@@ -79,6 +101,10 @@ impl Activity {
             let rest = if is_idle { max - idle } else { max };
             tokio::time::sleep(rest).await;
         }
+    }
+
+    fn header_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.header_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn idle_since(&self) -> Instant {
@@ -177,7 +203,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         let bytes = buffer.filled().len() - before;
         let requests = self.activity.requests();
-        if bytes > 0 && !self.unasked.take(bytes, requests, Instant::now()) {
+        let now = Instant::now();
+        if bytes > 0 {
+            self.activity.heard(now);
+        }
+        if bytes > 0 && !self.unasked.take(bytes, requests, now) {
             self.activity.notice(ConnectionRefusal::Chatter);
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }

@@ -336,3 +336,28 @@ async fn a_recording_of_which_nobody_knows_the_room_is_counted() {
     assert_eq!(unheard.told().await, ["recording.started"]);
     assert_eq!(unheard.service.figures().await.recordings_untold, [0, 1]);
 }
+
+#[tokio::test]
+async fn a_leg_to_be_recorded_in_a_conference_that_ends_meanwhile_is_a_conflict() {
+    let unheard = Unheard::start("record-in-what-ends");
+    let service = unheard.service.clone();
+    let _dir = unheard.pumped();
+    let turn = service.inner.recordings_in_turn.take(&room("r")).await.unwrap();
+    let body = json!({ "conferenceId": "r", "callId": "a", "record": true });
+    let fields = Fields::parse(body.to_string().as_bytes()).unwrap();
+    let request = CreateLeg::parse(fields, &Rules::default()).unwrap();
+    let creating = tokio::spawn({
+        let service = service.clone();
+        async move { service.create_leg(request, tester()).await.map(|_| ()) }
+    });
+    while service.legs(WHOLE).total == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    service.clear_conference(&room("r"), "ended").await.unwrap();
+    drop(turn);
+    let refusal = creating.await.unwrap().unwrap_err();
+    assert_eq!(
+        (refusal.code, refusal.message.as_str()),
+        (crate::control::refusal::CONFLICT, "The conference has ended.")
+    );
+}

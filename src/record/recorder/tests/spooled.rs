@@ -76,7 +76,7 @@ fn a_folder_whose_journal_is_gone_is_not_taken_for_a_recording_of_nothing() {
     let folder = dir.join(".spool/id-9");
     make_folder(&folder).unwrap();
     let opening = naming::opening(&request("id-9", "file://talk", "wav"));
-    write_sidecar(&folder, &serde_json::to_vec(&opening).unwrap()).unwrap();
+    write_sidecar(&folder, &opening).unwrap();
     fs::write(folder.join("7.wav"), "all there is").unwrap();
 
     let next = Studio::in_dir(dir).unwrap();

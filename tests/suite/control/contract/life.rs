@@ -199,6 +199,9 @@ fn each_operation_answers_over_grpc_with_what_http_shows() {
         (refused.code, refused.error_code),
         (tonic::Code::OutOfRange, Some(41600))
     );
+    let nothing = json!({ "recordingId": recording, "bytes": 0 });
+    let refused = client.stream("DownloadRecording", &nothing).err().unwrap();
+    assert_eq!(refused.error_code, Some(40001));
     asked_for.insert("DownloadRecording".to_owned());
 
     let mut events = client.stream("StreamEvents", &json!({ "after": 0 })).unwrap();
