@@ -1,19 +1,25 @@
 //! What recording adds to a tick of a room of 10 that works at 8 kHz: 2 of the legs talk, the others send noise at
 //! −65 dBFS. Up to the ring, which another thread empties. Files are at 8 and at 16 kHz.
+//!
+//! `room_of_10` is the engine alone, `room_of_10_on_sockets` with what the kernel takes of its thread: one datagram in
+//! and one out for each leg, on the loopback.
 
 mod thread_time;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
 
+use criterion::measurement::Measurement;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use mixminus::capture::Recording;
 use mixminus::codec::{Codec, Encoder, Encoding};
-use mixminus::engine::outbox::{Content, Outbox};
+use mixminus::driver::socket;
+use mixminus::engine::outbox::Outbox;
 use mixminus::engine::{Command, Engine, EngineLimits};
 use mixminus::frame::Rate;
 use mixminus::id::{LegId, RecordingSlot, RoomId, TrackNumber};
 use mixminus::leg::{Format, Identity, Leg, LegMedia, LegSettings, MediaTerms};
-use mixminus::record::{RecordedFrame, TAP_RING_BYTES, TapSender, tap_ring};
+use mixminus::record::{TAP_RING_BYTES, TapSender, tap_ring};
 use mixminus::room::{Room, RoomChange, RoomSettings};
 use mixminus::rtp::packet::{HEADER_BYTES, Header};
 use mixminus::time::Tick;
@@ -37,10 +43,12 @@ struct Bench {
     noise: Vec<Vec<u8>>,
     datagram: Vec<u8>,
     tap: TapSender,
+    /// Of each leg the engine's socket and the party's.
+    sockets: Vec<(UdpSocket, UdpSocket)>,
 }
 
 impl Bench {
-    fn new(recording: Option<Recording>) -> Bench {
+    fn new(recording: Option<Recording>, on_sockets: bool) -> Bench {
         let (codec, legs) = (Codec::Pcmu, LEGS);
         let encoding = Encoding {
             codec,
@@ -50,6 +58,14 @@ impl Bench {
             dtx: false,
             loss_percent: 0,
         };
+        let bind = || {
+            let bound = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+            bound.set_nonblocking(true).expect("it does not wait");
+            bound
+        };
+        let sockets: Vec<_> = (0..legs * usize::from(on_sockets))
+            .map(|_| (bind(), bind()))
+            .collect();
         let mut engine = Engine::new(EngineLimits { legs, rooms: 1 });
         let mut out = Outbox::new(legs);
         engine.apply(
@@ -67,7 +83,10 @@ impl Bench {
                 fec_bitrate_max: None,
             };
             let terms = MediaTerms {
-                remote: Some(address(index)),
+                remote: Some(match sockets.get(index) {
+                    Some((_, party)) => party.local_addr().expect("it is bound"),
+                    None => address(index),
+                }),
                 remote_rtcp: None,
                 rtcp_mux: true,
                 sends: true,
@@ -120,46 +139,99 @@ impl Bench {
             noise: packets(encoding, 0.000_56 * 3.0_f32.sqrt()),
             datagram: vec![0; 8_192],
             tap,
+            sockets,
         };
         for _ in 0..2 * LOOP_TICKS {
-            bench.step();
+            bench.any_step();
         }
         bench
+    }
+
+    /// Gives the thread's time that was the engine's.
+    fn any_step(&mut self) -> Duration {
+        let is_on_sockets = !self.sockets.is_empty();
+        if is_on_sockets {
+            self.converse();
+        }
+        let start = ThreadTime.start();
+        match is_on_sockets {
+            true => self.step_on_sockets(),
+            false => self.step(),
+        }
+        ThreadTime.end(start)
     }
 
     fn step(&mut self) {
         let now = self.tick.due(0);
         for index in 0..self.legs {
-            let packets = if index < TALKERS {
-                &self.speech
-            } else {
-                &self.noise
-            };
-            let payload = &packets[(self.tick.0 as usize + index) % LOOP_TICKS];
-            let header = Header {
-                marker: false,
-                payload_type: 96,
-                sequence: self.tick.0 as u16,
-                timestamp: (self.tick.0 as u32).wrapping_mul(self.encoding.packet_clock()),
-                ssrc: index as u32,
-            };
-            header.write((&mut self.datagram[..HEADER_BYTES]).try_into().expect("12 bytes"));
-            self.datagram[HEADER_BYTES..HEADER_BYTES + payload.len()].copy_from_slice(payload);
-            let datagram = &mut self.datagram[..HEADER_BYTES + payload.len()];
+            let len = self.write_packet(index);
+            let datagram = &mut self.datagram[..len];
             self.engine
                 .receive(now, LegId(index as u32), address(index), datagram);
         }
+        self.tick_room();
+    }
+
+    /// What the parties do, which is not the engine's: they send a packet each, and take theirs.
+    fn converse(&mut self) {
+        for index in 0..self.legs {
+            let len = self.write_packet(index);
+            let (ours, party) = &self.sockets[index];
+            let to = ours.local_addr().expect("it is bound");
+            party.send_to(&self.datagram[..len], to).expect("sent");
+            while socket::receive(party, &mut self.datagram).is_ok() {}
+        }
+    }
+
+    /// A tick of a media thread that has this room alone.
+    fn step_on_sockets(&mut self) {
+        let now = self.tick.due(0);
+        for (index, (ours, _)) in self.sockets.iter().enumerate() {
+            while let Ok(received) = socket::receive(ours, &mut self.datagram) {
+                let datagram = &mut self.datagram[..received.len];
+                self.engine
+                    .receive(now, LegId(index as u32), received.from, datagram);
+                if self.engine.is_fed(LegId(index as u32)) {
+                    break;
+                }
+            }
+        }
+        self.tick_room();
+    }
+
+    /// Makes the next packet of a leg; gives its bytes.
+    fn write_packet(&mut self, index: usize) -> usize {
+        let packets = if index < TALKERS {
+            &self.speech
+        } else {
+            &self.noise
+        };
+        let payload = &packets[(self.tick.0 as usize + index) % LOOP_TICKS];
+        let header = Header {
+            marker: false,
+            payload_type: 96,
+            sequence: self.tick.0 as u16,
+            timestamp: (self.tick.0 as u32).wrapping_mul(self.encoding.packet_clock()),
+            ssrc: index as u32,
+        };
+        header.write((&mut self.datagram[..HEADER_BYTES]).try_into().expect("12 bytes"));
+        self.datagram[HEADER_BYTES..HEADER_BYTES + payload.len()].copy_from_slice(payload);
+        HEADER_BYTES + payload.len()
+    }
+
+    fn tick_room(&mut self) {
+        let now = self.tick.due(0);
         self.engine.tick_room(RoomId(0), self.tick, now, &mut self.out);
+        if !self.sockets.is_empty() {
+            for (outgoing, datagram) in self.out.datagrams() {
+                let (ours, _) = &self.sockets[outgoing.leg.0 as usize];
+                ours.send_to(datagram, outgoing.to).expect("sent");
+            }
+        }
         // As the driver does it.
         for tapped in self.out.tapped() {
-            let (slot, track, tick, rate) = (tapped.recording, tapped.track, tapped.tick, tapped.rate);
-            let frame = match tapped.content {
-                Content::Sound(samples) => RecordedFrame::sound(slot, track, tick, rate, samples),
-                Content::Quiet => RecordedFrame::quiet(slot, track, tick, rate),
-                Content::Paused => RecordedFrame::paused(slot, track, tick, rate),
-            };
             // A tick is done sooner here than it lasts: the ring may fill, which costs no less.
-            let _ = self.tap.push(&frame);
+            let _ = self.tap.push(&tapped);
         }
         self.out.events().for_each(drop);
         self.out.clear();
@@ -187,22 +259,35 @@ fn packets(encoding: Encoding, amplitude: f32) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn record(criterion: &mut Criterion<ThreadTime>) {
-    let mut group = criterion.benchmark_group("record/room_of_10");
+/// To no file, to files of the mix, and to those of the legs besides.
+fn recordings() -> [(&'static str, Option<Recording>); 5] {
     let to = |rate, legs| {
         let slot = RecordingSlot(0);
         Some(Recording { slot, rate, legs })
     };
-    for (name, recording) in [
+    [
         ("not", None),
         ("mix_8k", to(Rate::Hz8000, false)),
         ("mix_16k", to(Rate::Hz16000, false)),
         ("mix+legs_8k", to(Rate::Hz8000, true)),
         ("mix+legs_16k", to(Rate::Hz16000, true)),
-    ] {
-        let mut bench = Bench::new(recording);
+    ]
+}
+
+fn record(criterion: &mut Criterion<ThreadTime>) {
+    let mut group = criterion.benchmark_group("record/room_of_10");
+    for (name, recording) in recordings() {
+        let mut bench = Bench::new(recording, false);
         group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
             bencher.iter(|| bench.step())
+        });
+    }
+    group.finish();
+    let mut group = criterion.benchmark_group("record/room_of_10_on_sockets");
+    for (name, recording) in recordings() {
+        let mut bench = Bench::new(recording, true);
+        group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+            bencher.iter_custom(|ticks| (0..ticks).map(|_| bench.any_step()).sum())
         });
     }
     group.finish();

@@ -17,11 +17,11 @@ use crate::driver::pulse::Pulse;
 use crate::driver::rtcp_poll::RtcpPoll;
 use crate::driver::socket::{self, DATAGRAM_BYTES_MAX, Received};
 use crate::driver::{Command, Event};
-use crate::engine::outbox::{Content, Outbox};
+use crate::engine::outbox::Outbox;
 use crate::engine::{self, Engine};
 use crate::id::{LegId, RoomId};
 use crate::leg::{Dropped, Port};
-use crate::record::{RecordedFrame, TapSender};
+use crate::record::TapSender;
 use crate::time::{PHASES, TICK, Tick, Time};
 
 /// Datagrams taken from one socket in one tick, whatever becomes of them: two packets of 10 ms, an event and a report.
@@ -215,13 +215,7 @@ impl Worker {
         }
         let mut unrecorded = 0;
         for tapped in self.outbox.tapped() {
-            let (slot, track, tick, rate) = (tapped.recording, tapped.track, tapped.tick, tapped.rate);
-            let frame = match tapped.content {
-                Content::Sound(samples) => RecordedFrame::sound(slot, track, tick, rate, samples),
-                Content::Quiet => RecordedFrame::quiet(slot, track, tick, rate),
-                Content::Paused => RecordedFrame::paused(slot, track, tick, rate),
-            };
-            unrecorded += u64::from(self.tap.push(&frame).is_err());
+            unrecorded += u64::from(self.tap.push(&tapped).is_err());
         }
         let mut untold = 0;
         for event in self.outbox.events() {
@@ -303,7 +297,7 @@ mod tests {
 
     #[test]
     fn frames_that_find_the_ring_full_are_counted_and_later_ones_carry_their_own_ticks() {
-        // Four frames of silence.
+        // Four frames of silence, two in each of its two.
         let (tap, mut frames) = tap_ring(100);
         let mut worker = Worker {
             engine: Engine::new(EngineLimits { legs: 1, rooms: 1 }),

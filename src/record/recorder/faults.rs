@@ -5,7 +5,7 @@ use crate::id::TrackNumber;
 use crate::record::destination::Rules;
 use crate::record::receipt::Receipt;
 use crate::record::scratch::Scratch;
-use crate::record::tap::{RecordedFrame, TapSender, tap_ring};
+use crate::record::tap::{TapSender, sound, tap_ring};
 use crate::record::test_disk::FailingDisk;
 
 const RATE: Rate = Rate::Hz8000;
@@ -69,9 +69,8 @@ impl Studio {
     /// Half a second of sound.
     fn say(&mut self, begun: &Begun) {
         for _ in 0..25 {
-            let frame =
-                RecordedFrame::sound(begun.slot, TrackNumber::MAIN, Tick(self.tick), RATE, &[0.25; 160]);
-            self.sender.push(&frame).expect("there is room in the ring");
+            let tapped = sound(begun.slot, TrackNumber::MAIN, Tick(self.tick), RATE, &[0.25; 160]);
+            self.sender.push(&tapped).expect("there is room in the ring");
             self.tick += 1;
         }
     }

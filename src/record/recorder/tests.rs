@@ -6,7 +6,7 @@ use crate::record::image::read::read;
 use crate::record::receipt::Receipt;
 use crate::record::scratch::Scratch;
 use crate::record::spool::{Spool, SpoolEntry, list_spool};
-use crate::record::tap::{RecordedFrame, TapSender, tap_ring};
+use crate::record::tap::{TapSender, paused, sound, tap_ring};
 use crate::record::{Place, Rules};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -63,8 +63,9 @@ impl Studio {
     fn push(&mut self, slot: RecordingSlot, track: u32, ticks: std::ops::Range<u64>) {
         for tick in ticks {
             let level = f32::from(level(track, tick)) / 32_768.0;
-            let frame = RecordedFrame::sound(slot, TrackNumber(track), Tick(tick), RATE, &[level; 320]);
-            self.ring.push(&frame).expect("the writer keeps up");
+            let signal = [level; 320];
+            let tapped = sound(slot, TrackNumber(track), Tick(tick), RATE, &signal);
+            self.ring.push(&tapped).expect("the writer keeps up");
         }
     }
 
@@ -214,7 +215,7 @@ fn gaps_and_pauses_keep_the_time_and_stand_in_the_receipt() {
     let begun = studio.begin("id-1", "file://talk").unwrap();
     studio.push(begun.slot, 0, 0..10);
     for tick in 10..20 {
-        let paused = RecordedFrame::paused(begun.slot, TrackNumber::MAIN, Tick(tick), RATE);
+        let paused = paused(begun.slot, TrackNumber::MAIN, Tick(tick), RATE);
         studio.ring.push(&paused).unwrap();
     }
     studio.push(begun.slot, 0, 20..30);

@@ -7,8 +7,9 @@ use crate::id::{RecordingSlot, TrackNumber};
 use crate::record::image::Format;
 use crate::record::image::read::read;
 use crate::record::scratch::Scratch;
+use crate::record::tap;
 use crate::record::{
-    Anchor, BeginRecording, Destination, RecordedFrame, Recorder, RecordingState, Rules, TapSender, tap_ring,
+    Anchor, BeginRecording, Destination, Recorder, RecordingState, Rules, TapSender, tap_ring,
 };
 use crate::time::Tick;
 
@@ -54,8 +55,8 @@ fn begin(recorder: &Recorder, id: &str, format: &str) -> RecordingSlot {
 }
 
 fn push(sender: &mut TapSender, slot: RecordingSlot, track: u32, tick: u64, sound: &[f32]) {
-    let frame = RecordedFrame::sound(slot, TrackNumber(track), Tick(tick), RATE, sound);
-    while sender.push(&frame).is_err() {
+    let tapped = tap::sound(slot, TrackNumber(track), Tick(tick), RATE, sound);
+    while sender.push(&tapped).is_err() {
         std::thread::yield_now();
     }
 }

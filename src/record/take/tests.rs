@@ -7,6 +7,7 @@ use super::*;
 use crate::record::disk::LocalDisk;
 use crate::record::journal::{Reader, SyncGroup};
 use crate::record::scratch::Scratch;
+use crate::record::tap::{self, recorded};
 use crate::record::test_disk::FailingDisk;
 
 const SLOT: RecordingSlot = RecordingSlot(3);
@@ -101,7 +102,11 @@ fn told(folder: &Path) -> BTreeMap<u32, String> {
 }
 
 fn sound(track: TrackNumber, tick: u64) -> RecordedFrame {
-    RecordedFrame::sound(SLOT, track, Tick(tick), RATE, &[0.25; 160])
+    recorded(&tap::sound(SLOT, track, Tick(tick), RATE, &[0.25; 160]))
+}
+
+fn paused(tick: u64) -> RecordedFrame {
+    recorded(&tap::paused(SLOT, MAIN, Tick(tick), RATE))
 }
 
 fn main_track(ticks: std::ops::Range<u64>) -> Vec<RecordedFrame> {
@@ -151,9 +156,9 @@ fn what_is_quiet_and_what_is_paused_is_told_apart_from_loss() {
     let mut stand = Stand::new();
     stand.round(&[
         sound(MAIN, 1),
-        RecordedFrame::quiet(SLOT, MAIN, Tick(2), RATE),
-        RecordedFrame::paused(SLOT, MAIN, Tick(3), RATE),
-        RecordedFrame::paused(SLOT, MAIN, Tick(4), RATE),
+        recorded(&tap::quiet(SLOT, MAIN, Tick(2), RATE)),
+        paused(3),
+        paused(4),
         sound(MAIN, 5),
     ]);
     assert_eq!(stand.main(), "s1 q2 p3 p4 s5");
@@ -165,7 +170,6 @@ fn a_leg_is_silent_where_it_was_away_or_nothing_was_recorded_and_lost_elsewhere(
     stand.name(9, "a");
     stand.round(&main_track(1..3));
     stand.round(&[sound(MAIN, 3), sound(TrackNumber(9), 3)]);
-    let paused = |tick| RecordedFrame::paused(SLOT, MAIN, Tick(tick), RATE);
     stand.round(&[paused(4), paused(5), sound(MAIN, 6), sound(TrackNumber(9), 6)]);
     stand.round(&[]);
     stand.round(&main_track(7..9));
@@ -210,7 +214,7 @@ fn frames_of_nobody_known_and_of_another_rate_are_left_out() {
     stand.round(&[
         sound(MAIN, 1),
         sound(TrackNumber(4), 1),
-        RecordedFrame::sound(SLOT, MAIN, Tick(2), Rate::Hz16000, &[0.5; 320]),
+        recorded(&tap::sound(SLOT, MAIN, Tick(2), Rate::Hz16000, &[0.5; 320])),
     ]);
     assert_eq!(stand.journal().keys().copied().collect::<Vec<_>>(), [0]);
     assert_eq!(stand.main(), "s1");

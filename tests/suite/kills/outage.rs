@@ -91,7 +91,7 @@ fn a_hundred_recordings_take_a_quarter_of_a_mebibyte_each_while_the_store_is_awa
     let ids: Vec<_> = (rooms.iter().zip(0..))
         .map(|(room, number)| to_bucket(&daemon, room, ["wav", "wav", "flac", "ogg"][number % 4]))
         .collect();
-    // Until each page of the ring has been written to once: it is the engine's, however many record.
+    // A recorder that was late has let more of the rings be written to: they are the engine's, however many record.
     thread::sleep(Duration::from_secs(6));
     let running = daemon.memory();
     rooms

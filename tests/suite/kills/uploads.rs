@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use mixminus::engine::outbox::{Content, Tapped};
 use mixminus::frame::Rate;
 use mixminus::id::TrackNumber;
 use mixminus::record::{
-    Anchor, BeginRecording, BucketRules, Credentials, Destination, Encryption, Endpoint, RecordedFrame,
-    Recorder, RecordingSlot, Rules, Store, StoreSettings, TAP_RING_BYTES, TapSender, Tempo, tap_ring,
+    Anchor, BeginRecording, BucketRules, Credentials, Destination, Encryption, Endpoint, Recorder,
+    RecordingSlot, Rules, Store, StoreSettings, TAP_RING_BYTES, TapSender, Tempo, tap_ring,
 };
 use mixminus::time::Tick;
 
@@ -116,8 +117,14 @@ fn push(sender: &mut TapSender, slot: RecordingSlot, seconds: u64) {
     let mut chance = fastrand::Rng::with_seed(seconds);
     for tick in 0..seconds * TICKS_PER_SECOND {
         let pcm: Vec<f32> = (0..RATE.samples_per_tick()).map(|_| chance.f32() - 0.5).collect();
-        let frame = RecordedFrame::sound(slot, TrackNumber::MAIN, Tick(tick), RATE, &pcm);
-        while sender.push(&frame).is_err() {
+        let tapped = Tapped {
+            recording: slot,
+            track: TrackNumber::MAIN,
+            tick: Tick(tick),
+            rate: RATE,
+            content: Content::Sound(&pcm),
+        };
+        while sender.push(&tapped).is_err() {
             thread::sleep(Duration::from_millis(5));
         }
     }
