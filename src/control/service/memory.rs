@@ -34,14 +34,28 @@ pub(super) struct MemoryFigures {
 impl Memory {
     pub fn new(reserve_bytes: u64, rings: Vec<Passed>) -> Memory {
         let memory = process::memory::Memory::find();
-        Memory {
+        let memory = Memory {
             watched: Mutex::new(Watched {
                 account: MemoryAccount::new(reserve_bytes),
                 read: Box::new(move || memory.read()),
             }),
             rings,
             is_being_read: AtomicBool::new(false),
+        };
+        memory.look(0);
+        if let MemoryFigures {
+            free: Some((0, bound)),
+            reserve,
+        } = memory.figures()
+        {
+            let bound = bound.name();
+            tracing::warn!(
+                bound,
+                reserve,
+                "no leg can be let in: what there is of memory is less than the reserve"
+            );
         }
+        memory
     }
 
     /// Promises what is needed, where there is so much. `legs`: how many there are.

@@ -241,3 +241,22 @@ fn frames_cross_from_one_thread_to_another_in_order() {
     }
     assert_eq!(popped + pusher.join().expect("it does not fail"), 20_000);
 }
+
+#[test]
+fn what_was_popped_of_a_ring_was_touched() {
+    let (mut sender, mut receiver) = tap_ring(TAP_RING_BYTES);
+    let passed = receiver.passed();
+    let whole = TAP_RING_BYTES as u64;
+    assert_eq!(passed.untouched_bytes(), whole);
+    let frame = sound(7, Rate::Hz48000, 0.5);
+    let frames = TAP_RING_BYTES / frame.bytes();
+    for number in 1..=frames as u64 + 1 {
+        sender.push(&frame).unwrap();
+        receiver.pop().unwrap();
+        assert_eq!(
+            passed.untouched_bytes(),
+            whole.saturating_sub(number * frame.bytes() as u64)
+        );
+    }
+    assert_eq!(passed.untouched_bytes(), 0);
+}

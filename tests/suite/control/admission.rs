@@ -122,6 +122,7 @@ fn capacity_says_what_is_used_what_is_left_and_what_binds() {
     assert_eq!(left.len(), 12);
     assert_eq!(left[0], json!({ "codec": "PCMU", "legs": 18, "binds": "ports" }));
     assert!(view["fileDescriptors"]["open"].as_u64() < view["fileDescriptors"]["forLegs"].as_u64());
+    assert_eq!(view["memory"]["reserveMib"], 64.0);
     served.drain();
     assert_eq!(capacity(&served)["draining"], true);
     assert_eq!(seat(&served, "new", "c"), 503);
