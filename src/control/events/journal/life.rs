@@ -58,7 +58,10 @@ impl Mark {
         };
         let file = self.file.insert(file);
         let mut bytes = Vec::with_capacity(frame::HEAD_BYTES);
-        frame::put(&mut bytes, up_to, 0, &[]);
+        match up_to {
+            0 => bytes.resize(frame::HEAD_BYTES, 0),
+            up_to => frame::put(&mut bytes, up_to, 0, &[]),
+        }
         file.write_at(&bytes, 0)
     }
 }
@@ -135,7 +138,7 @@ pub fn last(disk: &dyn Disk, dir: &Path, boot: &str) -> Last {
     }
 }
 
-/// What the mark says; `None` where it cannot be read. One that nothing was ever written to says nothing.
+/// What the mark says; `None` where it cannot be read. Zeros are 0, also where only some of them are there.
 fn marked(file: &dyn DiskFile) -> Option<u64> {
     let mut bytes = [0; frame::HEAD_BYTES];
     let read = file.read_at(&mut bytes, 0).ok()?;

@@ -98,7 +98,7 @@ impl Request {
         let call = chance.u8(..CALLS as u8);
         let room = chance.u8(..ROOMS as u8);
         let within = chance.bool().then_some(room);
-        match chance.u8(..if records { 36 } else { 32 }) {
+        match chance.u8(..if records { 40 } else { 32 }) {
             0..10 => Request::Create {
                 call,
                 make: Make {
@@ -139,7 +139,7 @@ impl Request {
             },
             31 => Request::List,
             32..34 => Request::Record { room },
-            34 => Request::Pause {
+            34..39 => Request::Pause {
                 room,
                 on: chance.bool(),
             },
