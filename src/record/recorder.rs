@@ -24,7 +24,7 @@ use super::orders::{End, Orders, Written};
 use super::receipt::Anchor;
 use super::renderer::{self, Job, Task, Workshop};
 use super::rendering::Rendering;
-use super::shelf::{RecordingState, RecordingStatus, Shelf};
+use super::shelf::{RecordingState, RecordingStatus, SETTLED_MAX, Shelf};
 use super::spool::{Spool, make_folder, write_sidecar};
 use super::store::{Counts, Store};
 use super::take::Take;
@@ -193,7 +193,7 @@ impl Recorder {
         tell: Tell,
     ) -> io::Result<Recorder> {
         let spool = Arc::new(Spool::open(disk.clone(), dir)?);
-        let stock = spool.take_stock()?;
+        let stock = spool.take_stock(SETTLED_MAX)?;
         let shelf = Arc::new(Shelf::new(tell));
         for mut status in stock {
             let is_local = status.destination.starts_with("file://");

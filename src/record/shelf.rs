@@ -200,8 +200,10 @@ struct Entries {
     slots: HashMap<String, RecordingSlot>,
     slots_used: u32,
     active: usize,
-    /// In the order in which they were.
+    /// In the order in which they were; those of earlier runs in that of their beginnings.
     settled: VecDeque<RecordingSlot>,
+    /// How many of them are listed.
+    settled_max: usize,
     /// Those of them with a receipt here.
     failed: VecDeque<RecordingSlot>,
 }
@@ -232,7 +234,10 @@ pub enum Hindrance {
 impl Shelf {
     pub fn new(tell: Tell) -> Shelf {
         Shelf {
-            entries: Mutex::default(),
+            entries: Mutex::new(Entries {
+                settled_max: SETTLED_MAX,
+                ..Entries::default()
+            }),
             changed: Condvar::new(),
             tell,
         }
@@ -530,6 +535,12 @@ impl Shelf {
         entries.by_slot.get(slot).map(Entry::seen)
     }
 
+    /// As if [`SETTLED_MAX`] were this.
+    #[cfg(test)]
+    pub fn list_at_most(&self, settled: usize) {
+        self.lock().settled_max = settled;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -544,7 +555,7 @@ impl Entries {
         {
             entry.status.receipt = None;
         }
-        let beyond = self.settled.len().saturating_sub(SETTLED_MAX);
+        let beyond = self.settled.len().saturating_sub(self.settled_max);
         let mut ids = Vec::new();
         for slot in self.settled.drain(..beyond) {
             if let Some(entry) = self.by_slot.remove(&slot) {

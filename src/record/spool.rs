@@ -32,7 +32,7 @@ use super::naming;
 use super::note::Opening;
 use super::receipt::{self, Receipt};
 use super::recorder::is_recording_id;
-use super::shelf::{RecordingState, RecordingStatus, SETTLED_MAX};
+use super::shelf::{RecordingState, RecordingStatus};
 
 /// The folder below `recording.dir` that no recording is called by.
 pub const SPOOL: &str = ".spool";
@@ -236,9 +236,9 @@ impl Spool {
         }
     }
 
-    /// What was delivered, oldest first and without the receipts, which may be large; those beyond as many as are listed
+    /// What was delivered, oldest first and without the receipts, which may be large; those beyond the newest `most`
     /// are removed, and so is what a crash has left of writing one.
-    pub fn take_stock(&self) -> io::Result<Vec<RecordingStatus>> {
+    pub fn take_stock(&self, most: usize) -> io::Result<Vec<RecordingStatus>> {
         for item in fs::read_dir(self.root.join(RECEIPTS))? {
             let path = item?.path();
             // As `receipt::write_new` calls it.
@@ -247,7 +247,7 @@ impl Spool {
             }
         }
         let mut ids = kept(&self.root)?;
-        let beyond = ids.len().saturating_sub(SETTLED_MAX);
+        let beyond = ids.len().saturating_sub(most);
         self.forget_receipts(ids.drain(..beyond));
         let light = |receipt: Receipt| RecordingStatus {
             receipt: None,

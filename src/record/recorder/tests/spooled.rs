@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::demo::ObjectStore;
+use crate::record::spool::Spool;
 use crate::record::store::{Encryption, Endpoint, StoreSettings, Tempo};
 use crate::record::{BucketRules, Length};
 
@@ -108,16 +109,17 @@ fn only_whole_receipts_are_read_each_once_and_what_is_left_of_others_is_taken_aw
 
 #[test]
 fn as_many_receipts_stay_as_recordings_are_listed_and_the_newest_of_them() {
-    use crate::record::shelf::SETTLED_MAX;
     let (_scratch, dir) = left_behind(true);
     let receipts = dir.join(".spool/receipts");
     let receipt = fs::read_to_string(receipts.join("id-1.json")).unwrap();
-    for n in 0..SETTLED_MAX {
+    for n in 0..4 {
         let id = format!("old-{n}");
         let path = receipts.join(format!("{id}.json"));
-        fs::write(&path, receipt.replace("id-1", &id)).unwrap();
+        // One that cannot be read does not stay for that.
+        let receipt = receipt.replace("id-1", &id);
+        fs::write(&path, if n == 0 { "{" } else { &receipt }).unwrap();
         fs::write(receipts.join(format!("{id}.untold")), "1").unwrap();
-        let age = Duration::from_secs((2 * SETTLED_MAX - n) as u64);
+        let age = Duration::from_secs(1_000 - n);
         let file = fs::OpenOptions::new().write(true).open(path).unwrap();
         file.set_modified(std::time::SystemTime::now() - age).unwrap();
     }
@@ -126,15 +128,28 @@ fn as_many_receipts_stay_as_recordings_are_listed_and_the_newest_of_them() {
             ["json", "untold"].map(|ending| receipts.join(format!("{id}.{ending}")).exists());
         json || untold
     };
-    // One more than are listed.
+    // What lies here is delivered, and only the receipt says so.
+    let folder = dir.join(".spool/old-1");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("journal-0001"), "").unwrap();
+    let spool = Spool::open(Arc::new(LocalDisk), &dir).unwrap();
+    spool.take_stock(3).unwrap();
+    drop(spool);
+    assert!(!is_there("old-0") && is_there("old-1") && is_there("old-2"));
+
     let mut next = Studio::in_dir(dir.clone()).unwrap();
-    assert!(!is_there("old-0") && is_there("old-1") && is_there("id-1"));
-    assert_eq!(next.recorder.list().len(), SETTLED_MAX);
+    assert!(!folder.exists());
+    assert_eq!(next.recorder.list().len(), 4);
+    next.recorder.shelf.list_at_most(4);
     let begun = next.begin("new", "file://new").unwrap();
     next.push(begun.slot, 0, 0..10);
     next.finished(&begun, 9);
-    until("the oldest receipt stays", || !is_there("old-1"));
-    assert!(is_there("old-2") && is_there("new"));
+    // They began at one time: by their ids it is the first.
+    until("the oldest receipt stays", || !is_there("id-1"));
+    assert_eq!(next.recorder.status("id-1"), None);
+    for id in ["old-1", "old-2", "old-3", "new"] {
+        assert!(is_there(id) && next.recorder.status(id).is_some(), "{id}");
+    }
     assert!(dir.join("talk.json").exists(), "the customer's own stays");
 }
 
