@@ -53,11 +53,15 @@ pub fn held(folder: &Path, opening: &Opening) -> PathBuf {
     folder.join(format!("mix{}", opening.ending))
 }
 
-/// Makes the file that is to grow, and takes for it the name asked for below `dir`, or the one made from it, and notes
-/// which. `turn` is held while it looks for a name that is free: one recording does after the other.
+/// Makes the file that is to grow. It has no name below `recording.dir` yet.
+pub fn hold(folder: &Path, opening: &Opening) -> io::Result<()> {
+    make_file(&held(folder, opening))
+}
+
+/// Takes for the file that is held the name asked for below `dir`, or the one made from it, and notes which. `turn` is
+/// held while a name is looked for: one recording does it after the other.
 pub fn take(dir: &Path, folder: &Path, opening: &mut Opening, turn: &Mutex<()>) -> Result<(), RecordError> {
     let held = held(folder, opening);
-    make_file(&held)?;
     for stem in opening.stems() {
         let path = dir.join(format!("{stem}{}", opening.ending));
         let taken = {

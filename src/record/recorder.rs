@@ -360,10 +360,11 @@ impl Recorder {
     /// Says in the recording's folder what it is, then takes a local one's name: in this order a crash on the way leaves
     /// nothing below `recording.dir` of which the next start does not know whose it is.
     fn name(&self, opening: &mut Opening, folder: &Path) -> Result<(), RecordError> {
-        write_sidecar(folder, opening)?;
         if opening.bucket.is_some() {
-            return Ok(());
+            return Ok(write_sidecar(folder, opening)?);
         }
+        naming::hold(folder, opening)?;
+        write_sidecar(folder, opening)?;
         naming::take(self.spool.dir(), folder, opening, &self.naming)
     }
 
@@ -377,7 +378,7 @@ impl Recorder {
     ) -> io::Result<(Journal, Rendering, Option<Consignment>)> {
         // In this order a crash on the way leaves what the next start can tell from a recording, and take away.
         if opening.requested_key.is_some() {
-            // The other one is asked for there.
+            // It says the name asked for, which was taken.
             write_sidecar(folder, opening)?;
         }
         if let Some(credentials) = &request.destination.credentials {
