@@ -27,9 +27,6 @@ pub const GRID: Duration = Duration::from_micros(500);
 /// How long a worker sleeps when no party is due: it must still hear orders.
 const IDLE: Duration = Duration::from_millis(5);
 
-/// A third of an ordinary thread's weight.
-const NICE: libc::c_int = 5;
-
 const RTP_HEADER_BYTES: usize = 12;
 
 /// The marker bit, which the first packet of a key press bears (RFC 4733 §2.3.1).
@@ -277,10 +274,9 @@ pub struct Outcome {
 impl Worker {
     pub fn start(epoch: Instant) -> io::Result<Worker> {
         let (orders, to_do) = mpsc::channel();
-        let thread = thread::Builder::new().name("load".into()).spawn(move || {
-            stand_back();
-            work(epoch, &to_do)
-        })?;
+        let thread = thread::Builder::new()
+            .name("load".into())
+            .spawn(move || work(epoch, &to_do))?;
         Ok(Worker { orders, thread })
     }
 
@@ -303,13 +299,6 @@ impl Worker {
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
-}
-
-/// Makes the calling thread lighter than ordinary ones: on the daemon's own machine, what is measured goes before what
-/// measures, and who asks for legs before those who speak.
-fn stand_back() {
-    // SAFETY: no pointers; 0 names the calling thread. To be lighter is allowed to all.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
 }
 
 fn work(epoch: Instant, orders: &Receiver<Order>) -> Outcome {

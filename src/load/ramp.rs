@@ -38,6 +38,9 @@ const UNAVAILABLE: u16 = 503;
 /// A refusal costs little: whoever is refused knows within so many milliseconds.
 const ANSWER_MS: f64 = 10.0;
 
+/// Of the thread that asks: three times an ordinary one's weight, as of the daemon's threads that answer.
+const NICE: libc::c_int = -5;
+
 /// A tick's phase that begins later than one lasts has run into the next.
 const LATE_S: f64 = 0.005;
 
@@ -124,6 +127,13 @@ impl Stretch {
     }
 }
 
+/// Makes the calling thread heavier than ordinary ones, where that is allowed: who is refused should not wait, on a machine
+/// that is full, behind those who speak, and put that down to the daemon.
+fn come_first() {
+    // SAFETY: no pointers; 0 names the calling thread. Where it is refused, all stays as it was.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+}
+
 fn rise(from: Option<&Scrape>, to: Option<&Scrape>, name: &str) -> Option<u64> {
     let (from, to) = (from?.sum(name)?, to?.sum(name)?);
     Some((to - from).max(0.0) as u64)
@@ -149,6 +159,8 @@ pub fn run(
     let workers = (0..legs_wanted.div_ceil(LEGS_PER_WORKER).min(cores))
         .map(|_| Worker::start(epoch))
         .collect::<std::io::Result<Vec<Worker>>>()?;
+    // After the workers, which would have it too.
+    come_first();
     // From its first packet on, everything counts.
     workers.iter().for_each(Worker::measure);
     let table = Table {
