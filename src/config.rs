@@ -58,6 +58,13 @@ pub struct Http {
     pub streams: usize,
 }
 
+impl Http {
+    /// Connections that may wait for a place at a time.
+    pub const WAITING_MAX: usize = 64;
+    /// Places beyond `connections` for peers that are this machine: strangers cannot keep its probes out.
+    pub const KEPT: usize = 16;
+}
+
 #[derive(Debug, Clone)]
 pub struct Grpc {
     pub listen: SocketAddr,

@@ -305,7 +305,7 @@ mod tests {
 
     /// Fault row S2: a day ahead and right again, with a request each ten minutes.
     #[test]
-    fn a_clock_that_was_wrong_once_does_not_shut_out_who_is_right_again() {
+    fn a_clock_that_was_wrong_for_a_while_does_not_shut_out_who_is_right_again() {
         let mut nonces = Nonces::new(400);
         let start = Instant::now();
         let day = 24.hours();
@@ -327,5 +327,27 @@ mod tests {
         let late = after(start, 1);
         let old = nonces.take("a", signed(1, wrong.wall), 0, late).unwrap_err();
         assert_eq!(old.reason, RequestRefusal::Forgotten);
+    }
+
+    /// Fault row S2: the other way about, and so long that there are more spans than are kept.
+    #[test]
+    fn a_clock_that_was_wrong_for_hours_does_not_join_its_times_to_those_that_are_right() {
+        let mut nonces = Nonces::new(400);
+        let start = Instant::now();
+        nonces
+            .take("a", signed(0, after(start, 0).wall), 0, after(start, 0))
+            .unwrap();
+        for number in 1..40 {
+            let now = after(start, 600 * number);
+            let wrong = Moment {
+                wall: now.wall + 24.hours(),
+                ..now
+            };
+            nonces.take("a", signed(number, wrong.wall), 0, wrong).unwrap();
+        }
+        for number in 40..80 {
+            let now = after(start, 600 * number);
+            nonces.take("a", signed(number, now.wall), 0, now).unwrap();
+        }
     }
 }

@@ -47,7 +47,7 @@ use capacity::OpenFds;
 use memory::Memory;
 use overload::Overload;
 
-use crate::config::Config;
+use crate::config::{Config, Http};
 use crate::control::admission::{Account, Calibration, Kind, Limits};
 use crate::control::events::{self, EventLog};
 use crate::control::ids::{CallId, ConferenceId};
@@ -402,6 +402,7 @@ const RECORDINGS: u64 = 64;
 /// How many descriptors there may be before a leg is refused, and before a recording is: without the rest, nobody could
 /// be told so.
 fn fds_for(limit: u64, connections: usize) -> (u64, u64) {
+    let connections = connections + Http::WAITING_MAX + Http::KEPT;
     let recordings = limit - (connections as u64 + FILES).min(limit / 4);
     (recordings - RECORDINGS.min(limit / 32), recordings)
 }

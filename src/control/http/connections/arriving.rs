@@ -46,8 +46,8 @@ where
         let frame = match frame {
             Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
             Some(Err(error)) => Some(Err(error.into())),
-            // A stream that was reset with CANCEL or NO_ERROR ends like any other (RFC 9113, section 5.4.2), only that
-            // its end was never sent.
+            // A stream that was reset with NO_ERROR ends like any other here (RFC 9113, section 8.1), only that its end
+            // was never sent.
             None if self.is_http2 && !self.body.is_end_stream() => Some(Err("the stream was reset".into())),
             None => return Poll::Ready(None),
         };

@@ -20,12 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Whoever has not shown by then that it may ask holds its place only as long as nobody waits for one.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Connections that may wait at a time.
-const WAITING_MAX: usize = 64;
-
-/// Beyond `http.connections`, for peers that are this machine: strangers cannot keep its probes out.
-const PLACES_KEPT: usize = 16;
-
 /// The account of the connections of both faces.
 pub struct Connections {
     free: Arc<Semaphore>,
@@ -86,8 +80,8 @@ impl Connections {
     pub fn new(http: &config::Http, tally: Arc<Tally>) -> Connections {
         Connections {
             free: Arc::new(Semaphore::new(http.connections)),
-            kept: Arc::new(Semaphore::new(PLACES_KEPT)),
-            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+            kept: Arc::new(Semaphore::new(config::Http::KEPT)),
+            waiting: Arc::new(Semaphore::new(config::Http::WAITING_MAX)),
             per_address_max: http.connections_per_address,
             patience: PATIENCE,
             grace: GRACE,
@@ -310,7 +304,7 @@ mod tests {
         let account = connections.account();
         assert!(account.by_address.is_empty() && account.strangers.is_empty());
         assert_eq!(connections.free.available_permits(), 3);
-        assert_eq!(connections.waiting.available_permits(), WAITING_MAX);
+        assert_eq!(connections.waiting.available_permits(), config::Http::WAITING_MAX);
     }
 
     #[tokio::test]
@@ -322,7 +316,7 @@ mod tests {
         }
         let full = Some(ConnectionRefusal::Full);
         assert_eq!(place(&connections, address(3), false).await.err(), full);
-        for _ in 0..PLACES_KEPT {
+        for _ in 0..config::Http::KEPT {
             held.push(place(&connections, address(9), true).await.unwrap());
         }
         assert_eq!(place(&connections, address(9), true).await.err(), full);
@@ -332,7 +326,7 @@ mod tests {
     async fn so_many_wait_and_one_more_is_told_at_once() {
         let connections = Arc::new(connections(1, 100));
         let held = place(&connections, address(1), false).await.unwrap();
-        let mut waiting: Vec<Guest> = (0..WAITING_MAX)
+        let mut waiting: Vec<Guest> = (0..config::Http::WAITING_MAX)
             .map(|_| connections.come(address(2), false).unwrap())
             .collect();
         let full = Some(ConnectionRefusal::Full);
@@ -341,6 +335,22 @@ mod tests {
         drop(connections.come(address(3), true).unwrap());
         drop((held, waiting.pop()));
         drop(connections.come(address(3), false).unwrap());
+    }
+
+    #[tokio::test]
+    async fn nobody_gives_its_place_up_in_its_first_seconds() {
+        let connections = Arc::new(Connections {
+            patience: Duration::from_millis(50),
+            grace: Duration::from_secs(600),
+            ..connections(1, 100)
+        });
+        let held = place(&connections, address(1), false).await.unwrap();
+        assert_eq!(
+            place(&connections, address(2), false).await.err(),
+            Some(ConnectionRefusal::Full)
+        );
+        let goes = tokio::time::timeout(Duration::ZERO, held.has_to_go());
+        assert!(goes.await.is_err());
     }
 
     #[tokio::test]

@@ -14,6 +14,9 @@ const PATIENT: Patience = Patience {
     farewell: LONG,
 };
 
+/// The preface of HTTP/2, and settings as they are.
+const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
 struct House {
     server: Arc<Server>,
     // Nothing stops as long as it is there.
@@ -121,11 +124,7 @@ async fn whoever_asks_no_more_is_closed_and_counted_only_where_it_never_asked() 
     assert_eq!(stream.read(&mut [0; 64]).await.unwrap_or(0), 0);
     assert_eq!(house.refused(ConnectionRefusal::Idle), 0);
     let mut greeted = house.connect(Version::Http2);
-    greeted
-        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-        .await
-        .unwrap();
-    greeted.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    greeted.write_all(GREETING).await.unwrap();
     while house.refused(ConnectionRefusal::Idle) == 0 {
         assert_ne!(
             greeted.read(&mut [0; 64]).await.unwrap_or(0),
@@ -133,6 +132,15 @@ async fn whoever_asks_no_more_is_closed_and_counted_only_where_it_never_asked() 
             "it is not counted"
         );
     }
+    let mut stream = house.connect(Version::Http2);
+    stream.write_all(GREETING).await.unwrap();
+    // `GET /`, the whole request.
+    stream
+        .write_all(&[0, 0, 3, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84])
+        .await
+        .unwrap();
+    while stream.read(&mut [0; 64]).await.unwrap_or(0) > 0 {}
+    assert_eq!(house.refused(ConnectionRefusal::Idle), 1);
     for reason in [ConnectionRefusal::Slow, ConnectionRefusal::Protocol] {
         assert_eq!(house.refused(reason), 0, "{reason:?}");
     }
