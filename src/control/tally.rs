@@ -111,6 +111,8 @@ pub enum RequestRefusal {
     BodyTime,
     Conflict,
     TooLarge,
+    /// Neither the type of gRPC nor an encoding of a message that is taken.
+    Unsupported,
     Range,
     TooMany,
     Internal,
@@ -120,7 +122,7 @@ pub enum RequestRefusal {
 }
 
 impl RequestRefusal {
-    pub const ALL: [RequestRefusal; 30] = [
+    pub const ALL: [RequestRefusal; 31] = [
         RequestRefusal::NoAuthorization,
         RequestRefusal::Timestamp,
         RequestRefusal::Forgotten,
@@ -145,6 +147,7 @@ impl RequestRefusal {
         RequestRefusal::BodyTime,
         RequestRefusal::Conflict,
         RequestRefusal::TooLarge,
+        RequestRefusal::Unsupported,
         RequestRefusal::Range,
         RequestRefusal::TooMany,
         RequestRefusal::Internal,
@@ -167,6 +170,7 @@ impl RequestRefusal {
             refusal::REQUEST_TIMEOUT => RequestRefusal::BodyTime,
             refusal::CONFLICT => RequestRefusal::Conflict,
             refusal::TOO_LARGE => RequestRefusal::TooLarge,
+            refusal::UNSUPPORTED => RequestRefusal::Unsupported,
             refusal::RANGE_NOT_SATISFIABLE => RequestRefusal::Range,
             refusal::TOO_MANY_REQUESTS => RequestRefusal::TooMany,
             refusal::INTERNAL => RequestRefusal::Internal,
@@ -202,6 +206,7 @@ impl RequestRefusal {
             RequestRefusal::BodyTime => "body_time",
             RequestRefusal::Conflict => "conflict",
             RequestRefusal::TooLarge => "too_large",
+            RequestRefusal::Unsupported => "unsupported",
             RequestRefusal::Range => "range",
             RequestRefusal::TooMany => "too_many",
             RequestRefusal::Internal => "internal",

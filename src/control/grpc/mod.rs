@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{from_fn, from_fn_with_state, map_request};
+use axum::middleware::{from_fn_with_state, map_request};
 use axum::response::Response;
 use axum::routing::post;
 
@@ -29,6 +29,7 @@ use crate::control::auth::{Admitted, Identity};
 use crate::control::http::{App, Failure, let_in};
 use crate::control::operation::{OPERATIONS, Operation, SERVICE, ask};
 use crate::control::refusal::{METHOD_NOT_ALLOWED, Refusal};
+use crate::control::tally::RequestRefusal;
 pub use descriptors::{DESCRIPTORS, Rules, comment, method, pool, rules};
 
 pub fn router(app: App) -> Router {
@@ -52,12 +53,13 @@ pub fn router(app: App) -> Router {
     let guarded = methods(false)
         .merge(reflection.with_state(()))
         .fallback(no_such_method)
+        .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(app.clone(), let_in));
     methods(true)
         .merge(health::routes(app.clone()).with_state(()))
+        .method_not_allowed_fallback(no_such_open_method)
         .merge(guarded)
-        .method_not_allowed_fallback(no_such_method)
-        .layer(from_fn(status::say))
+        .layer(from_fn_with_state(app.clone(), status::say))
         .with_state(app)
 }
 
@@ -85,6 +87,12 @@ async fn call(app: App, operation: Operation, request: Request) -> Result<Respon
 
 async fn in_time(request: Request) -> Request {
     request.map(frames::each_in_time)
+}
+
+/// The same where no gate counts it.
+async fn no_such_open_method(State(app): State<App>) -> Failure {
+    app.service.tally().refuse_request(RequestRefusal::Method);
+    no_such_method().await
 }
 
 async fn no_such_method() -> Failure {

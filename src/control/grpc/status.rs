@@ -1,21 +1,23 @@
 //! A refusal as a gRPC status: the contract's code for its HTTP status, the rest in the metadata.
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tonic::{Code, Status};
 
-use crate::control::http::{Failure, Told};
+use crate::control::http::{App, Failure, Told};
 use crate::control::refusal::{Refusal, UNSUPPORTED};
+use crate::control::tally::RequestRefusal;
 
 const CONTENT_TYPE: &str = "application/grpc";
 
 /// Says refusals as statuses. What is no gRPC request is refused in the form that HTTP has for that.
-pub async fn say(request: Request, next: Next) -> Response {
+pub async fn say(State(app): State<App>, request: Request, next: Next) -> Response {
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let is_grpc = content_type.is_some_and(|value| value.as_bytes().starts_with(CONTENT_TYPE.as_bytes()));
     if !is_grpc {
+        app.service.tally().refuse_request(RequestRefusal::Unsupported);
         let refusal = Refusal::new(
             UNSUPPORTED,
             "Here gRPC is spoken: the type must be application/grpc.",

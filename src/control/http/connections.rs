@@ -9,6 +9,7 @@
 
 mod activity;
 mod places;
+mod unreadable;
 
 use std::convert::Infallible;
 use std::error::Error;

@@ -1,11 +1,13 @@
 //! The one form of everything that goes wrong: `{"errorCode", "message", "reference"}`.
 
-use axum::Json;
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::App;
 use crate::control::refusal::{METHOD_NOT_ALLOWED, REQUEST_TIMEOUT, Refusal, TOO_LARGE};
+use crate::control::tally::RequestRefusal;
 
 /// A refusal on its way out. The reference stands in the log beside it.
 #[derive(Debug)]
@@ -24,8 +26,9 @@ impl From<Refusal> for Failure {
     }
 }
 
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
+impl Failure {
+    /// The body, in JSON, and the reference in it, which is logged.
+    pub(super) fn form(&self) -> (String, String) {
         let Failure(refusal) = self;
         let reference = format!("{:016x}", fastrand::u64(..));
         if refusal.status() >= 500 {
@@ -43,9 +46,17 @@ impl IntoResponse for Failure {
                 "request refused"
             );
         }
-        let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = json!({ "errorCode": refusal.code, "message": refusal.message, "reference": reference });
-        let mut response = (status, Json(body)).into_response();
+        (body.to_string(), reference)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (body, reference) = self.form();
+        let Failure(refusal) = self;
+        let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = refusal.retry_after_s {
             headers.insert(header::RETRY_AFTER, seconds.into());
@@ -76,6 +87,12 @@ pub async fn wrong_method() -> Failure {
         "This path does not have this method; `Allow` lists those it has.",
     )
     .into()
+}
+
+/// The same where no gate counts it.
+pub async fn wrong_open_method(State(app): State<App>) -> Failure {
+    app.service.tally().refuse_request(RequestRefusal::Method);
+    wrong_method().await
 }
 
 pub async fn empty_conference_id() -> Failure {

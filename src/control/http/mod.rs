@@ -87,7 +87,7 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(errors::wrong_method)
         .layer(from_fn_with_state(app.clone(), let_in));
     routes(true)
-        .method_not_allowed_fallback(errors::wrong_method)
+        .method_not_allowed_fallback(errors::wrong_open_method)
         .merge(guarded)
         .with_state(app)
 }
