@@ -21,7 +21,7 @@ use tracing_subscriber::prelude::*;
 /// Nobody else runs it, so that nothing it says is overlooked.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_mixminus");
 
-/// Shorter ones are words of any text.
+/// Shorter ones, and words, stand in any text.
 const SECRET_CHARS_MIN: usize = 6;
 
 /// A master key with its salt has 30 bytes.
@@ -43,7 +43,9 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 impl Secrets {
     fn keep(&mut self, secret: &str) {
         let secret = secret.trim_end_matches('=');
+        let is_a_word = secret.chars().all(|c| c.is_ascii_lowercase());
         if secret.len() >= SECRET_CHARS_MIN
+            && !is_a_word
             && let Some(word) = words(secret).max_by_key(|word| word.len())
         {
             let secrets = self.0.entry(word.to_owned()).or_default();
@@ -80,15 +82,9 @@ impl Secrets {
         for (_, rest) in keys.lines().filter_map(|line| line.split_once(':')) {
             let secret = rest.split([' ', ':']).next().unwrap_or_default();
             self.keep(secret);
-            if let Some(plain) = STANDARD
-                .decode(secret)
-                .ok()
-                .and_then(|bytes| String::from_utf8(bytes).ok())
-            {
-                // It stands for any: logs speak of secrets.
-                if plain != "secret" {
-                    self.keep(&plain);
-                }
+            let plain = STANDARD.decode(secret).ok();
+            if let Some(plain) = plain.and_then(|bytes| String::from_utf8(bytes).ok()) {
+                self.keep(&plain);
             }
         }
     }
@@ -295,4 +291,31 @@ fn read(file: &File, from: u64) -> String {
     let mut said = vec![0; usize::try_from(length).unwrap()];
     file.read_exact_at(&mut said, from).unwrap();
     String::from_utf8_lossy(&said).into_owned()
+}
+
+#[test]
+fn a_secret_is_found_wherever_it_was_learned_and_a_word_is_none() {
+    let key = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
+    let mut secrets = Secrets::default();
+    secrets.learn(&format!(
+        "POST /v1/legs HTTP/1.1\r\nAuthorization: Basic c3dpdGNoOmN6Tmpjak4w\r\n\r\n{{\"sdp\":\"a=crypto:1 X inline:{key}|2^20\\r\\n\"}}"
+    ));
+    secrets.learn("authorization: Application switch:w+esR7Gp3dpdVjZDm4yBVFK5RPaOTaFPZPW1R6G+cnU=");
+    secrets.learn("\n{\"credentials\":\"THEKEY:a/secret:of+mine:eu-north-1\"}");
+    secrets.keep_keys("app:YSBzZWNyZXQgb2YgY2FsbGJhY2tz read\nother:YW5vdGhlcg==\n");
+    for told in [
+        "Basic c3dpdGNoOmN6Tmpjak4w",
+        "secret=czNjcjN0",
+        &format!("key=\"{key}\""),
+        "application switch:w+esR7Gp3dpdVjZDm4yBVFK5RPaOTaFPZPW1R6G+cnU=",
+        "key THEKEY",
+        "a/secret:of+mine",
+        "YSBzZWNyZXQgb2YgY2FsbGJhY2tz",
+        "it is a secret of callbacks",
+        "YW5vdGhlcg",
+    ] {
+        assert_eq!(secrets.betrayed_by(&format!("nothing\n{told}\n")), [told]);
+    }
+    let untold = "another switch:, application, eu-north-1, secret of mine, inline:, callbacks";
+    assert!(secrets.betrayed_by(untold).is_empty());
 }
