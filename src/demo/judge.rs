@@ -398,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_track_without_its_voice_or_with_anothers_or_the_muted_is_caught() {
-        let track = |party| 1 + party;
+        let track = |party: usize| 1 + party;
         let wrong = [
             (track(3), 3, Scene::InTurn, 0.0),
             (track(0), 1, Scene::InTurn, 0.1),
