@@ -23,13 +23,17 @@ deps: ## install cmake where it is missing (libopus is built with it)
 demo: deps ## the main job, end to end, on this machine: about 20 s once it is built
 	$(CARGO) run --locked -- demo
 
+# Many tests wait for what takes its time, and leave the processors to others meanwhile.
+test: export RUST_TEST_THREADS ?= $(shell expr 2 '*' $$(nproc))
+
 test: deps ## all tests; same build profile as the demo
 	$(CARGO) test --locked
 
-torture: deps ## what takes long: 200 kills, 40 stories of uploads, floods, ten minutes of callers who come and go (MIXMINUS_SOAK_S), a session over both faces; half an hour; MIXMINUS_SEED repeats one
+torture: deps ## what takes long: 200 kills, 40 stories of uploads, floods, storms with every codec, ten minutes of callers who come and go (MIXMINUS_SOAK_S), a session over both faces; half an hour; MIXMINUS_SEED repeats one
 	MIXMINUS_KILLS=$(or $(MIXMINUS_KILLS),200) MIXMINUS_UPLOAD_STORIES=$(or $(MIXMINUS_UPLOAD_STORIES),40) \
 		$(CARGO) test --locked --test suite kills:: -- --nocapture --test-threads=1
 	$(CARGO) test --locked --test suite -- --ignored --nocapture --test-threads=1
+	MIXMINUS_TORTURE=1 $(CARGO) test --locked --test suite -- storms:: simulation:: --nocapture
 	MIXMINUS_HISTORIES=$(or $(MIXMINUS_HISTORIES),100000) $(CARGO) test --locked --lib random_histories -- --nocapture
 	$(MAKE) session
 

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use mixminus::config::{self, Config, ConfigError};
-use mixminus::control::daemon::{self, READY, ServeError, serve};
-use mixminus::control::log::Limit;
+use mixminus::control::daemon::{self, ServeError, serve};
+use mixminus::control::log::{Limit, levels};
 use mixminus::control::store::object_store;
 use mixminus::record::{Recorder, RecordingState, RecordingStatus, SpoolEntry, list_spool};
 use mixminus::{demo, load};
 use tracing::Level;
-use tracing_subscriber::filter::{FilterExt, Targets};
+use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::prelude::*;
 
 #[derive(Parser)]
@@ -79,9 +79,6 @@ struct Failed {
 
 /// The caller asked for something that cannot be.
 const MISUSE: u8 = 2;
-
-/// Beginnings of the targets of libraries that log requests whole, with the names of keys: warnings are all they may log.
-const TELLTALES: [&str; 5] = ["aws_", "hyper", "h2", "rustls", "s3s"];
 
 /// How often `recordings recover` says what it waits for, when that changes.
 const STILL_THERE: Duration = Duration::from_secs(5);
@@ -150,13 +147,8 @@ fn log_to_stderr(config: &Config, level: Level) {
         true => log.json().boxed(),
         false => log.with_target(false).boxed(),
     };
-    let quiet = Level::WARN.min(level);
-    let levels = Targets::new()
-        .with_default(level)
-        .with_targets(TELLTALES.map(|target| (target, quiet)))
-        .with_target(READY, Level::INFO.max(level));
     tracing_subscriber::registry()
-        .with(log.with_filter(levels.and(Limit::new(config.log.per_s))))
+        .with(log.with_filter(levels(level).and(Limit::new(config.log.per_s))))
         .init();
 }
 

@@ -1,4 +1,5 @@
-//! Bounds how fast any one place in the program logs: a flood of requests must not become a flood of lines.
+//! Which lines are logged, and how fast any one place in the program may log: a flood of requests must not become a
+//! flood of lines.
 //!
 //! ```text
 //! event ─▶ level, target ─▶ this place's lines in this second ─▶ written, or counted ─▶ each second: how many were not
@@ -9,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tracing::{Event, Metadata};
+use tracing::{Event, Level, Metadata};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Filter};
 
 use crate::control::daemon::READY;
@@ -17,7 +19,19 @@ use crate::control::daemon::READY;
 /// The target of the lines that say what was held back, which are not held back themselves.
 const HELD_BACK: &str = "mixminus::log";
 
+/// Beginnings of the targets of libraries that log requests whole, with the names of keys: warnings are all they may log.
+const TELLTALES: [&str; 5] = ["aws_", "hyper", "h2", "rustls", "s3s"];
+
 const SECOND: Duration = Duration::from_secs(1);
+
+/// What may be logged at this level: less of libraries that tell secrets, and in any case the line that says ready.
+pub fn levels(level: Level) -> Targets {
+    let quiet = Level::WARN.min(level);
+    Targets::new()
+        .with_default(level)
+        .with_targets(TELLTALES.map(|target| (target, quiet)))
+        .with_target(READY, Level::INFO.max(level))
+}
 
 /// Of this process, which has one log.
 static LINES: LazyLock<Lines> = LazyLock::new(Lines::default);
@@ -146,7 +160,7 @@ mod tests {
     use super::*;
     use std::io;
     use std::sync::Arc;
-    use tracing_subscriber::filter::{FilterExt, Targets};
+    use tracing_subscriber::filter::FilterExt;
     use tracing_subscriber::prelude::*;
 
     const fn at(millis: u64) -> Duration {
@@ -192,7 +206,7 @@ mod tests {
         let lines: &'static Lines = Box::leak(Box::default());
         let sheet = Sheet::default();
         let writer = sheet.clone();
-        let levels = Targets::new().with_default(tracing::Level::INFO);
+        let levels = Targets::new().with_default(Level::INFO);
         let layer = tracing_subscriber::fmt::layer()
             .with_ansi(false)
             .with_writer(move || writer.clone());

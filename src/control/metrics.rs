@@ -395,14 +395,14 @@ impl Page {
             let histogram = of(engine);
             let index = index.to_string();
             let mut count = 0;
-            for (edge, observed) in histogram.edges_micros.iter().zip(&histogram.counts) {
+            for (edge, observed) in histogram.buckets() {
                 count += observed;
-                let edge = (*edge as f64 / 1e6).to_string();
+                let edge = (edge as f64 / 1e6).to_string();
                 self.sample(&bucket, &[("engine", &index), ("le", &edge)], count);
             }
-            count += histogram.counts[Histogram::EDGES];
+            count += histogram.beyond();
             self.sample(&bucket, &[("engine", &index), ("le", "+Inf")], count);
-            let sum = histogram.sum_nanos as f64 / 1e9;
+            let sum = histogram.sum_nanos() as f64 / 1e9;
             self.sample(&format!("{name}_sum"), &[("engine", &index)], sum);
             self.sample(&format!("{name}_count"), &[("engine", &index)], count);
         }

@@ -31,6 +31,7 @@ pub const TOO_LARGE: u32 = 41300;
 pub const UNSUPPORTED: u32 = 41500;
 pub const RANGE_NOT_SATISFIABLE: u32 = 41600;
 pub const TOO_MANY_REQUESTS: u32 = 42900;
+pub const HEADER_TOO_LARGE: u32 = 43100;
 pub const INTERNAL: u32 = 50000;
 pub const UNAVAILABLE: u32 = 50300;
 pub const NO_STORAGE: u32 = 50700;

@@ -249,30 +249,45 @@ mod tests {
         Timeline { start_ms, sound }
     }
 
-    /// As it should be, but for the gain that `change` gives to a listener (the recording is number `PARTIES`, the parties'
-    /// tracks follow) and a turn.
-    fn judged(change: impl Fn(usize, &Turn) -> Option<f32>) -> Verdict {
-        let heard: Vec<Timeline> = (0..PARTIES)
-            .map(|listener| {
-                timeline(
-                    -400.0 + 11.0 * listener as f64,
-                    30.0 + 15.0 * listener as f64,
-                    |turn| change(listener, turn).unwrap_or(f32::from(u8::from(turn.heard_by(listener)))),
-                )
-            })
-            .collect();
-        let recorded = |number, has: &dyn Fn(&Turn) -> bool| {
+    /// What all hear as it should be, but for the gain that `change` gives to a listener and a turn.
+    fn heard(change: impl Fn(usize, &Turn) -> Option<f32>) -> Vec<Timeline> {
+        let of = |listener: usize| {
+            timeline(
+                -400.0 + 11.0 * listener as f64,
+                30.0 + 15.0 * listener as f64,
+                |turn| change(listener, turn).unwrap_or(f32::from(u8::from(turn.heard_by(listener)))),
+            )
+        };
+        (0..PARTIES).map(of).collect()
+    }
+
+    /// The same of a recording: the mix is number 0, the parties' tracks follow.
+    fn recorded(change: impl Fn(usize, &Turn) -> Option<f32>) -> Recorded {
+        let of = |number, has: &dyn Fn(&Turn) -> bool| {
             timeline(-300.0, -150.0, |turn| {
                 change(number, turn).unwrap_or(f32::from(u8::from(turn.in_the_mix() && has(turn))))
             })
         };
-        let mix = recorded(PARTIES, &|_| true);
-        let tracks = (0..PARTIES).map(|party| recorded(PARTIES + 1 + party, &|turn| turn.speaker == party));
-        let recording = Recorded {
-            mix,
+        let tracks = (0..PARTIES).map(|party| of(1 + party, &|turn| turn.speaker == party));
+        Recorded {
+            mix: of(0, &|_| true),
             tracks: tracks.collect(),
-        };
-        judge(&heard, Some(&recording)).expect("the speech decodes")
+        }
+    }
+
+    /// Judges those who hear; that there is no recording is left out.
+    fn judged(heard: &[Timeline]) -> Verdict {
+        let mut verdict = judge(heard, None).expect("the speech decodes");
+        let last = verdict.checks.pop().expect("there are checks");
+        assert_eq!(
+            (last.sentence.as_str(), last.passed),
+            ("there is a recording", false)
+        );
+        verdict
+    }
+
+    fn judged_recording(recorded: &Recorded) -> Verdict {
+        judge(&[], Some(recorded)).expect("the speech decodes")
     }
 
     fn failures(verdict: &Verdict) -> Vec<&str> {
@@ -286,7 +301,8 @@ mod tests {
 
     #[test]
     fn a_perfect_conference_passes_every_check() {
-        let verdict = judged(|_, _| None);
+        let recorded = recorded(|_, _| None);
+        let verdict = judge(&heard(|_, _| None), Some(&recorded)).expect("the speech decodes");
         assert_eq!(failures(&verdict), Vec::<&str>::new());
         assert_eq!(verdict.matrix.len(), PARTIES + 1);
         for (listener, row) in verdict.matrix.iter().enumerate() {
@@ -302,7 +318,9 @@ mod tests {
 
     #[test]
     fn ones_own_voice_leaking_20_db_down_is_caught() {
-        let verdict = judged(|listener, turn| (listener == 3 && turn.speaker == 3).then_some(0.1));
+        let verdict = judged(&heard(|listener, turn| {
+            (listener == 3 && turn.speaker == 3).then_some(0.1)
+        }));
         let failures = failures(&verdict);
         assert_eq!(failures.len(), 1, "{failures:?}");
         assert!(
@@ -318,11 +336,11 @@ mod tests {
             (0, 2, Scene::Together),
             (3, 2, Scene::AfterKick),
         ];
-        let verdict = judged(|listener, turn| {
+        let verdict = judged(&heard(|listener, turn| {
             missing
                 .contains(&(listener, turn.speaker, turn.scene))
                 .then_some(0.0)
-        });
+        }));
         let failures = failures(&verdict);
         for name in [
             "alma hears craig among four",
@@ -345,12 +363,12 @@ mod tests {
             (1, Scene::Kicked, 0.1),
             (2, Scene::WhileHeld, 1.0),
         ];
-        let verdict = judged(|listener, turn| {
+        let verdict = judged(&heard(|listener, turn| {
             leaks
                 .iter()
                 .find(|leak| (leak.0, leak.1) == (listener, turn.scene))
                 .map(|leak| leak.2)
-        });
+        }));
         let failures = failures(&verdict);
         assert_eq!(failures.len(), leaks.len(), "{failures:?}");
         for name in ["dora", "alma", "boris", "craig"] {
@@ -365,13 +383,14 @@ mod tests {
 
     #[test]
     fn a_recording_with_the_muted_or_without_a_talker_or_none_at_all_is_caught() {
-        let with =
-            judged(|listener, turn| (listener == PARTIES && turn.scene == Scene::Muted).then_some(1.0));
+        let with = judged_recording(&recorded(|number, turn| {
+            (number == 0 && turn.scene == Scene::Muted).then_some(1.0)
+        }));
         // And the tracks are not what is in the mix.
         assert_eq!(failures(&with).len(), 2, "{:?}", failures(&with));
-        let without = judged(|listener, turn| {
-            (listener == PARTIES && turn.speaker == 4 && turn.in_the_mix()).then_some(0.0)
-        });
+        let without = judged_recording(&recorded(|number, turn| {
+            (number == 0 && turn.speaker == 4 && turn.in_the_mix()).then_some(0.0)
+        }));
         assert_eq!(failures(&without).len(), 3, "{:?}", failures(&without));
         let verdict = judge(&[], None).expect("the speech decodes");
         assert_eq!(failures(&verdict), ["there is a recording"]);
@@ -379,19 +398,19 @@ mod tests {
 
     #[test]
     fn a_track_without_its_voice_or_with_anothers_or_the_muted_is_caught() {
-        let track = |party| PARTIES + 1 + party;
+        let track = |party: usize| 1 + party;
         let wrong = [
             (track(3), 3, Scene::InTurn, 0.0),
             (track(0), 1, Scene::InTurn, 0.1),
             (track(1), 1, Scene::Muted, 1.0),
             (track(6), 4, Scene::Kicked, 1.0),
         ];
-        let verdict = judged(|listener, turn| {
+        let verdict = judged_recording(&recorded(|number, turn| {
             wrong
                 .iter()
-                .find(|wrong| (wrong.0, wrong.1, wrong.2) == (listener, turn.speaker, turn.scene))
+                .find(|wrong| (wrong.0, wrong.1, wrong.2) == (number, turn.speaker, turn.scene))
                 .map(|wrong| wrong.3)
-        });
+        }));
         let failures = failures(&verdict);
         for name in [
             "the tracks together are",

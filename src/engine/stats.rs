@@ -91,8 +91,8 @@ impl Default for EngineStats {
             send_errors: 0,
             one_way: [0; Direction::ALL.len()],
             media_timeouts: 0,
-            tick_lateness: Histogram::new(&Histogram::TICK_MICROS),
-            tick_duration: Histogram::new(&Histogram::TICK_MICROS),
+            tick_lateness: Histogram::new(&Histogram::LATENESS_MICROS),
+            tick_duration: Histogram::new(&Histogram::DURATION_MICROS),
         }
     }
 }
@@ -133,34 +133,58 @@ impl EngineStats {
 /// A histogram of durations with fixed edges, as Prometheus wants it.
 #[derive(Debug, Clone)]
 pub struct Histogram {
-    pub edges_micros: &'static [u64; Histogram::EDGES],
+    edges_micros: &'static [u64],
     /// Observations up to each edge (not cumulative), then those beyond the last.
-    pub counts: [u64; Histogram::EDGES + 1],
-    pub sum_nanos: u64,
+    counts: [u64; Histogram::EDGES_MAX + 1],
+    sum_nanos: u64,
 }
 
 impl Histogram {
-    pub const EDGES: usize = 9;
+    const EDGES_MAX: usize = 34;
 
-    /// Of a tick's lateness and duration.
-    pub const TICK_MICROS: [u64; Histogram::EDGES] = [50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000];
+    /// Of a tick's lateness: fine where the last of ten thousand is promised to lie.
+    #[rustfmt::skip]
+    pub const LATENESS_MICROS: [u64; Histogram::EDGES_MAX] = [
+        50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1_000,
+        1_100, 1_200, 1_300, 1_400, 1_500, 1_600, 1_700, 1_800, 1_900, 2_000,
+        2_100, 2_200, 2_300, 2_400, 2_500, 2_600, 2_700, 2_800, 2_900, 3_000,
+        5_000, 10_000, 20_000,
+    ];
+
+    /// Of a tick's duration.
+    pub const DURATION_MICROS: [u64; 9] = [50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000];
 
     /// Of a leg's delay.
-    pub const DELAY_MICROS: [u64; Histogram::EDGES] = [
+    pub const DELAY_MICROS: [u64; 9] = [
         10_000, 20_000, 40_000, 60_000, 80_000, 100_000, 150_000, 200_000, 300_000,
     ];
 
-    pub const fn new(edges_micros: &'static [u64; Histogram::EDGES]) -> Histogram {
+    pub const fn new(edges_micros: &'static [u64]) -> Histogram {
+        assert!(edges_micros.len() <= Histogram::EDGES_MAX);
         Histogram {
             edges_micros,
-            counts: [0; Histogram::EDGES + 1],
+            counts: [0; Histogram::EDGES_MAX + 1],
             sum_nanos: 0,
         }
     }
 
     pub fn observe(&mut self, nanos: u64) {
         let bucket = self.edges_micros.iter().position(|edge| nanos <= edge * 1_000);
-        self.counts[bucket.unwrap_or(Self::EDGES)] += 1;
+        self.counts[bucket.unwrap_or(self.edges_micros.len())] += 1;
         self.sum_nanos = self.sum_nanos.saturating_add(nanos);
+    }
+
+    /// Each edge in microseconds, with the observations between it and the one before.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.edges_micros.iter().copied().zip(self.counts.iter().copied())
+    }
+
+    /// Observations beyond the last edge.
+    pub fn beyond(&self) -> u64 {
+        self.counts[self.edges_micros.len()]
+    }
+
+    pub fn sum_nanos(&self) -> u64 {
+        self.sum_nanos
     }
 }

@@ -15,6 +15,7 @@ use mixminus::record::{
 use tokio::sync::watch;
 
 use crate::support::fault_proxy::{Fault, FaultProxy};
+use crate::support::logs::{self, Log};
 
 pub mod said;
 
@@ -28,6 +29,8 @@ struct Site {
     bucket: ObjectStore,
     proxy: FaultProxy,
     told: Arc<Mutex<Vec<DeliveryStatus>>>,
+    /// What is logged meanwhile.
+    _log: Log,
 }
 
 impl Site {
@@ -35,12 +38,14 @@ impl Site {
         let dir = std::env::temp_dir().join(format!("mixminus-store-{}", uuid::Uuid::new_v4()));
         let bucket = ObjectStore::start(&dir.join("s3"), KEY_ID, SECRET).expect("a free port");
         bucket.make_bucket(BUCKET).unwrap();
+        logs::learn_credentials(&format!("{KEY_ID}:{SECRET}:eu-central-1"));
         let proxy = FaultProxy::start(bucket.address());
         Site {
             dir,
             bucket,
             proxy,
             told: Arc::default(),
+            _log: Log::within(&[]),
         }
     }
 

@@ -12,8 +12,8 @@ use std::process::Command;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
-use logs::misnamed_fields;
-use source::{Source, Sources, all_of_src, children_of, without_comments_and_strings};
+use logs::{misnamed_fields, unsearched_logs};
+use source::{Source, Sources, all_of_src, all_of_the_suite, children_of, without_comments_and_strings};
 
 /// What a module may name of the others, in the order a packet meets them. A new module needs its line here.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -146,6 +146,11 @@ fn every_unsafe_says_why_it_is_sound() {
 #[test]
 fn logs_call_rooms_legs_and_recordings_by_one_name() {
     assert_tidy(&all_of_src(), misnamed_fields);
+}
+
+#[test]
+fn every_daemon_of_the_suite_has_its_log_searched_for_secrets() {
+    assert_tidy(&all_of_the_suite(), unsearched_logs);
 }
 
 #[test]

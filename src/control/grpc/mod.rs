@@ -52,11 +52,12 @@ pub fn router(app: App) -> Router {
     let guarded = methods(false)
         .merge(reflection.with_state(()))
         .fallback(no_such_method)
+        .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(app.clone(), let_in));
     methods(true)
         .merge(health::routes(app.clone()).with_state(()))
-        .merge(guarded)
         .method_not_allowed_fallback(no_such_method)
+        .merge(guarded)
         .layer(from_fn(status::say))
         .layer(from_fn_with_state(app.clone(), count))
         .with_state(app)

@@ -12,6 +12,7 @@ mod arriving;
 mod places;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 
 use std::convert::Infallible;
 use std::error::Error;

@@ -1,6 +1,5 @@
 //! The one form of everything that goes wrong: `{"errorCode", "message", "reference"}`.
 
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -40,8 +39,9 @@ impl From<Refusal> for Failure {
     }
 }
 
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
+impl Failure {
+    /// The body, in JSON, and the reference in it, which is logged.
+    pub(super) fn form(&self) -> (String, String) {
         let Failure(refusal) = self;
         let reference = format!("{:016x}", fastrand::u64(..));
         if refusal.status() >= 500 {
@@ -59,9 +59,17 @@ impl IntoResponse for Failure {
                 "request refused"
             );
         }
-        let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = json!({ "errorCode": refusal.code, "message": refusal.message, "reference": reference });
-        let mut response = (status, Json(body)).into_response();
+        (body.to_string(), reference)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (body, reference) = self.form();
+        let Failure(refusal) = self;
+        let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = refusal.retry_after_s {
             headers.insert(header::RETRY_AFTER, seconds.into());

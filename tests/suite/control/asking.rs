@@ -1,11 +1,11 @@
 //! The form of requests and refusals: paths, ids, bodies, methods, repetition.
 
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
-use crate::support::http::{Served, offer, raw, send};
+use crate::support::http::{Served, eventually, offer, raw, read_reply, send};
 
 const UNKNOWN_LEG: &str = "/v1/legs/nobody";
 const UNKNOWN_ROOM: &str = "/v1/conferences/id/nowhere";
@@ -247,13 +247,53 @@ fn a_body_over_64_kib_is_refused_whatever_its_header_says() {
     raw(served.http, &chunked).refused(41300);
     for lengths in ["content-length: -1", "content-length: 1\r\ncontent-length: 2"] {
         let request = format!("POST /v1/legs HTTP/1.1\r\nhost: localhost\r\n{lengths}\r\n\r\n{{}}");
-        assert_eq!(raw(served.http, request.as_bytes()).status, 400, "{lengths}");
+        raw(served.http, request.as_bytes()).refused(40003);
     }
     // Just fits.
     let mut body = br#"{"conferenceId":1"#.to_vec();
     body.resize(65_535, b' ');
     body.push(b'}');
     send(served.http, "POST", "/v1/legs", &[], &body).refused(40001);
+}
+
+/// Before any route is found.
+#[test]
+fn what_is_no_request_of_http_is_refused_in_the_form_of_all_errors_and_counted() {
+    let served = Served::start(&[]);
+    let wide = format!("GET /v1/legs HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(65));
+    let long = format!("GET /v1/legs HTTP/1.1\r\na: {}", "b".repeat(16 << 10));
+    let cases: [(&[u8], u64); 5] = [
+        (b"hum\r\n\r\n", 40003),
+        (b"GET /v1/legs HTTP/3.7\r\n\r\n", 40003),
+        (b"GET /v1/legs HTTP/1.1\r\nno colon\r\n\r\n", 40003),
+        (wide.as_bytes(), 43100),
+        (long.as_bytes(), 43100),
+    ];
+    for to in [served.http, served.grpc] {
+        for (request, code) in cases {
+            raw(to, request).refused(code);
+        }
+    }
+    // On a connection that was good until then.
+    let good = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let mut stream = BufReader::new(TcpStream::connect(served.http).unwrap());
+    stream.get_mut().write_all(good.as_bytes()).unwrap();
+    assert_eq!(read_reply(&mut stream, true).status, 200);
+    stream.get_mut().write_all(b"hum\r\n\r\n").unwrap();
+    read_reply(&mut stream, true).refused(40003);
+    eventually("each is counted", || {
+        served.metric("mixminus_refused_connections_total{reason=\"malformed\"}") == 11.0
+    });
+}
+
+#[test]
+fn a_wrong_method_is_counted_wherever_it_is_tried() {
+    let served = Served::start(&[]);
+    let methods = || served.metric("mixminus_refused_total{reason=\"method\"}");
+    for (count, path) in [(1.0, "/healthz"), (2.0, "/v1/events"), (3.0, "/readyz")] {
+        served.delete(path).refused(40500);
+        assert_eq!(methods(), count, "{path}");
+    }
 }
 
 #[test]

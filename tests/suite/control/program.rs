@@ -2,20 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::encryption::{KEY, crypto_lines};
 use crate::support::http::{eventually, offer, place_of_its_own, sdp, send};
+use crate::support::logs::{self, PROGRAM, output};
 
 pub(super) fn mixminus(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mixminus"));
-    command
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments);
     command
 }
 
@@ -29,7 +27,7 @@ pub(super) fn refused(output: &Output, status: i32) -> String {
 
 /// A daemon of its own, killed if a test forgets it.
 pub(crate) struct Process {
-    pub(crate) child: Child,
+    process: logs::Process,
     pub(crate) http: SocketAddr,
     pub(crate) dir: PathBuf,
 }
@@ -54,7 +52,6 @@ impl Process {
         std::fs::create_dir_all(&dir).unwrap();
         let ready = dir.join("ready.json");
         std::fs::write(&ready, "left behind").unwrap();
-        let program = env!("CARGO_BIN_EXE_mixminus");
         let limit = match limit {
             "" => String::new(),
             limit => format!("ulimit {limit} && "),
@@ -64,12 +61,11 @@ impl Process {
             "-c",
             &format!("{limit}exec \"$@\""),
             "sh",
-            program,
+            PROGRAM,
             "serve",
             "--ready-file",
         ]);
         command.arg(&ready).args(arguments);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
             .current_dir(&dir)
             .env("MIXMINUS_RTP__PORTS", ports)
@@ -85,19 +81,23 @@ impl Process {
         for set in usual.iter().chain(sets) {
             command.args(["--set", set]);
         }
-        let child = command.spawn().unwrap();
+        let process = logs::Process::start(command, &dir.join("log"));
         let written = || -> Option<Value> { serde_json::from_slice(&std::fs::read(&ready).ok()?).ok() };
         eventually("the ready file is there", || written().is_some());
         let written = written().unwrap();
         let grpc: SocketAddr = written["grpc"].as_str().unwrap().parse().unwrap();
         assert_ne!(grpc.port(), 0);
         let http = written["http"].as_str().unwrap().parse().unwrap();
-        Process { child, http, dir }
+        Process { process, http, dir }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     pub(crate) fn signal(&self, name: &str) {
         let killed = Command::new("kill")
-            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .args([&format!("-{name}"), &self.process.id().to_string()])
             .status()
             .unwrap();
         assert!(killed.success());
@@ -111,22 +111,19 @@ impl Process {
     pub(crate) fn ended(&mut self) -> (Option<i32>, String) {
         let deadline = Instant::now() + Duration::from_secs(60);
         let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
+            if let Some(status) = self.process.ended() {
                 break status;
             }
             assert!(Instant::now() < deadline, "the daemon does not end");
             std::thread::sleep(Duration::from_millis(5));
         };
-        let mut log = String::new();
-        std::io::Read::read_to_string(self.child.stderr.as_mut().unwrap(), &mut log).unwrap();
-        (status.code(), log)
+        (status.code(), self.process.log())
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.kill();
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
@@ -149,23 +146,21 @@ fn what_is_configured_wrongly_is_one_sentence_and_status_2() {
             "The keys file /nonexistent/keys cannot be read",
         ),
     ] {
-        let said = refused(&mixminus(&["serve", "--set", set]).output().unwrap(), 2);
+        let said = refused(&output(&mut mixminus(&["serve", "--set", set])), 2);
         assert!(said.contains(says), "{said}");
     }
-    let missing = mixminus(&["serve", "--config", "/nonexistent.toml"])
-        .output()
-        .unwrap();
+    let missing = output(&mut mixminus(&["serve", "--config", "/nonexistent.toml"]));
     assert!(refused(&missing, 2).contains("/nonexistent.toml cannot be read"));
     // A port that is taken is no fault of the configuration.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let set = format!("http.listen={}", taken.local_addr().unwrap());
-    assert!(refused(&mixminus(&["serve", "--set", &set]).output().unwrap(), 1).contains("cannot be bound"));
+    assert!(refused(&output(&mut mixminus(&["serve", "--set", &set])), 1).contains("cannot be bound"));
 }
 
 #[test]
 fn the_effective_configuration_is_printed_with_its_sources() {
     let mut command = mixminus(&["config", "--set", "rtp.dscp=10"]);
-    let output = command.env("MIXMINUS_LOG__LEVEL", "debug").output().unwrap();
+    let output = output(command.env("MIXMINUS_LOG__LEVEL", "debug"));
     assert!(output.status.success());
     let printed = String::from_utf8(output.stdout).unwrap();
     for line in [
@@ -211,11 +206,9 @@ fn sigterm_lets_rooms_end_and_closes_recordings() {
     );
     assert!(!process.dir.join("ready.json").exists());
     let dir = format!("recording.dir={}", process.dir.join("recordings").display());
-    let listed = mixminus(&["recordings", "list", "--set", &dir]).output().unwrap();
+    let listed = output(&mut mixminus(&["recordings", "list", "--set", &dir]));
     assert!(String::from_utf8_lossy(&listed.stdout).contains(".wav"));
-    let recovered = mixminus(&["recordings", "recover", "--set", &dir])
-        .output()
-        .unwrap();
+    let recovered = output(&mut mixminus(&["recordings", "recover", "--set", &dir]));
     assert!(recovered.status.success() && recovered.stdout.is_empty());
 }
 
@@ -276,7 +269,7 @@ fn an_environment_of_any_bytes_is_no_matter_but_in_a_setting() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     let bytes = OsStr::from_bytes(b"\xff");
-    let config = |name: &str| mixminus(&["config"]).env(name, bytes).output().unwrap();
+    let config = |name: &str| output(mixminus(&["config"]).env(name, bytes));
     for other in ["SOMEONE_ELSES", "MIXMINUS_PORT"] {
         assert!(config(other).status.success());
     }
@@ -353,7 +346,7 @@ fn a_second_signal_waits_for_no_object_store() {
     assert!(log.contains("told again"), "{log}");
     assert!(!log.contains("THEKEY") && !log.contains("thesecret"), "{log}");
     let dir = format!("recording.dir={}", process.dir.join("recordings").display());
-    let listed = mixminus(&["recordings", "list", "--set", &dir]).output().unwrap();
+    let listed = output(&mut mixminus(&["recordings", "list", "--set", &dir]));
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     assert!(listed.contains("s3://bucket/call.wav"), "{listed}");
 }
@@ -387,9 +380,7 @@ fn recover_says_what_it_cannot_read() {
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("journal-0001"), "no journal").unwrap();
     let set = format!("recording.dir={}", dir.display());
-    let output = mixminus(&["recordings", "recover", "--set", &set])
-        .output()
-        .unwrap();
+    let output = output(&mut mixminus(&["recordings", "recover", "--set", &set]));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("broken"), "{said}");
     std::fs::remove_dir_all(dir).unwrap();

@@ -12,6 +12,7 @@ use super::encryption::{KEY, crypto_lines};
 use crate::store::said::Daemon;
 use crate::support::grpc::Client;
 use crate::support::http::{offer, place_of_its_own, sdp, send};
+use crate::support::logs::{PROGRAM, output};
 
 const SECRET: &str = "YmFzaWMtc2VjcmV0LW9mLXRoZS10ZXN0";
 const NEXT_SECRET: &str = "bmV4dC1zZWNyZXQtb2YtdGhlLXRlc3Q=";
@@ -90,12 +91,12 @@ fn no_secret_and_no_signature_is_in_the_log_at_any_level_or_in_the_configuration
         "it is the log of all that: {log}"
     );
 
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mixminus"));
+    let mut command = Command::new(PROGRAM);
     command.arg("config");
     for set in &sets {
         command.args(["--set", set]);
     }
-    let config = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let config = String::from_utf8(output(&mut command).stdout).unwrap();
     assert!(config.contains("keys_file"), "{config}");
     let headers =
         [SECRET, NEXT_SECRET, WRONG_SECRET].map(|secret| basic(secret)["Basic ".len()..].to_owned());

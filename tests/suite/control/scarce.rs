@@ -29,7 +29,7 @@ const IDLE: Duration = Duration::from_secs(6);
 
 /// From here on the address space may grow by so much.
 fn may_grow_by(process: &Process, bytes: u64) {
-    let pid = process.child.id();
+    let pid = process.id();
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
     let kib: u64 = size.unwrap().trim().trim_end_matches(" kB").parse().unwrap();

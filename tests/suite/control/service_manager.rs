@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::program::{Process, leg, mixminus};
 use crate::support::http::place_of_its_own;
+use crate::support::logs;
 
 /// Half a minute, asked for every few seconds.
 const MORE_TIME: &str = "EXTEND_TIMEOUT_USEC=30000000";
@@ -137,11 +138,11 @@ fn a_daemon_that_is_told_to_end_while_it_starts_ends() {
     let mut command = mixminus(&["serve", "--set", "http.listen=127.0.0.1:0"]);
     command.args(["--set", &format!("auth.keys_file={}", keys.display())]);
     command.current_dir(&dir).env("NOTIFY_SOCKET", &manager.path);
-    let mut child = command.spawn().unwrap();
+    let mut process = logs::Process::start(command, &dir.join("log"));
     assert_eq!(manager.next().trim(), MORE_TIME);
-    let killed = Command::new("kill").arg(child.id().to_string()).status();
+    let killed = Command::new("kill").arg(process.id().to_string()).status();
     assert!(killed.unwrap().success());
-    let status = in_time("the daemon ends", || child.try_wait().unwrap());
+    let status = in_time("the daemon ends", || process.ended());
     assert_eq!(status.code(), Some(0));
     let _ = std::fs::remove_dir_all(dir);
 }

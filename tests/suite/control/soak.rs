@@ -270,7 +270,7 @@ impl Soak {
 
     /// A number of `/proc/PID/status`.
     fn of_process(&self, name: &str) -> u64 {
-        let path = format!("/proc/{}/status", self.process.child.id());
+        let path = format!("/proc/{}/status", self.process.id());
         let status = std::fs::read_to_string(path).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         let number = line.trim_start_matches(':').split_whitespace().next();

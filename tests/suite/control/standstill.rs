@@ -198,7 +198,7 @@ fn stands_still(for_so_long: Duration) {
     let skipped_before = skipped();
 
     process.signal("STOP");
-    let stat = format!("/proc/{}/stat", process.child.id());
+    let stat = format!("/proc/{}/stat", process.id());
     eventually("the daemon stands still", || {
         std::fs::read_to_string(&stat).unwrap().contains(") T ")
     });

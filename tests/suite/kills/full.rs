@@ -10,6 +10,7 @@ use super::callers::Callers;
 use super::delivered::delivered_below;
 use super::site::{Daemon, Site, recording_of, until};
 use crate::support::http::Reply;
+use crate::support::logs::{PROGRAM, output};
 
 const KIB: usize = 1 << 10;
 const DISK_KIB: usize = 4 << 10;
@@ -137,11 +138,7 @@ fn a_daemon_that_cannot_write_its_recordings_says_so_and_does_not_start() {
         .get_args()
         .map(ToOwned::to_owned)
         .collect();
-    let output = wrapper
-        .arg(env!("CARGO_BIN_EXE_mixminus"))
-        .args(words)
-        .output()
-        .unwrap();
+    let output = output(wrapper.arg(PROGRAM).args(words));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert_eq!(said.trim_end().lines().count(), 1, "{said}");

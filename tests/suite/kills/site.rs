@@ -1,10 +1,10 @@
 //! A directory of recordings, an object store behind a proxy, and the daemons that come and go between them.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::support::fault_proxy::FaultProxy;
 use crate::support::http::{Reply, send};
+use crate::support::logs::{self, Log, PROGRAM, Process, output};
 
 pub const BUCKET: &str = "calls";
 const KEY_ID: &str = "AKIDEXAMPLE";
@@ -43,6 +44,8 @@ pub struct Site {
     pub proxy: FaultProxy,
     /// Where its daemons take their media: an address of its own has all ports.
     media: Ipv4Addr,
+    /// What is logged meanwhile in this process.
+    _log: Log,
 }
 
 impl Site {
@@ -53,6 +56,7 @@ impl Site {
         let credentials = dir.join("credentials");
         fs::write(&credentials, CREDENTIALS).unwrap();
         fs::set_permissions(&credentials, fs::Permissions::from_mode(0o600)).unwrap();
+        logs::learn_credentials(CREDENTIALS);
         let process = std::process::id().to_le_bytes();
         let media = Ipv4Addr::new(127, process[1], process[0], SITES.fetch_add(1, Ordering::Relaxed));
         Site {
@@ -60,6 +64,7 @@ impl Site {
             store,
             dir,
             media,
+            _log: Log::within(&[]),
         }
     }
 
@@ -69,7 +74,7 @@ impl Site {
 
     /// The program with this site's settings; `words` go before them.
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mixminus"));
+        let mut command = Command::new(PROGRAM);
         command.args(words).args(self.settings());
         command.env_remove("MIXMINUS_RECORDING__DIR");
         command
@@ -99,17 +104,17 @@ impl Site {
 
     /// What `mixminus recordings WORD` says and how it ends.
     pub fn by_hand(&self, word: &str) -> Output {
-        self.command(&["recordings", word]).output().unwrap()
+        output(&mut self.command(&["recordings", word]))
     }
 
     /// A daemon that is ready.
     pub fn start(&self) -> Daemon {
-        Daemon::start(self, Command::new(env!("CARGO_BIN_EXE_mixminus")))
+        Daemon::start(self, Command::new(PROGRAM))
     }
 
     /// The same, run by another program: its own words follow the wrapper's.
     pub fn start_in(&self, mut wrapper: Command) -> Daemon {
-        wrapper.arg(env!("CARGO_BIN_EXE_mixminus"));
+        wrapper.arg(PROGRAM);
         Daemon::start(self, wrapper)
     }
 
@@ -146,9 +151,8 @@ impl Drop for Site {
 }
 
 pub struct Daemon {
-    child: Child,
+    process: Process,
     pub http: SocketAddr,
-    log: PathBuf,
 }
 
 impl Daemon {
@@ -156,23 +160,16 @@ impl Daemon {
         let ready = site.dir.join("ready.json");
         let log = site.dir.join("daemon.log");
         let _ = fs::remove_file(&ready);
-        let log_file = File::options().create(true).append(true).open(&log).unwrap();
         command
             .args(["serve", "--ready-file"])
             .arg(&ready)
             .args(site.settings());
-        let child = command
-            .stdout(Stdio::null())
-            .stderr(log_file)
-            .spawn()
-            .expect("the program is there");
         let mut daemon = Daemon {
-            child,
+            process: Process::start(command, &log),
             http: SocketAddr::from(([127, 0, 0, 1], 0)),
-            log,
         };
         until("the daemon is ready", || {
-            if let Some(status) = daemon.child.try_wait().unwrap() {
+            if let Some(status) = daemon.process.ended() {
                 panic!("the daemon ended with {status}: {}", daemon.log());
             }
             let ready: Option<Value> = serde_json::from_slice(&fs::read(&ready).ok()?).ok();
@@ -183,14 +180,13 @@ impl Daemon {
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
     /// SIGKILL; the time just before it.
     pub fn kill(mut self) -> SystemTime {
         let at = SystemTime::now();
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.process.kill();
         at
     }
 
@@ -210,12 +206,12 @@ impl Daemon {
 
     /// Returns when it has ended.
     pub fn has_ended(mut self) {
-        until("the daemon ends", || self.child.try_wait().unwrap());
+        until("the daemon ends", || self.process.ended());
     }
 
     /// What this daemon and those before it have logged.
     pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+        self.process.log()
     }
 
     pub fn get(&self, path: &str) -> Reply {
@@ -268,13 +264,6 @@ impl Daemon {
             .find_map(|line| line.strip_prefix("VmRSS:"))
             .unwrap();
         1_024 * line.trim().split(' ').next().unwrap().parse::<u64>().unwrap()
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

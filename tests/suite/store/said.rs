@@ -1,19 +1,20 @@
 //! What the program itself says of an upload, at its most talkative.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use mixminus::demo::ObjectStore;
 use serde_json::{Value, json};
 
 use super::{BUCKET, KEY_ID, SECRET};
 use crate::support::http::{eventually, offer, place_of_its_own, send};
+use crate::support::logs::{PROGRAM, Process};
 
 /// The program, killed when the test ends.
 pub struct Daemon {
-    child: Child,
+    process: Process,
     pub http: SocketAddr,
     pub grpc: SocketAddr,
     dir: PathBuf,
@@ -23,25 +24,19 @@ impl Daemon {
     pub fn start(dir: PathBuf, ports: &str, sets: &[String]) -> Daemon {
         fs::create_dir_all(&dir).unwrap();
         let ready = dir.join("ready.json");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mixminus"));
+        let mut command = Command::new(PROGRAM);
         command.arg("serve").arg("--ready-file").arg(&ready);
         for set in sets {
             command.args(["--set", set]);
         }
-        let child = command
-            .current_dir(&dir)
-            .env("MIXMINUS_RTP__PORTS", ports)
-            .stdout(Stdio::null())
-            // More than a pipe takes.
-            .stderr(File::create(dir.join("log")).unwrap())
-            .spawn()
-            .unwrap();
+        command.current_dir(&dir).env("MIXMINUS_RTP__PORTS", ports);
+        let process = Process::start(command, &dir.join("log"));
         let written = || -> Option<Value> { serde_json::from_slice(&fs::read(&ready).ok()?).ok() };
         eventually("the ready file is there", || written().is_some());
         let written = written().unwrap();
         let address = |face: &str| written[face].as_str().unwrap().parse().unwrap();
         Daemon {
-            child,
+            process,
             http: address("http"),
             grpc: address("grpc"),
             dir,
@@ -53,14 +48,13 @@ impl Daemon {
     }
 
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.dir.join("log")).unwrap()).into_owned()
+        self.process.log()
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.kill();
         let _ = fs::remove_dir_all(&self.dir);
     }
 }

@@ -16,6 +16,8 @@ use tonic::metadata::{Ascii, MetadataKey, MetadataMap};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
+use super::logs;
+
 pub struct Client {
     channel: Channel,
     runtime: Runtime,
@@ -79,6 +81,7 @@ impl Client {
 
     /// Says this with every call from here on.
     pub fn with(mut self, name: &str, value: &str) -> Client {
+        logs::learn(&format!("{name}: {value}"));
         self.metadata.push((name.to_owned(), value.to_owned()));
         self
     }
@@ -89,11 +92,11 @@ impl Client {
 
     pub fn ask(&self, name: &str, json: &Value) -> Result<Answer, Refused> {
         let method = method(name);
-        self.send(name, encoded(&method.input(), json))
-            .map(|(message, metadata)| Answer {
-                json: decoded(&method.output(), message),
-                metadata,
-            })
+        logs::learn(&format!("\n{json}"));
+        let (message, metadata) = self.send(name, encoded(&method.input(), json))?;
+        let json = decoded(&method.output(), message);
+        logs::learn(&format!("\n{json}"));
+        Ok(Answer { json, metadata })
     }
 
     /// Sends a message as it is, to a method of the service.

@@ -10,6 +10,8 @@ use mixminus::config::Config;
 use mixminus::control::daemon::Daemon;
 use serde_json::{Value, json};
 
+use super::logs::{self, Log};
+
 static STARTED: AtomicU16 = AtomicU16::new(0);
 
 pub struct Served {
@@ -20,6 +22,8 @@ pub struct Served {
     sets: Vec<String>,
     daemon: Option<Daemon>,
     runtime: tokio::runtime::Runtime,
+    /// What it logs. Searched last, when all that could say something is gone.
+    log: Option<Log>,
 }
 
 #[derive(Debug)]
@@ -54,6 +58,7 @@ impl Served {
         ];
         std::fs::create_dir_all(&dir).unwrap();
         all.extend(sets.iter().map(|set| set.replace("$DIR", dir.to_str().unwrap())));
+        let log = Log::within(&all);
         let config = Config::load(None, [], &all).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -68,6 +73,7 @@ impl Served {
             sets: all,
             daemon: Some(daemon),
             runtime,
+            log: Some(log),
         }
     }
 
@@ -125,6 +131,7 @@ impl Drop for Served {
         if let Some(daemon) = self.daemon.take() {
             self.runtime.block_on(daemon.stop());
         }
+        drop(self.log.take());
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
@@ -178,9 +185,12 @@ pub fn send(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], 
 pub fn raw(to: SocketAddr, request: &[u8]) -> Reply {
     let mut stream = TcpStream::connect(to).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    logs::learn(&String::from_utf8_lossy(request));
     // A refused request may be answered before it is sent to its end.
     let _ = stream.write_all(request);
-    read_reply(&mut BufReader::new(stream), !request.starts_with(b"HEAD "))
+    let reply = read_reply(&mut BufReader::new(stream), !request.starts_with(b"HEAD "));
+    logs::learn(&reply.text());
+    reply
 }
 
 fn read_head(stream: &mut impl BufRead) -> (u16, Vec<(String, String)>) {
@@ -203,7 +213,8 @@ fn read_head(stream: &mut impl BufRead) -> (u16, Vec<(String, String)>) {
     (status, headers.collect())
 }
 
-fn read_reply(stream: &mut impl BufRead, has_body: bool) -> Reply {
+/// The next reply of a connection.
+pub fn read_reply(stream: &mut impl BufRead, has_body: bool) -> Reply {
     let (status, headers) = read_head(stream);
     let mut reply = Reply {
         status,
@@ -235,6 +246,7 @@ impl Events {
     pub fn open(to: SocketAddr, query: &str, headers: &str) -> Events {
         let mut stream = TcpStream::connect(to).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        logs::learn(headers);
         write!(
             stream,
             "GET /v1/events{query} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n"

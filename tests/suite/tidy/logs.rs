@@ -1,4 +1,4 @@
-//! What is logged of a room, a leg or a recording is found by one name of each.
+//! What is logged of a room, a leg or a recording is found by one name of each, and no log of the suite is overlooked.
 
 use super::source::{Sources, without_comments_and_strings};
 
@@ -42,6 +42,26 @@ pub fn misnamed_fields(sources: &Sources) -> Vec<String> {
         }
     }
     complaints
+}
+
+/// What starts a daemon, and the one file of the suite that does, which has its log searched for secrets.
+const STARTS: &[(&str, &str)] = &[
+    ("CARGO_BIN_EXE_mixminus", "support/logs.rs"),
+    ("control::daemon::Daemon", "support/http.rs"),
+];
+
+/// Files of the suite that start a daemon whose log nobody searches.
+pub fn unsearched_logs(suite: &Sources) -> Vec<String> {
+    let others = suite.values().filter(|source| !source.path.starts_with("tidy"));
+    others
+        .flat_map(|source| {
+            let is_start = |(start, by): &&(&str, &str)| source.path != *by && source.text.contains(start);
+            STARTS
+                .iter()
+                .filter(is_start)
+                .map(|(start, by)| format!("tests/suite/{}: `{start}` stands in {by} only", source.path))
+        })
+        .collect()
 }
 
 /// Of `target: T, a = x, %b, c.d, "…")` it is `a`, `b`, `d`.

@@ -254,6 +254,16 @@ fn a_key_without_a_word_about_it() {
 }
 
 #[test]
+fn a_daemon_of_the_suite_whose_log_nobody_searches() {
+    let text = "use mixminus::control::daemon::Daemon;";
+    assert!(unsearched_logs(&one("support/http.rs", text)).is_empty());
+    assert_eq!(
+        unsearched_logs(&one("control/a.rs", text)),
+        ["tests/suite/control/a.rs: `control::daemon::Daemon` stands in support/http.rs only"]
+    );
+}
+
+#[test]
 fn a_log_line_that_calls_a_leg_something_else() {
     let text = r#"
         tracing::info!(conference = %id, call_id = 7, recording = status.recording_id, "room = {room}");

@@ -1,4 +1,4 @@
-//! The sources as the rules read them: files below `src`, with and without comments, strings and tests.
+//! The sources as the rules read them: files below a folder, with and without comments, strings and tests.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use super::is_part_of_a_word;
 
 /// One file of `src`.
 pub struct Source {
-    /// Relative to `src`, such as `leg/receive.rs`.
+    /// Relative to the folder, such as `leg/receive.rs`.
     pub path: String,
     pub text: String,
     /// Without comments, strings and tests, line by line as in `text`.
@@ -18,12 +18,20 @@ pub struct Source {
 pub type Sources = BTreeMap<String, Source>;
 
 pub fn all_of_src() -> Sources {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    all_below("src")
+}
+
+pub fn all_of_the_suite() -> Sources {
+    all_below("tests/suite")
+}
+
+fn all_below(root: &str) -> Sources {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(root);
     let mut files = Vec::new();
     let mut folders = vec![root.clone()];
     while let Some(folder) = folders.pop() {
-        for item in fs::read_dir(&folder).expect("src can be read") {
-            let path = item.expect("src can be read").path();
+        for item in fs::read_dir(&folder).expect("sources can be read") {
+            let path = item.expect("sources can be read").path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {

@@ -5,12 +5,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
+use super::unreadable;
 use crate::control::allowance::Allowance;
 use crate::control::tally::ConnectionRefusal;
 
@@ -154,11 +155,13 @@ impl Drop for Running {
     }
 }
 
-/// A stream that is cut when more comes on it than its requests account for.
+/// A stream that is cut when more comes on it than its requests account for, and on which each refusal has its form.
 pub struct Metered<S> {
     stream: S,
     activity: Arc<Activity>,
     unasked: Unasked,
+    /// What is left to be sent in the place of an answer that had no form.
+    instead: Option<Vec<u8>>,
 }
 
 /// Bytes that may still come, as of an instant and a number of requests.
@@ -189,6 +192,7 @@ impl<S> Metered<S> {
                 at: Instant::now(),
                 requests: 0,
             },
+            instead: None,
         }
     }
 }
@@ -221,7 +225,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let metered = &mut *self;
+        let mut stream = Pin::new(&mut metered.stream);
+        if metered.instead.is_none() {
+            metered.instead = unreadable::in_form(bytes);
+        }
+        let Some(instead) = &mut metered.instead else {
+            return stream.poll_write(context, bytes);
+        };
+        while !instead.is_empty() {
+            let sent = ready!(stream.as_mut().poll_write(context, instead))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            instead.drain(..sent);
+        }
+        // Nothing follows it.
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -237,6 +257,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [only] = slices {
+            return self.poll_write(context, only);
+        }
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 

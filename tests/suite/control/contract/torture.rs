@@ -504,7 +504,9 @@ fn c2_a_message_announced_too_long_is_refused_before_it_comes() {
             (Some(status), Some(code))
         );
     }
-    assert_eq!(send_frame("application/json", b"{}", 2).status, 415);
+    send_frame("application/json", b"{}", 2).refused(41500);
+    let counted = |reason: &str| served.metric(&format!("mixminus_refused_total{{reason=\"{reason}\"}}"));
+    assert_eq!((counted("too_large"), counted("unsupported")), (3.0, 2.0));
 }
 
 /// Fault row C1, over both faces.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{SECRET, in_time, is_signed, kinds_of, sets, write_secret};
 use crate::control::program::{Process, mixminus, refused};
 use crate::support::http::{offer, place_of_its_own};
+use crate::support::logs::output;
 use crate::support::receiver::{Answer, Receiver};
 
 fn leg(conference: &str, call: &str) -> Value {
@@ -43,7 +44,7 @@ fn what_was_not_delivered_before_a_kill_is_delivered_after_it() {
         progress["readTo"].as_u64() >= Some(6)
     });
     first.signal("KILL");
-    first.child.wait().unwrap();
+    first.ended();
     drop(first);
 
     let before = receiver.came().len();
@@ -114,7 +115,7 @@ fn a_url_that_leads_where_no_callback_may_go_ends_the_start() {
         for set in sets().iter().chain([&format!("webhooks.events_url={url}")]) {
             command.args(["--set", set]);
         }
-        let said = refused(&command.output().unwrap(), 2);
+        let said = refused(&output(&mut command), 2);
         assert!(
             said.contains(says) && said.starts_with("webhooks.events_url "),
             "{said}"
@@ -122,5 +123,5 @@ fn a_url_that_leads_where_no_callback_may_go_ends_the_start() {
         assert!(!said.contains("hidden"), "{said}");
     }
     let mut command = mixminus(&["serve", "--set", "webhooks.events_url=https://hooks.example.com/"]);
-    assert!(refused(&command.output().unwrap(), 2).contains("webhooks.key is \"\""));
+    assert!(refused(&output(&mut command), 2).contains("webhooks.key is \"\""));
 }
