@@ -117,6 +117,7 @@ async fn an_answer_that_goes_on_keeps_its_connection() {
 async fn whoever_asks_no_more_is_closed_and_counted_only_where_it_never_asked() {
     let house = house(Patience {
         idle: SHORT,
+        farewell: SHORT,
         ..PATIENT
     });
     let mut stream = house.connect(Version::Http1);
