@@ -534,7 +534,9 @@ fn what_a_failed_sync_left_is_synced_by_the_next_and_no_end_is_sure_after_it() {
         let mut rng = fastrand::Rng::with_seed(seed);
         let after = shadow.after_power_loss(&mut rng);
         let kept = read_past(&after, Path::new(DIR), "boot", 10).unwrap();
-        assert_eq!(kept.ledger.newest, 1, "seed {seed}");
+        // With what is left of `life` and `ahead` the numbers after it may have skipped.
+        let last = kept.recent.last().map(|entry| entry.global);
+        assert_eq!(last, Some(1), "seed {seed}");
         writer.end(false).unwrap();
         let next = read_past(&shadow, Path::new(DIR), "next boot", 10).unwrap();
         assert!(next.has_skipped);
