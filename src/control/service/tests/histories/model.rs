@@ -145,7 +145,7 @@ impl World {
                     return (**reply == Reply::Leg(seen.clone(), Some(true))).then_some(Stage::Answered);
                 }
                 // Its room ended, so it was let go: nobody moves it while it is being made.
-                answers(reply, NOT_FOUND)
+                answers(reply, CONFLICT)
             }
             Stage::Pausing(started_by) => self.paused(asked, *started_by),
             Stage::Answered => None,
